@@ -1,0 +1,43 @@
+"""What a node has, what is promised, what is left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from insula.domain.instance import Resources
+
+
+@dataclass(frozen=True)
+class Amount:
+    """Total as promised to instances after reserve and over-commitment, what is taken, in the resource's own unit."""
+
+    total: float
+    used: float
+
+    @property
+    def free(self) -> float:
+        return self.total - self.used
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """`cpu_percent` in percent of one core, `memory_mib`, `disk_gib`; `physical_*` are the host's bare numbers."""
+
+    node: str
+    cpu_percent: Amount
+    memory_mib: Amount
+    disk_gib: Amount
+    physical_cores: int
+    physical_memory_mib: int
+    physical_disk_free_gib: float
+    reserve_memory_mib: int
+    instances: int
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What one instance takes of its node: while it is resized, the larger of old and new."""
+
+    instance_id: str
+    node: str
+    resources: Resources

@@ -1,0 +1,52 @@
+"""Images: bootable, read-only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from insula.domain.instance import Firmware, MachineType
+
+DEFAULT_IMAGE = "debian-12"
+
+
+class ImageState(StrEnum):
+    ABSENT = "absent"  # in the catalogue, not on this node yet
+    BUILDING = "building"  # being built, downloaded or imported
+    READY = "ready"
+    FAILED = "failed"
+
+
+class ImageSource(StrEnum):
+    BUILT = "built"  # made here from a distribution's signed packages
+    DOWNLOADED = "downloaded"  # a vendor's cloud image, verified
+    IMPORTED = "imported"  # a file that a user gave us
+
+
+class Provisioning(StrEnum):
+    """How a guest learns its keys, host name and user-data."""
+
+    INSULA = "insula"  # our small first-boot unit; cloud-init as well when there is user-data
+    CLOUD_INIT = "cloud-init"  # a NoCloud seed
+    NONE = "none"
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image as the catalogue and the node describe it. `size_bytes` is what its files occupy on the node."""
+
+    name: str
+    title: str
+    source: ImageSource
+    state: ImageState
+    provisioning: Provisioning
+    has_agent: bool
+    firmware: Firmware
+    machine_type: MachineType
+    min_memory_mib: int
+    min_disk_gib: int
+    size_bytes: int = 0
+    version: str = ""
+    made_at: datetime | None = None
+    problem: str = ""

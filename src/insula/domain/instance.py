@@ -1,0 +1,147 @@
+"""Instances: what a customer gets. States, their legal transitions, and the wishes that make one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from insula.base.errors import Conflict
+
+
+class InstanceState(StrEnum):
+    CREATING = "creating"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    REBOOTING = "rebooting"
+    RESIZING = "resizing"
+    REBUILDING = "rebuilding"
+    DELETING = "deleting"
+    FAILED = "failed"  # the machine ended or never became ready, and no restart policy helps
+
+
+_S = InstanceState
+
+# Every legal change of state. An operation that undoes itself returns to where it began, hence the ways back.
+TRANSITIONS: Mapping[InstanceState, frozenset[InstanceState]] = {
+    _S.CREATING: frozenset({_S.RUNNING, _S.STOPPED, _S.FAILED, _S.DELETING}),
+    # Also observed without an operation, when a guest restarts itself: then everything may be asked of it.
+    _S.STARTING: frozenset(
+        {_S.RUNNING, _S.STOPPED, _S.FAILED, _S.STOPPING, _S.REBOOTING, _S.RESIZING, _S.REBUILDING, _S.DELETING}
+    ),
+    _S.RUNNING: frozenset(
+        {_S.STOPPING, _S.STOPPED, _S.REBOOTING, _S.RESIZING, _S.REBUILDING, _S.DELETING, _S.FAILED, _S.STARTING}
+    ),
+    _S.STOPPING: frozenset({_S.STOPPED, _S.RUNNING, _S.FAILED}),
+    _S.STOPPED: frozenset({_S.STARTING, _S.RESIZING, _S.REBUILDING, _S.DELETING, _S.RUNNING, _S.FAILED}),
+    _S.REBOOTING: frozenset({_S.RUNNING, _S.FAILED, _S.STOPPED}),
+    _S.RESIZING: frozenset({_S.RUNNING, _S.STOPPED, _S.FAILED}),
+    _S.REBUILDING: frozenset({_S.RUNNING, _S.STOPPED, _S.FAILED}),
+    _S.DELETING: frozenset({_S.STOPPED, _S.RUNNING, _S.FAILED}),
+    _S.FAILED: frozenset({_S.STARTING, _S.STOPPED, _S.RUNNING, _S.RESIZING, _S.REBUILDING, _S.DELETING, _S.STOPPING}),
+}
+
+
+def check_transition(name: str, current: InstanceState, wanted: InstanceState) -> None:
+    """Raise :class:`Conflict` unless an instance may go from `current` to `wanted`."""
+    if wanted not in TRANSITIONS[current]:
+        allowed = ", ".join(sorted(TRANSITIONS[current]))
+        raise Conflict(
+            f"Instance {name} cannot become {wanted}",
+            why=f"It is {current}; from there it can become {allowed}",
+            todo=f"Look at it with `insula show {name}` and try again when its state fits",
+            code="wrong-state",
+        )
+
+
+class Firmware(StrEnum):
+    AUTO = "auto"  # what the image asks for
+    BIOS = "bios"
+    UEFI = "uefi"
+
+
+class MachineType(StrEnum):
+    AUTO = "auto"  # what the image asks for, q35 otherwise
+    Q35 = "q35"
+    MICROVM = "microvm"
+
+
+class RestartPolicy(StrEnum):
+    ALWAYS = "always"  # start again when the machine dies; not after a shutdown from inside or by command
+    NEVER = "never"
+
+
+class Protocol(StrEnum):
+    TCP = "tcp"
+    UDP = "udp"
+
+
+@dataclass(frozen=True)
+class PortForward:
+    """`host_address:host_port` on the node reaches `guest_port` in the guest. Port 0 is replaced by a free one."""
+
+    guest_port: int
+    host_port: int = 0
+    host_address: str = "127.0.0.1"
+    protocol: Protocol = Protocol.TCP
+
+
+@dataclass(frozen=True)
+class BootPhase:
+    """One phase of a boot; `took_ms` is its length, `started_ms` its begin after the machine's start."""
+
+    name: str  # firmware, kernel, init, network, cloud-init, ready
+    started_ms: int
+    took_ms: int
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a plan came to for one instance; see :class:`insula.domain.plan.Plan` for the units."""
+
+    vcpus: int
+    memory_mib: int
+    disk_gib: int
+    cpu_percent: int
+    cpu_weight: int = 100
+    disk_iops: int = 0
+    disk_mbps: int = 0
+    network_mbps: int = 0
+
+
+@dataclass(frozen=True)
+class Instance:
+    """An instance as control records it."""
+
+    id: str
+    project: str
+    name: str
+    state: InstanceState
+    image: str
+    plan: str
+    resources: Resources
+    hostname: str
+    mac: str
+    node: str
+    created_at: datetime
+    updated_at: datetime
+    ssh_keys: tuple[str, ...] = ()
+    user_data: str = ""
+    forwards: tuple[PortForward, ...] = ()
+    tags: tuple[str, ...] = ()
+    protected: bool = False
+    firmware: Firmware = Firmware.AUTO
+    machine_type: MachineType = MachineType.AUTO
+    restart_policy: RestartPolicy = RestartPolicy.ALWAYS
+    boot_phases: tuple[BootPhase, ...] = ()
+    problem: str = ""  # why it is FAILED, or what the last boot lacked
+    started_at: datetime | None = None
+    restarts: int = 0
+
+    @property
+    def ssh_port(self) -> int | None:
+        """The host port that reaches the guest's port 22, if any."""
+        return next((f.host_port for f in self.forwards if f.guest_port == 22 and f.protocol is Protocol.TCP), None)

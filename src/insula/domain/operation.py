@@ -1,0 +1,92 @@
+"""Operations: durable pieces of work with steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class OperationState(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    UNDOING = "undoing"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"  # undone; the world is as before
+    CANCELLED = "cancelled"  # undone on request
+    STUCK = "stuck"  # an undo failed for good; `insula doctor --repair` cleans up
+
+    @property
+    def is_final(self) -> bool:
+        return self not in _ACTIVE
+
+
+_ACTIVE = frozenset({OperationState.QUEUED, OperationState.RUNNING, OperationState.UNDOING})
+ACTIVE_STATES = _ACTIVE
+
+
+class Verb(StrEnum):
+    CREATE_INSTANCE = "create_instance"
+    START_INSTANCE = "start_instance"
+    STOP_INSTANCE = "stop_instance"
+    REBOOT_INSTANCE = "reboot_instance"
+    RESIZE_INSTANCE = "resize_instance"
+    REBUILD_INSTANCE = "rebuild_instance"
+    DELETE_INSTANCE = "delete_instance"
+    PREPARE_IMAGE = "prepare_image"
+    IMPORT_IMAGE = "import_image"
+    DELETE_IMAGE = "delete_image"
+
+
+class StepState(StrEnum):
+    PENDING = "pending"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    UNDONE = "undone"
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """One step of an operation, as shown to people."""
+
+    name: str
+    state: StepState
+    took_ms: int = 0
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A durable operation. `target` is the id (instances) or name (images) of what it works on."""
+
+    id: str
+    project: str
+    verb: Verb
+    target: str
+    target_name: str
+    state: OperationState
+    params: Mapping[str, Any]
+    requested_by: str
+    created_at: datetime
+    updated_at: datetime
+    steps: tuple[StepReport, ...] = ()
+    error: Mapping[str, Any] | None = None  # InsulaError.to_dict()
+    result: Mapping[str, Any] | None = None
+    cancel_requested: bool = False
+    retry_of: str = ""
+
+
+@dataclass(frozen=True)
+class OperationEvent:
+    """A line of an operation's progress. `percent` is -1 when unknown; `data` is for programs."""
+
+    sequence: int
+    operation_id: str
+    at: datetime
+    kind: str  # state, step, progress, phase
+    step: str
+    message: str
+    percent: int = -1
+    data: Mapping[str, Any] | None = None

@@ -1,0 +1,184 @@
+"""How control talks to a node. The node never calls back; control asks, waits on streams, and reads reports.
+
+Every method may be repeated: doing what is done already succeeds, removing what is gone succeeds. Errors are
+:class:`insula.base.errors.InsulaError`. All messages are frozen values that msgspec turns into JSON and back, so the
+in-process and the remote implementation are the same to the caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from insula.domain.image import Image
+from insula.domain.instance import BootPhase, Firmware, MachineType, PortForward, Resources, RestartPolicy
+
+
+@dataclass(frozen=True)
+class InstanceSpec:
+    """Everything a node needs to know to run an instance; the node keeps its own copy."""
+
+    id: str
+    project: str
+    name: str
+    hostname: str
+    image: str
+    resources: Resources
+    mac: str
+    ssh_keys: tuple[str, ...] = ()
+    user_data: str = ""
+    forwards: tuple[PortForward, ...] = ()
+    firmware: Firmware = Firmware.AUTO
+    machine_type: MachineType = MachineType.AUTO
+    restart_policy: RestartPolicy = RestartPolicy.ALWAYS
+
+
+class Power(StrEnum):
+    """What the node observes of a machine."""
+
+    ABSENT = "absent"  # no folder, or no disk yet
+    OFF = "off"  # ended by command or from inside
+    BOOTING = "booting"
+    ON = "on"  # the guest answered since this boot
+    PAUSED = "paused"
+    CRASHED = "crashed"  # ended by itself without a shutdown, and is not being restarted
+
+
+@dataclass(frozen=True)
+class InstanceReport:
+    """What the node sees. `started_at_s` is Unix time of the machine's start, 0 when off."""
+
+    id: str
+    power: Power
+    pid: int = 0
+    started_at_s: float = 0.0
+    restarts: int = 0
+    problem: str = ""
+    phases: tuple[BootPhase, ...] = ()
+
+
+class StopWay(StrEnum):
+    """How a guest came to stand still, told to the user."""
+
+    ALREADY_OFF = "already-off"
+    AGENT = "agent"
+    ACPI = "acpi"
+    HARD = "hard"
+
+
+@dataclass(frozen=True)
+class StopReport:
+    way: StopWay
+    took_ms: int
+
+
+@dataclass(frozen=True)
+class BootReport:
+    """A finished boot. `ready_by` is what answered first: agent or ssh."""
+
+    phases: tuple[BootPhase, ...]
+    ready_by: str
+    took_ms: int
+
+
+@dataclass(frozen=True)
+class ExecResult:
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
+    truncated: bool = False
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the doctor: `ok`, `note` (works, could be better), or `problem`; `todo` says how to mend it."""
+
+    name: str
+    verdict: str
+    detail: str
+    todo: str = ""
+
+
+@dataclass(frozen=True)
+class NodeReport:
+    """What the host is. Disk numbers are of the file system that holds the node's folder."""
+
+    name: str
+    cores: int
+    memory_mib: int
+    disk_total_gib: float
+    disk_free_gib: float
+    accelerator: str  # kvm or tcg
+    capabilities: tuple[str, ...]
+    missing: Mapping[str, str] = field(default_factory=dict)  # capability → why not, what to do
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """Something on the host that no record owns. `what` is file, process, port, cgroup or namespace."""
+
+    what: str
+    name: str
+    removed: bool = False
+
+
+class Progress(Protocol):
+    """Called as work advances; `percent` is -1 when unknown. Must be cheap and must not raise."""
+
+    def __call__(self, message: str, percent: int = -1) -> None: ...
+
+
+class ConsoleStream(Protocol):
+    """A two-way byte stream to a guest's serial console."""
+
+    async def read(self) -> bytes: ...  # empty at the end
+    async def write(self, data: bytes) -> None: ...
+    async def close(self) -> None: ...
+
+
+class NodeApi(Protocol):
+    """What every node offers to control."""
+
+    async def describe(self) -> NodeReport: ...
+    async def doctor(self) -> Sequence[Check]: ...
+
+    # Images
+    async def images(self) -> Sequence[Image]: ...
+    async def prepare_image(self, name: str, progress: Progress) -> Image: ...
+    async def import_image(self, name: str, path: str, image_format: str, progress: Progress) -> Image: ...
+    async def delete_image(self, name: str) -> None: ...
+
+    # The pieces of an instance, each with its inverse
+    async def make_disk(self, spec: InstanceSpec) -> None: ...
+    async def remove_disk(self, instance_id: str) -> None: ...
+    async def grow_disk(self, instance_id: str, disk_gib: int) -> None: ...
+    async def set_disk_aside(self, instance_id: str) -> None: ...  # rebuild keeps the old disk until the new one boots
+    async def bring_disk_back(self, instance_id: str) -> None: ...
+    async def drop_disk_aside(self, instance_id: str) -> None: ...
+    async def configure(self, spec: InstanceSpec) -> None: ...  # writes the node's copy: takes effect at the next start
+    async def forget(self, instance_id: str) -> None: ...  # stops it hard if needed, removes all that is left of it
+
+    # Life
+    async def start(self, instance_id: str) -> None: ...
+    async def await_ready(
+        self, instance_id: str, timeout_s: float, on_phase: Callable[[BootPhase], None]
+    ) -> BootReport: ...
+    async def stop(self, instance_id: str, graceful_s: float) -> StopReport: ...  # graceful_s=0: hard at once
+    async def reboot(
+        self, instance_id: str, graceful_s: float
+    ) -> StopReport: ...  # comes back by itself; then await_ready
+
+    # Inside the guest
+    async def execute(self, instance_id: str, argv: Sequence[str], stdin: bytes, timeout_s: float) -> ExecResult: ...
+    async def read_file(self, instance_id: str, path: str) -> AsyncIterator[bytes]: ...
+    async def write_file(self, instance_id: str, path: str, data: AsyncIterator[bytes], mode: int) -> int: ...
+    async def set_hostname(self, instance_id: str, hostname: str) -> None: ...
+    async def console_log(self, instance_id: str, max_bytes: int) -> bytes: ...
+    async def console_attach(self, instance_id: str) -> ConsoleStream: ...
+
+    # Observation
+    async def observe(self) -> Sequence[InstanceReport]: ...
+    def watch(self) -> AsyncIterator[InstanceReport]: ...  # every change from now on
+    async def leftovers(self, known: frozenset[str], remove: bool) -> Sequence[Leftover]: ...

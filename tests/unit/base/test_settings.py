@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from insula.base.errors import InvalidInput
+from insula.base.settings import SETTINGS, load
+
+
+def test_defaults_follow_the_home(tmp_path: Path) -> None:
+    settings = load({"INSULA_HOME": str(tmp_path)})
+    assert settings.url == f"unix:{tmp_path}/run/insula.sock"
+    assert settings.database_url == f"sqlite:///{tmp_path}/control/insula.sqlite"
+    assert (settings.listen_host, settings.listen_port) == ("127.0.0.1", 7780)
+    assert settings.socket_path == tmp_path / "run" / "insula.sock"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("INSULA_LISTEN", "7780"),
+        ("INSULA_LISTEN", "127.0.0.1:99999"),
+        ("INSULA_LISTEN", ":80"),
+        ("INSULA_DRIVER", "xen"),
+        ("INSULA_ACCELERATOR", "hvf"),
+        ("INSULA_OVERCOMMIT_VCPU", "many"),
+        ("INSULA_OVERCOMMIT_DISK", "-1"),
+        ("INSULA_RATE_LIMIT", "0"),
+        ("INSULA_OVERCOMMIT_MEMORY", "nan"),
+    ],
+)
+def test_a_bad_setting_is_named(name: str, value: str) -> None:
+    with pytest.raises(InvalidInput, match=name) as caught:
+        load({name: value})
+    assert caught.value.todo
+    assert name in SETTINGS
+
+
+def test_ipv6_addresses_are_understood() -> None:
+    settings = load({"INSULA_LISTEN": "[::1]:7790"})
+    assert (settings.listen_host, settings.listen_port) == ("::1", 7790)
