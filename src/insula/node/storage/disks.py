@@ -1,0 +1,103 @@
+"""Disks of instances: qcow2 files that hold only what differs from their image."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+from insula.base.errors import Conflict, DataCorrupt, InvalidInput, NotFound
+from insula.base.run import run
+from insula.node.runtime.jail import Jail
+from insula.node.storage.atomic import disk_full_explained, replacing
+from insula.node.storage.backend import BootableImage, SeedContents
+from insula.node.storage.confined import run_confined
+from insula.node.storage.headers import read_qcow2
+from insula.node.storage.manifest import MANIFEST_FILE
+from insula.node.storage.seed import write_seed
+
+_GIB = 1 << 30
+MAX_SIZE_GIB = 16_384
+_TOOL_TIMEOUT_S = 60.0
+# The backing format is always named: a format that is guessed can be steered by what a guest writes.
+_CREATE = ("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2")
+
+
+class Disks:
+    """Makes and grows instances' disks."""
+
+    async def clone(self, image: BootableImage, target: Path, size_gib: int, uid: int | None = None) -> None:
+        """Make `target` a copy-on-write disk on `image`; an existing one is replaced.
+
+        Raises :class:`InvalidInput` when the size is smaller than the image or absurd, :class:`DiskFull`.
+        """
+        _check_size(size_gib, image.image.min_disk_gib, image.name)
+        with disk_full_explained(f"Making the disk {target.name}"), replacing(target, mode=0o600, uid=uid) as temporary:
+            await run(
+                [*_CREATE, "-b", str(image.disk.absolute()), str(temporary), f"{size_gib}G"],
+                timeout_s=_TOOL_TIMEOUT_S,
+            )
+
+    async def grow(self, target: Path, size_gib: int) -> None:
+        """Make the disk larger while no machine uses it. Raises :class:`Conflict` when it would become smaller."""
+        if not target.is_file() or target.is_symlink():
+            raise NotFound(
+                f"There is no disk {target.name}",
+                why=f"{target} does not exist",
+                todo="Create the instance again or rebuild it",
+            )
+        header = read_qcow2(target)
+        wanted_bytes = size_gib * _GIB
+        if wanted_bytes == header.virtual_bytes:
+            return
+        if wanted_bytes < header.virtual_bytes:
+            raise Conflict(
+                "A disk cannot become smaller",
+                why=f"It has {header.virtual_bytes / _GIB:g} GiB and {size_gib} GiB were asked for; the guest's data "
+                "beyond would be lost",
+                todo="Choose a plan with a disk at least as large, or create a new instance",
+                code="disk-shrink",
+            )
+        _check_size(size_gib, 1, target.name)
+        # A guest that broke out of its machine may have rewritten this header, so the tool sees the disk and its
+        # image, nothing else.
+        owner = target.stat().st_uid
+        jail = Jail(
+            read_only=_image_behind(target, header.backing_file),
+            read_write=(target,),
+            uid=owner if owner != os.geteuid() else None,
+            dies_with_us=True,
+        )
+        command = ["qemu-img", "resize", "-q", "-f", "qcow2", str(target), f"{size_gib}G"]
+        await run_confined(command, jail, timeout_s=_TOOL_TIMEOUT_S)
+
+    async def make_seed(self, path: Path, contents: SeedContents, uid: int | None = None) -> None:
+        """Write the instance's seed; see :func:`insula.node.storage.seed.write_seed`."""
+        await asyncio.to_thread(write_seed, path, contents, uid)
+
+
+def _check_size(size_gib: int, least_gib: int, name: str) -> None:
+    if least_gib <= size_gib <= MAX_SIZE_GIB:
+        return
+    raise InvalidInput(
+        f"A disk of {size_gib} GiB cannot be made",
+        why=f"It must have {least_gib} GiB (the size of {name}) to {MAX_SIZE_GIB} GiB",
+        todo="Choose a size or a plan within that",
+        code="invalid-disk-size",
+        fields={"disk_gib": f"{least_gib} to {MAX_SIZE_GIB}"},
+    )
+
+
+def _image_behind(disk: Path, backing_file: str) -> tuple[Path, ...]:
+    """The image a disk is made from; nothing but an image of ours is accepted as that."""
+    if not backing_file:
+        return ()
+    backing = Path(backing_file)
+    if backing.is_absolute() and not backing.is_symlink() and (backing.parent / MANIFEST_FILE).is_file():
+        return (backing,)
+    raise DataCorrupt(
+        f"The disk {disk} names a backing file that is no image",
+        why=f"Its header names {backing_file[:200]!r}; only images of this node may stand behind a disk",
+        todo="Restore the disk from a backup or rebuild the instance: the file was changed from outside",
+        code="foreign-backing-file",
+    )

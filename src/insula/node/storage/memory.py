@@ -1,0 +1,144 @@
+"""Images and disks without image files or programs: for the fake driver.
+
+Images are known by name only. A disk is a small text file that names its image and size, so that it can be moved,
+grown and lost like a real one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from insula.base.clock import now_utc
+from insula.base.errors import Conflict, DataCorrupt, InvalidInput, NotFound
+from insula.base.files import write_atomic
+from insula.domain.image import Image, ImageSource, ImageState, Provisioning
+from insula.domain.instance import Firmware, MachineType
+from insula.node.storage.backend import BootableImage, SeedContents
+from insula.protocol.node import Progress
+
+
+def _image(name: str, title: str, min_memory_mib: int, min_disk_gib: int) -> Image:
+    return Image(
+        name=name,
+        title=title,
+        source=ImageSource.BUILT,
+        state=ImageState.ABSENT,
+        provisioning=Provisioning.INSULA,
+        has_agent=True,
+        firmware=Firmware.BIOS,
+        machine_type=MachineType.Q35,
+        min_memory_mib=min_memory_mib,
+        min_disk_gib=min_disk_gib,
+    )
+
+
+_CATALOGUE = (_image("debian-12", "Debian 12 (imaginary)", 256, 2), _image("tiny", "Tiny (imaginary)", 64, 1))
+
+
+class MemoryImages:
+    """Implements ImageSource; what is ready is kept in one small file below `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._images = {image.name: image for image in _CATALOGUE}
+        for place in sorted(folder.glob("*.json")) if folder.is_dir() else ():
+            entry = json.loads(place.read_bytes())
+            self._add(entry["name"], entry["imported"])
+
+    def _add(self, name: str, imported: bool) -> Image:
+        image = self._images.get(name) or replace(
+            _image(name, f"{name} (imaginary)", 64, 1), source=ImageSource.IMPORTED
+        )
+        image = replace(image, state=ImageState.READY, size_bytes=4096, made_at=now_utc())
+        self._images[name] = image
+        self._folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(self._folder / f"{name}.json", json.dumps({"name": name, "imported": imported}).encode())
+        return image
+
+    async def list(self) -> Sequence[Image]:
+        return [self._images[name] for name in sorted(self._images)]
+
+    async def prepare(self, name: str, progress: Progress) -> Image:
+        """Ready at once. Raises NotFound for a name that is not in the catalogue."""
+        self._find(name)
+        progress("The imaginary image is ready", 100)
+        return self._add(name, False)
+
+    async def import_file(self, name: str, path: Path, image_format: str, progress: Progress) -> Image:
+        """Takes any existing file for an image, without reading it."""
+        if image_format not in {"qcow2", "raw"}:
+            raise InvalidInput(
+                f"{image_format[:40]} is no format that can be imported",
+                why="Formats are qcow2 and raw",
+                todo="Convert it to qcow2 first",
+                code="unknown-format",
+                fields={"format": "qcow2 or raw"},
+            )
+        if not path.is_file():
+            raise NotFound(f"There is no file {path}", why="The node looked for it", todo="Check the path")
+        progress("The imaginary image is ready", 100)
+        return self._add(name, True)
+
+    async def delete(self, name: str) -> None:
+        (self._folder / f"{name}.json").unlink(missing_ok=True)
+        self._images.pop(name, None)
+        self._images |= {image.name: image for image in _CATALOGUE if image.name == name}
+
+    async def bootable(self, name: str) -> BootableImage:
+        image = self._find(name)
+        if image.state is not ImageState.READY:
+            raise Conflict(
+                f"Image {name} is not ready",
+                why=f"It is {image.state}",
+                todo=f"Make it first: `insula image prepare {name}`",
+                code="image-not-ready",
+            )
+        return BootableImage(name=name, image=image, disk=self._folder / f"{name}.json")
+
+    async def clean(self) -> Sequence[Path]:
+        return ()
+
+    async def remove_superseded(self, in_use: frozenset[Path]) -> Sequence[Path]:
+        return ()
+
+    def _find(self, name: str) -> Image:
+        if name not in self._images:
+            raise NotFound(
+                f"There is no image {name[:80]!r}",
+                why=f"Images are {', '.join(sorted(self._images))}",
+                todo="Choose one of them",
+                code="unknown-image",
+            )
+        return self._images[name]
+
+
+class MemoryDisks:
+    """Implements DiskBackend with files of one line."""
+
+    async def clone(self, image: BootableImage, target: Path, size_gib: int, uid: int | None = None) -> None:
+        write_atomic(target, _line(image.name, size_gib))
+
+    async def grow(self, target: Path, size_gib: int) -> None:
+        try:
+            entry = json.loads(target.read_bytes())
+            image, old_gib = str(entry["image"]), int(entry["size_gib"])
+        except FileNotFoundError as error:
+            raise NotFound(f"There is no disk {target}", todo="Make it first") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataCorrupt(f"{target} is not a disk", why=str(error), todo="Rebuild the instance") from error
+        if size_gib < old_gib:
+            raise Conflict(
+                "A disk cannot shrink", why=f"It has {old_gib} GiB, {size_gib} were asked for", todo="Ask for more"
+            )
+        # In place, since a disk keeps its identity when it grows.
+        target.write_bytes(_line(image, size_gib))
+
+    async def make_seed(self, path: Path, contents: SeedContents, uid: int | None = None) -> None:
+        write_atomic(path, json.dumps({"hostname": contents.hostname}).encode())
+
+
+def _line(image: str, size_gib: int) -> bytes:
+    return json.dumps({"image": image, "size_gib": size_gib}).encode() + b"\n"

@@ -1,0 +1,88 @@
+"""The small disk from which a guest learns who it is at its first boot.
+
+It is a NoCloud seed (an ISO 9660 file system labelled `cidata`, see cloud-init's NoCloud data source) and carries the
+same facts once more as plain files under `insula/`, which a few lines of shell can read without a YAML parser.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pycdlib
+
+from insula.base.errors import InvalidInput
+from insula.base.files import write_atomic
+from insula.node.storage.atomic import replacing
+from insula.node.storage.backend import SeedContents
+from insula.node.storage.user_script import first_boot_script
+
+VOLUME = "cidata"
+MAX_USER_DATA_BYTES = 1 << 20
+
+# Matches every Ethernet card, whatever the kernel calls it.
+_DHCP = {"version": 2, "ethernets": {"nic": {"match": {"name": "e*"}, "dhcp4": True, "dhcp6": True}}}
+
+
+def seed_files(contents: SeedContents) -> dict[str, bytes]:
+    """Path → bytes of everything in the seed.
+
+    Raises :class:`InvalidInput` for user-data over 1 MiB or a cloud-config that is none.
+    """
+    user_data = contents.user_data.encode()
+    if len(user_data) > MAX_USER_DATA_BYTES:
+        raise InvalidInput(
+            "The user-data is too long",
+            why=f"It has {len(user_data)} bytes; a seed holds {MAX_USER_DATA_BYTES}",
+            todo="Let a short script fetch the rest",
+            code="user-data-too-long",
+            fields={"user_data": f"at most {MAX_USER_DATA_BYTES} bytes"},
+        )
+    meta: dict[str, Any] = {
+        "instance-id": contents.instance_id,
+        "local-hostname": contents.hostname,
+        "public-keys": list(contents.ssh_keys),
+    }
+    files = {
+        # JSON is YAML, and needs no quoting rules of our own.
+        "meta-data": _json(meta),
+        "user-data": user_data if user_data.strip() else b"#cloud-config\n{}\n",
+        "network-config": contents.network.encode() if contents.network.strip() else _json(_DHCP),
+        "insula/instance-id": f"{contents.instance_id}\n".encode(),
+        "insula/hostname": f"{contents.hostname}\n".encode(),
+        "insula/authorized_keys": "".join(f"{key}\n" for key in contents.ssh_keys).encode(),
+    }
+    if user_data.strip():
+        files["insula/user-data"] = user_data
+    if script := first_boot_script(contents.user_data):
+        files["insula/first-boot.sh"] = script.encode()
+    return files
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, indent=1).encode() + b"\n"
+
+
+def write_seed(path: Path, contents: SeedContents, uid: int | None = None) -> None:
+    """Write the seed, mode 0600 (user-data may hold secrets). May be repeated; about 2 ms."""
+    iso = pycdlib.PyCdlib()
+    iso.new(interchange_level=3, joliet=3, rock_ridge="1.09", vol_ident=VOLUME)
+    try:
+        iso.add_directory("/INSULA", rr_name="insula", joliet_path="/insula")
+        for number, (name, data) in enumerate(seed_files(contents).items()):
+            folder = "/INSULA" if "/" in name else ""
+            iso.add_fp(
+                io.BytesIO(data),
+                len(data),
+                f"{folder}/F{number}.;1",
+                rr_name=name.rpartition("/")[2],
+                joliet_path=f"/{name}",
+            )
+        image = io.BytesIO()
+        iso.write_fp(image)
+    finally:
+        iso.close()
+    with replacing(path, mode=0o600, uid=uid) as temporary:
+        write_atomic(temporary, image.getvalue())

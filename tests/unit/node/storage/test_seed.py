@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pycdlib
+import pytest
+import yaml
+
+from insula.base.errors import InvalidInput
+from insula.node.storage.backend import SeedContents
+from insula.node.storage.seed import seed_files, write_seed
+
+KEYS = ("ssh-ed25519 AAAA one@example", "ssh-ed25519 BBBB two")
+
+
+def read_back(path: Path) -> dict[str, bytes]:
+    """Every file, as the guest's kernel sees it through Rock Ridge."""
+    iso = pycdlib.PyCdlib()
+    iso.open(str(path))
+    found = {}
+    for folder, _, names in iso.walk(rr_path="/"):
+        for name in names:
+            data = io.BytesIO()
+            iso.get_file_from_iso_fp(data, rr_path=f"{folder.rstrip('/')}/{name}")
+            found[f"{folder.rstrip('/')}/{name}"] = data.getvalue()
+    assert iso.pvd.volume_identifier.strip() == b"cidata"
+    iso.close()
+    return found
+
+
+def test_the_seed_reads_back_as_written(tmp_path: Path) -> None:
+    script = "#!/bin/sh\necho grüezi\n"
+    write_seed(tmp_path / "seed.iso", SeedContents("ins_1", "web1.example.org", KEYS, script))
+    files = read_back(tmp_path / "seed.iso")
+    assert yaml.safe_load(files["/meta-data"]) == {
+        "instance-id": "ins_1",
+        "local-hostname": "web1.example.org",
+        "public-keys": list(KEYS),
+    }
+    assert files["/user-data"].decode() == script
+    assert yaml.safe_load(files["/network-config"])["ethernets"]["nic"]["dhcp4"] is True
+    assert files["/insula/instance-id"] == b"ins_1\n"
+    assert files["/insula/hostname"] == b"web1.example.org\n"
+    assert files["/insula/authorized_keys"].decode().splitlines() == list(KEYS)
+    assert files["/insula/user-data"].decode() == script
+
+
+def test_only_its_owner_may_read_it(tmp_path: Path) -> None:
+    write_seed(tmp_path / "seed.iso", SeedContents("ins_1", "web1"))
+    assert (tmp_path / "seed.iso").stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["seed.iso"]
+
+
+def test_writing_it_again_replaces_it(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write_seed(tmp_path / "seed.iso", SeedContents("ins_1", name))
+    assert read_back(tmp_path / "seed.iso")["/insula/hostname"] == b"two\n"
+
+
+@pytest.mark.parametrize("blank", ["", "\n", "  \n\t"])
+def test_without_user_data_cloud_init_gets_an_empty_one_and_our_guests_none(blank: str) -> None:
+    files = seed_files(SeedContents("ins_1", "web1", user_data=blank))
+    assert yaml.safe_load(files["user-data"]) == {}
+    assert files["user-data"].startswith(b"#cloud-config")
+    assert "insula/user-data" not in files
+    assert "insula/first-boot.sh" not in files
+
+
+def test_a_given_network_configuration_is_passed_on() -> None:
+    assert seed_files(SeedContents("i", "h", network="version: 1\n"))["network-config"] == b"version: 1\n"
+
+
+def test_user_data_of_more_than_a_mebibyte_is_refused() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        seed_files(SeedContents("i", "h", user_data="#" * (2 << 20)))
+    assert caught.value.code == "user-data-too-long"
+
+
+def test_meta_data_survives_any_character_in_a_key() -> None:
+    keys = ('ssh-ed25519 AAAA "quoted": {x}',)
+    assert json.loads(seed_files(SeedContents("i", "h", keys))["meta-data"])["public-keys"] == list(keys)
