@@ -1,0 +1,119 @@
+"""Which processes carry an instance's network: written before they begin, read after a restart of the service."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from insula.base.errors import HostFailure
+from insula.base.files import write_atomic
+from insula.base.log import get_logger
+from insula.node.runtime.processes import Process
+
+_log = get_logger(__name__)
+
+_FILE = "network.json"
+_END_S = 5.0
+
+
+@dataclass(frozen=True)
+class ProcessEntry:
+    """One process, told from a later one of the same number by its start time."""
+
+    name: str
+    pid: int
+    start_ticks: int
+
+
+@dataclass(frozen=True)
+class NetworkRecord:
+    """One instance's connection. `way` is the network's name."""
+
+    way: str
+    processes: tuple[ProcessEntry, ...] = ()
+
+
+def record_path(folder: Path) -> Path:
+    return folder / _FILE
+
+
+def load(folder: Path) -> NetworkRecord | None:
+    """The connection that is recorded in `folder`, or None; a damaged record is logged and counts as none."""
+    try:
+        return msgspec.json.decode(record_path(folder).read_bytes(), type=NetworkRecord)
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        _log.error("a network record is damaged", path=str(record_path(folder)), problem=str(error))
+        return None
+
+
+def save(folder: Path, record: NetworkRecord) -> None:
+    write_atomic(record_path(folder), msgspec.json.encode(record))
+
+
+def is_alive(record: NetworkRecord) -> bool:
+    """Whether all its processes live."""
+    for entry in record.processes:
+        process = Process.hold(entry.pid, entry.start_ticks)
+        if process is None:
+            return False
+        process.close()
+    return True
+
+
+async def first_end(folder: Path) -> str:
+    """Wait until one of the recorded processes ends; returns its name, empty when nothing is recorded."""
+    record = await asyncio.to_thread(load, folder)
+    held: list[tuple[str, Process]] = []
+    try:
+        for entry in record.processes if record is not None else ():
+            process = Process.hold(entry.pid, entry.start_ticks)
+            if process is None:
+                return entry.name
+            held.append((entry.name, process))
+        waits = {asyncio.create_task(process.wait_end()): name for name, process in held}
+        if not waits:
+            return ""
+        try:
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+        return waits[done.pop()]
+    finally:
+        for _, process in held:
+            process.close()
+
+
+async def end_processes(folder: Path) -> None:
+    """End all recorded processes and remove the record. May be repeated.
+
+    Raises HostFailure when one does not end: then the record stays.
+    """
+    record = await asyncio.to_thread(load, folder)
+    for entry in record.processes if record is not None else ():
+        process = Process.hold(entry.pid, entry.start_ticks)
+        if process is not None:
+            with contextlib.closing(process):
+                await _end(process, entry)
+    record_path(folder).unlink(missing_ok=True)
+
+
+async def _end(process: Process, entry: ProcessEntry) -> None:
+    process.send(signal.SIGKILL)
+    try:
+        async with asyncio.timeout(_END_S):
+            await process.wait_end()
+    except TimeoutError as error:
+        raise HostFailure(
+            f"Process {entry.pid} ({entry.name}) does not end",
+            why=f"It was killed {_END_S:g} s ago; the kernel is busy with it",
+            todo="Look at the host's disks and load, then try again",
+        ) from error

@@ -1,0 +1,74 @@
+"""slirp4netns: its command line and its API socket.
+
+Source: slirp4netns(1) 1.2. The API takes one JSON request a connection and wants the writing side shut afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from insula.base.errors import HostFailure
+from insula.domain.instance import PortForward
+from insula.node.network.ports import port_in_use
+from insula.node.runtime.sockets import connect
+
+API_SOCKET = "slirp.sock"
+GUEST_ADDRESS = "10.0.2.15"  # what its DHCP server gives to the first, and here only, client
+_ANSWER_S = 5.0
+_REPLY_BYTES = 65536
+
+
+def command_line(program: str, ready_fd: int) -> list[str]:
+    """`{pid}` stands for the process whose namespaces it enters.
+
+    It is started in the folder of its socket, since a Unix socket's path has room for 107 bytes only.
+    """
+    return [
+        program,
+        "--disable-host-loopback",
+        "--enable-sandbox",
+        "--enable-seccomp",
+        "--enable-ipv6",
+        f"--api-socket={API_SOCKET}",
+        f"--ready-fd={ready_fd}",
+        "{pid}",
+        "up0",
+    ]
+
+
+async def add_forward(api_socket: Path, forward: PortForward) -> None:
+    """Raises Conflict when the port is taken, HostFailure when slirp4netns does not answer."""
+    arguments = {
+        "proto": forward.protocol.value,
+        "host_addr": forward.host_address,
+        "host_port": forward.host_port,
+        "guest_addr": GUEST_ADDRESS,
+        "guest_port": forward.guest_port,
+    }
+    reply = await _ask(api_socket, {"execute": "add_hostfwd", "arguments": arguments})
+    if "error" in reply:
+        # It tells no reason; the address was checked before, so another program was faster.
+        raise port_in_use(forward)
+
+
+async def _ask(api_socket: Path, request: dict[str, Any]) -> dict[str, Any]:
+    try:
+        async with asyncio.timeout(_ANSWER_S):
+            reader, writer = await asyncio.open_unix_connection(sock=await connect(api_socket, _ANSWER_S))
+            try:
+                writer.write(msgspec.json.encode(request))
+                writer.write_eof()
+                reply = msgspec.json.decode(await reader.read(_REPLY_BYTES))
+            finally:
+                writer.close()
+    except (OSError, TimeoutError, ValueError) as error:
+        raise HostFailure(
+            "slirp4netns does not answer",
+            why=str(error) or f"No answer within {_ANSWER_S:g} s",
+            todo="Start the instance again; its network.log tells more",
+        ) from error
+    return reply if isinstance(reply, dict) else {}
