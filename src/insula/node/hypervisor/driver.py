@@ -1,0 +1,149 @@
+"""What every hypervisor driver offers, and the optional capabilities that some have.
+
+A driver starts and adopts *machines*. A machine outlives the service; adopting one finds it again. All files that a
+machine may touch are named in its :class:`MachineSpec`; the driver confines it to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from insula.domain.instance import Firmware, MachineType, Resources
+
+
+@dataclass(frozen=True)
+class DirectBoot:
+    """A kernel that the hypervisor loads itself, without firmware's boot menu or a boot loader."""
+
+    kernel: Path
+    initrd: Path | None
+    command_line: str
+
+
+@dataclass(frozen=True)
+class TapNic:
+    """A tap device that is open already; the driver passes `fd` on and the caller closes it after the start."""
+
+    mac: str
+    fd: int
+
+
+@dataclass(frozen=True)
+class StreamNic:
+    """A Unix socket that carries Ethernet frames (QEMU `-netdev stream`, passt)."""
+
+    mac: str
+    socket: Path
+
+
+Nic = TapNic | StreamNic
+
+
+@dataclass(frozen=True)
+class MachineSpec:
+    """One machine. `folder` holds its own files and sockets (`qmp.sock`, `agent.sock`, `console.sock`, `console.log`).
+
+    `disk` is qcow2 inside `folder`; `read_only` are further files it needs (its backing image). `firmware` and
+    `machine_type` are resolved, never AUTO. `uid` is the unprivileged user it runs as, None for our own.
+    """
+
+    id: str
+    name: str
+    folder: Path
+    resources: Resources
+    machine_type: MachineType
+    firmware: Firmware
+    disk: Path
+    read_only: tuple[Path, ...] = ()
+    seed: Path | None = None
+    direct_boot: DirectBoot | None = None
+    nic: Nic | None = None
+    uid: int | None = None
+
+
+class MachineStatus(StrEnum):
+    RUNNING = "running"
+    PAUSED = "paused"
+    ENDED = "ended"
+
+
+class EndReason(StrEnum):
+    """Why a machine ended."""
+
+    GUEST_SHUTDOWN = "guest-shutdown"  # from inside, or it obeyed the power button
+    COMMANDED = "commanded"  # by :meth:`Machine.kill`
+    CRASHED = "crashed"  # killed from outside, aborted, panicked
+
+
+@dataclass(frozen=True)
+class MachineEvent:
+    """Something that happened to a machine: `kind` is `reset`, `paused`, `resumed`, `panicked` or `ended`."""
+
+    kind: str
+    end_reason: EndReason | None = None
+    detail: str = ""
+
+
+class Machine(Protocol):
+    """A running (or just ended) machine."""
+
+    @property
+    def spec_id(self) -> str: ...
+    @property
+    def pid(self) -> int: ...
+    @property
+    def started_at_s(self) -> float: ...  # Unix time; survives adoption
+
+    async def status(self) -> MachineStatus: ...
+    async def press_power_button(self) -> None: ...  # ACPI; a guest may ignore it
+    async def reset(self) -> None: ...
+    async def kill(self) -> None: ...  # returns when the process is gone; repeatable
+    async def wait(self) -> EndReason: ...  # within a second of the end
+    def events(self) -> AsyncIterator[MachineEvent]: ...  # from now on; ends after `ended`
+    async def detach(self) -> None: ...  # let go of it without ending it (the service stops)
+
+
+class Driver(Protocol):
+    """Starts and finds machines."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def start(self, spec: MachineSpec) -> Machine:
+        """Start it; returns when it executes guest code. Not repeatable while it runs: raises Conflict.
+
+        Raises HostFailure with the last lines of the hypervisor's log; nothing is left running then.
+        """
+        ...
+
+    async def adopt(self, spec_id: str, folder: Path) -> Machine | None:
+        """The machine that runs in `folder`, or None. Never mistakes another process for it (pid re-use)."""
+        ...
+
+    async def last_end(self, folder: Path) -> EndReason | None:
+        """Why the machine that last ran in `folder` ended, also when no service was there to see it; None: never ran.
+
+        Only asked when :meth:`adopt` found none.
+        """
+        ...
+
+    async def accelerator(self) -> str: ...  # "kvm", "tcg" or "none"
+
+
+@runtime_checkable
+class CanPause(Protocol):
+    """Optional: a machine that can stand still and go on."""
+
+    async def pause(self) -> None: ...
+    async def resume(self) -> None: ...
+
+
+@runtime_checkable
+class CanLimitLive(Protocol):
+    """Optional: limits that change while the machine runs."""
+
+    async def set_limits(self, resources: Resources) -> None: ...

@@ -1,0 +1,112 @@
+"""The fake driver: machines without processes, for everything above the hypervisor to be tested in milliseconds.
+
+It keeps the real driver's promises: a machine outlives the driver object (its state is in its folder), is adopted
+again with the same start time, ends for a reason, and its guest speaks the real agent protocol.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from insula.base.errors import Conflict, HostFailure
+from insula.node.hypervisor.driver import EndReason, MachineSpec, MachineStatus
+from insula.node.hypervisor.fake.machine import FakeMachine
+from insula.node.hypervisor.fake.state import FakeState, load, save
+
+_FIRST_PID = 1 << 30  # beyond any kernel's pid_max, so that nobody ever signals a real process by mistake
+
+
+@dataclass(frozen=True)
+class Faults:
+    """What shall go wrong with machines that start from now on."""
+
+    fail_start: str = ""  # the reason given by the failing start
+    never_ready: bool = False  # the boot stands still before the network, the agent never answers
+    ignores_power_button: bool = False
+    crash_after_s: float = 0.0  # 0: never
+
+
+class FakeDriver:
+    """Implements Driver. `faults` may be replaced between starts, or be a function of the machine that starts."""
+
+    name = "fake"
+
+    def __init__(self, *, boot_s: float = 0.0, faults: Faults | Callable[[MachineSpec], Faults] | None = None) -> None:
+        self._boot_s = boot_s
+        self.faults: Faults | Callable[[MachineSpec], Faults] = faults if faults is not None else Faults()
+
+    async def accelerator(self) -> str:
+        return "none"
+
+    async def start(self, spec: MachineSpec) -> FakeMachine:
+        """See Driver.start."""
+        faults = self.faults(spec) if callable(self.faults) else self.faults
+        known = await asyncio.to_thread(load, spec.folder)
+        if known is not None and known.status is not MachineStatus.ENDED:
+            raise Conflict(
+                f"The machine of {spec.name} runs already",
+                why=f"It was started before and has not ended (process {known.pid})",
+                todo="Stop it first, or adopt it",
+                code="already-running",
+            )
+        if faults.fail_start:
+            raise HostFailure(
+                f"The machine of {spec.name} did not start",
+                why=faults.fail_start,
+                todo="Try again",
+                code="start-failed",
+            )
+        now_s = time.time()
+        state = FakeState(
+            spec_id=spec.id,
+            name=spec.name,
+            mac=spec.nic.mac if spec.nic else "",
+            files=_disk_identity(spec.disk),
+            pid=_FIRST_PID + secrets.randbelow(1 << 29),
+            started_at_s=now_s,
+            booted_at_s=now_s,
+            boot_s=self._boot_s,
+            never_ready=faults.never_ready,
+            ignores_power_button=faults.ignores_power_button,
+            crash_at_s=now_s + faults.crash_after_s if faults.crash_after_s else 0.0,
+        )
+        console = spec.folder / "console.log"
+        if console.exists():
+            console.replace(spec.folder / "console.log.previous")
+        console.touch(mode=0o600)
+        await asyncio.to_thread(save, spec.folder, state)
+        return await self._serve(spec.folder, state)
+
+    async def adopt(self, spec_id: str, folder: Path) -> FakeMachine | None:
+        """See Driver.adopt."""
+        state = await asyncio.to_thread(load, folder)
+        if state is None or state.spec_id != spec_id or state.status is MachineStatus.ENDED:
+            return None
+        return await self._serve(folder, state)
+
+    async def last_end(self, folder: Path) -> EndReason | None:
+        """See Driver.last_end."""
+        state = await asyncio.to_thread(load, folder)
+        return state.end_reason if state is not None else None
+
+    async def _serve(self, folder: Path, state: FakeState) -> FakeMachine:
+        machine = FakeMachine(folder, state)
+        try:
+            await machine.serve()
+        except BaseException:
+            await machine.kill()
+            raise
+        return machine
+
+
+def _disk_identity(disk: Path) -> str:
+    """Names the guest's file tree: it comes and goes with the disk, wherever the disk file is moved meanwhile."""
+    try:
+        return f"guest-{disk.stat().st_ino}"
+    except FileNotFoundError:
+        return "guest-0"

@@ -1,0 +1,167 @@
+"""The few programs of the fake guest's imaginary /bin."""
+
+from __future__ import annotations
+
+import asyncio
+import posixpath
+import shlex
+import shutil
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class GuestFiles:
+    """The guest's file tree in a folder of the host; paths never leave it."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def locate(self, path: str) -> Path:
+        """Where the guest's absolute `path` lies on the host."""
+        return self._root / posixpath.normpath(f"/{path}").lstrip("/")
+
+    def hostname(self, default: str) -> str:
+        place = self.locate("/etc/hostname")
+        return place.read_text().strip() if place.exists() else default
+
+    def set_hostname(self, name: str) -> None:
+        place = self.locate("/etc/hostname")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(name + "\n")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One run of a program: `arguments` without its name."""
+
+    arguments: Sequence[str]
+    stdin: bytes
+    files: GuestFiles
+    name: str  # the machine's, which is the host name until one is set
+
+
+@dataclass(frozen=True)
+class Outcome:
+    exit_code: int = 0
+    stdout: bytes = b""
+    stderr: bytes = b""
+
+
+Program = Callable[[Call], Awaitable[Outcome]]
+
+
+async def _echo(call: Call) -> Outcome:
+    return Outcome(stdout=(" ".join(call.arguments) + "\n").encode())
+
+
+async def _id(_: Call) -> Outcome:
+    return Outcome(stdout=b"uid=0(root) gid=0(root) groups=0(root)\n")
+
+
+async def _true(_: Call) -> Outcome:
+    return Outcome()
+
+
+async def _false(_: Call) -> Outcome:
+    return Outcome(1)
+
+
+async def _cat(call: Call) -> Outcome:
+    out = bytearray() if call.arguments else bytearray(call.stdin)
+    for path in call.arguments:
+        try:
+            out += call.stdin if path == "-" else call.files.locate(path).read_bytes()
+        except OSError as error:
+            return Outcome(1, bytes(out), f"cat: {path}: {error.strerror}\n".encode())
+    return Outcome(stdout=bytes(out))
+
+
+async def _uname(call: Call) -> Outcome:
+    name = call.files.hostname(call.name)
+    whole = f"Linux {name} 6.1.0-fake #1 SMP x86_64 GNU/Linux\n"
+    parts = {"-a": whole, "-n": f"{name}\n", "-r": "6.1.0-fake\n", "-m": "x86_64\n"}
+    return Outcome(stdout=parts.get(call.arguments[0] if call.arguments else "", "Linux\n").encode())
+
+
+async def _hostname(call: Call) -> Outcome:
+    if not call.arguments:
+        return Outcome(stdout=f"{call.files.hostname(call.name)}\n".encode())
+    call.files.set_hostname(call.arguments[-1])
+    return Outcome()
+
+
+async def _sleep(call: Call) -> Outcome:
+    await asyncio.sleep(float(call.arguments[0]))
+    return Outcome()
+
+
+async def _chmod(call: Call) -> Outcome:
+    call.files.locate(call.arguments[1]).chmod(int(call.arguments[0], 8) | 0o600)
+    return Outcome()
+
+
+async def _mv(call: Call) -> Outcome:
+    source, target = (call.files.locate(path) for path in call.arguments[-2:])
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source.replace(target)
+    return Outcome()
+
+
+async def _rm(call: Call) -> Outcome:
+    for path in call.arguments:
+        if not path.startswith("-"):
+            place = call.files.locate(path)
+            if place.is_dir():
+                shutil.rmtree(place)
+            else:
+                place.unlink(missing_ok="-f" in call.arguments)
+    return Outcome()
+
+
+async def _mkdir(call: Call) -> Outcome:
+    for path in call.arguments:
+        if not path.startswith("-"):
+            call.files.locate(path).mkdir(parents=True, exist_ok=True)
+    return Outcome()
+
+
+async def _sh(call: Call) -> Outcome:
+    """`sh -c` of one simple command; there are no pipes, variables or redirections in this guest."""
+    words = shlex.split(call.arguments[call.arguments.index("-c") + 1])
+    if words[:1] == ["exit"]:
+        return Outcome(int(words[1]) if len(words) > 1 else 0)
+    program = find(words[0]) if words else _true
+    if program is None:
+        return Outcome(127, b"", f"sh: {words[0]}: not found\n".encode())
+    return await program(Call(words[1:], call.stdin, call.files, call.name))
+
+
+_PROGRAMS: Mapping[str, Program] = {
+    "cat": _cat,
+    "chmod": _chmod,
+    "echo": _echo,
+    "false": _false,
+    "hostname": _hostname,
+    "id": _id,
+    "mkdir": _mkdir,
+    "mv": _mv,
+    "rm": _rm,
+    "sh": _sh,
+    "sleep": _sleep,
+    "true": _true,
+    "uname": _uname,
+}
+
+
+def find(path: str) -> Program | None:
+    """The program of this name or path, or None."""
+    return _PROGRAMS.get(posixpath.basename(path))
+
+
+async def run(program: Program, call: Call) -> Outcome:
+    """Run it; wrong arguments and missing files end with status 1 and a message, as real programs do."""
+    try:
+        return await program(call)
+    except (OSError, ValueError, IndexError) as error:
+        return Outcome(1, b"", f"{error}\n".encode())

@@ -1,0 +1,88 @@
+"""What a fake machine is, kept in its folder: the file is the truth, so it outlives the process that serves it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from insula.base.files import write_atomic
+from insula.node.hypervisor.driver import EndReason, MachineStatus
+
+
+@dataclass(frozen=True)
+class FakeState:
+    """`files` is the folder of the guest's file tree; `boot_s` is how long a boot takes.
+
+    `lines_written` is how many of this boot's console lines are out; `crash_at_s` is the Unix time of an injected
+    crash, 0 for none.
+    """
+
+    spec_id: str
+    name: str
+    mac: str
+    files: str
+    pid: int
+    started_at_s: float
+    booted_at_s: float
+    boot_s: float
+    status: MachineStatus = MachineStatus.RUNNING
+    end_reason: EndReason | None = None
+    lines_written: int = 0
+    never_ready: bool = False
+    ignores_power_button: bool = False
+    crash_at_s: float = 0.0
+
+    @property
+    def ready_at_s(self) -> float:
+        return self.booted_at_s + self.boot_s
+
+
+def state_path(folder: Path) -> Path:
+    return folder / "fake.json"
+
+
+def load(folder: Path) -> FakeState | None:
+    """The recorded state, or None when there is none or it is unreadable: such a machine cannot be running."""
+    try:
+        data = json.loads(state_path(folder).read_bytes())
+        reason = data.pop("end_reason")
+        status = MachineStatus(data.pop("status"))
+        return FakeState(**data, status=status, end_reason=EndReason(reason) if reason else None)
+    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError):
+        return None
+
+
+def save(folder: Path, state: FakeState) -> None:
+    write_atomic(state_path(folder), json.dumps(asdict(state)).encode())
+
+
+def update(folder: Path, pid: int, **fields: Any) -> FakeState | None:
+    """Change the state of machine `pid` unless it has ended; returns what is recorded then.
+
+    Under a lock, since a machine may be crashed from another process while it notes its own progress.
+    """
+    try:
+        lock = os.open(folder / "fake.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        state = load(folder)
+        if state is None or state.pid != pid or state.status is MachineStatus.ENDED:
+            return state
+        state = replace(state, **fields)
+        save(folder, state)
+        return state
+    finally:
+        os.close(lock)
+
+
+def crash(folder: Path) -> None:
+    """What `kill -9` is to a real machine: end it from outside, from any process. May be repeated."""
+    state = load(folder)
+    if state is not None:
+        update(folder, state.pid, status=MachineStatus.ENDED, end_reason=EndReason.CRASHED)

@@ -1,0 +1,240 @@
+"""From a machine's specification to QEMU's argument list: pure, so that every choice can be tested and read in a row.
+
+File names are relative to the machine's folder, which is QEMU's working folder, or absolute. Options that hold names
+are JSON, where no comma or quote in a path can add an option. Nothing secret is in here: seeds, keys and user-data are
+files. Source: qemu(1), QEMU 7.2 System Emulation manual, QMP Reference (BlockdevOptions, NetdevOptions).
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from insula.base.errors import Unsupported
+from insula.domain.instance import Firmware, MachineType, Resources
+from insula.node.hypervisor.driver import MachineSpec, StreamNic, TapNic
+from insula.node.hypervisor.qemu.firmware import UefiFirmware
+
+PROGRAM = "qemu-system-x86_64"
+NVRAM = "nvram.qcow2"
+THROTTLE_GROUP = "disk-limits"
+# QEMU's own choice is up to 1 GiB of translated code, which the machine's memory limit would have to allow for.
+TCG_CODE_CACHE_MIB = 128
+# Names machines by their instance: the same id always gives the same UUID.
+_UUID_NAMESPACE = uuid.UUID("5c2d8f52-9c11-4d0c-9f0e-6d1f2b7f4a11")
+
+
+@dataclass(frozen=True)
+class Wires:
+    """Descriptors that QEMU inherits: listening sockets, and the tap device if there is one."""
+
+    qmp: int
+    agent: int
+    console: int
+    tap: int | None = None
+
+
+@dataclass(frozen=True)
+class Host:
+    """What of the host shapes the arguments. `accelerator` is kvm or tcg; `tsc_khz` is 0 when it is unknown."""
+
+    accelerator: str
+    uefi: UefiFirmware | None = None
+    tsc_khz: int = 0
+
+
+def machine_uuid(spec_id: str) -> str:
+    return str(uuid.uuid5(_UUID_NAMESPACE, spec_id))
+
+
+def arguments(spec: MachineSpec, host: Host, wires: Wires) -> list[str]:
+    """QEMU's whole argument list, program first.
+
+    Raises :class:`Unsupported` for a combination that QEMU does not have.
+    """
+    return [
+        PROGRAM,
+        *("-nodefaults", "-no-user-config", "-display", "none"),
+        *("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"),
+        *("-name", f"guest={_escaped(spec.name)},debug-threads=on"),
+        *("-uuid", machine_uuid(spec.id)),
+        *_board(spec, host),
+        *_control(wires),
+        *_firmware(spec, host),
+        *_disk(spec, host),
+        *_network(spec, wires),
+        *_further_devices(spec),
+        *_kernel(spec, host),
+    ]
+
+
+def disk_limits(resources: Resources) -> Mapping[str, int]:
+    """ThrottleLimits of QMP; 0 is unlimited. Operations and bytes of reads and writes together."""
+    return {"iops-total": resources.disk_iops, "bps-total": resources.disk_mbps * 1_000_000}
+
+
+def _board(spec: MachineSpec, host: Host) -> Iterable[str]:
+    yield from ("-machine", ",".join(_machine_options(spec, host)))
+    if host.accelerator == "kvm":
+        yield from ("-accel", "kvm", "-cpu", "host")
+    else:
+        yield from ("-accel", f"tcg,thread=multi,tb-size={TCG_CODE_CACHE_MIB}", "-cpu", "max")
+    yield from ("-smp", str(spec.resources.vcpus), "-m", f"{spec.resources.memory_mib}M")
+    yield from ("-rtc", "base=utc,clock=host", "-boot", "strict=on")
+    # A panicked guest ends its machine, so that the restart policy can help it; a reset stays inside the machine.
+    yield from ("-action", "panic=shutdown,reboot=reset,shutdown=poweroff")
+    # Writes the cause of each end to standard error, so that it is known even when no service was there to hear
+    # QMP's SHUTDOWN event.
+    yield from ("-trace", "enable=qemu_system_shutdown_request")
+
+
+def _machine_options(spec: MachineSpec, host: Host) -> Iterable[str]:
+    if spec.machine_type is MachineType.MICROVM:
+        if spec.firmware is Firmware.UEFI:
+            raise Unsupported(
+                f"{spec.name} cannot have a microvm machine with UEFI",
+                why="Distributions ship no UEFI firmware for QEMU's microvm",
+                todo="Choose the machine type q35, or BIOS",
+                code="no-microvm-uefi",
+            )
+        # ACPI gives it a power button and describes its devices, so that the kernel's command line need not.
+        yield from ("microvm", "acpi=on", "rtc=on", "isa-serial=on", "auto-kernel-cmdline=off")
+        return
+    # The emulated HPET and VMware port cost exits and guests do better without them.
+    yield from ("q35", "vmport=off", "hpet=off", "usb=off")
+    if spec.firmware is Firmware.UEFI:
+        if host.uefi is None:
+            raise Unsupported("This host has no UEFI firmware", todo="Install ovmf", code="no-uefi-firmware")
+        yield from ("pflash0=firmware", "pflash1=nvram")
+
+
+def _control(wires: Wires) -> Iterable[str]:
+    yield from ("-chardev", f"socket,id=qmp,fd={wires.qmp},server=on,wait=off")
+    yield from ("-mon", "chardev=qmp,mode=control")
+    yield from (
+        "-chardev",
+        f"socket,id=console,fd={wires.console},server=on,wait=off,logfile=console.log,logappend=on",
+    )
+    yield from ("-serial", "chardev:console")
+    yield from ("-chardev", f"socket,id=agent,fd={wires.agent},server=on,wait=off")
+
+
+def _firmware(spec: MachineSpec, host: Host) -> Iterable[str]:
+    """The two flash chips of a UEFI machine: the firmware's code, and the guest's own variables."""
+    if spec.firmware is Firmware.UEFI and host.uefi is not None:
+        nvram = {"driver": "qcow2", "node-name": "nvram", "file": {"driver": "file", "filename": NVRAM}}
+        yield from ("-blockdev", _json(_raw_file("firmware", str(host.uefi.code))), "-blockdev", _json(nvram))
+
+
+def _disk(spec: MachineSpec, host: Host) -> Iterable[str]:
+    # Disk I/O in its own thread keeps the monitor quick. Emulated microvm lacks the event descriptors that it needs.
+    in_thread = spec.machine_type is not MachineType.MICROVM or host.accelerator == "kvm"
+    if in_thread:
+        yield from ("-object", _json({"qom-type": "iothread", "id": "disk-io"}))
+    limits = disk_limits(spec.resources)
+    yield from ("-object", _json({"qom-type": "throttle-group", "id": THROTTLE_GROUP, "limits": limits}))
+    # Through the host's page cache: instances share what they read of one image, and every file system can do it.
+    # Flushes of the guest still reach the disk, so a power loss costs nothing that the guest was promised. Threads
+    # are the only asynchronous I/O that works with the page cache under every kernel and seccomp filter.
+    cache = {"direct": False, "no-flush": False}
+    yield from (
+        "-blockdev",
+        _json(
+            {
+                "driver": "qcow2",
+                "node-name": "disk",
+                "cache": cache,
+                "discard": "unmap",
+                "detect-zeroes": "unmap",  # space that a guest zeroes is given back to the host
+                "file": {
+                    "driver": "file",
+                    "filename": _name(spec, spec.disk),
+                    "aio": "threads",
+                    "cache": cache,
+                    "discard": "unmap",
+                },
+            }
+        ),
+    )
+    throttled = {"driver": "throttle", "node-name": "disk-throttled", "throttle-group": THROTTLE_GROUP, "file": "disk"}
+    yield from ("-blockdev", _json(throttled))
+    device: dict[str, Any] = {"driver": _device(spec, "virtio-blk"), "drive": "disk-throttled", "serial": "disk"}
+    if in_thread:
+        device["iothread"] = "disk-io"
+    if spec.direct_boot is None:
+        device["bootindex"] = 1
+    yield from ("-device", _json(device))
+    if spec.seed is not None:
+        yield from ("-blockdev", _json(_raw_file("seed", _name(spec, spec.seed))))
+        yield from ("-device", _json({"driver": _device(spec, "virtio-blk"), "drive": "seed", "serial": "seed"}))
+
+
+def _network(spec: MachineSpec, wires: Wires) -> Iterable[str]:
+    match spec.nic:
+        case None:
+            return
+        case TapNic():
+            # A tap that was opened elsewhere: its queue and its offloads are what the opener chose.
+            yield from ("-netdev", f"tap,id=net0,fd={wires.tap}")
+        case StreamNic():
+            address = {"type": "unix", "path": _name(spec, spec.nic.socket)}
+            yield from ("-netdev", _json({"type": "stream", "id": "net0", "server": False, "addr": address}))
+    card: dict[str, Any] = {"driver": _device(spec, "virtio-net"), "netdev": "net0", "mac": spec.nic.mac}
+    if spec.machine_type is not MachineType.MICROVM:
+        card["romfile"] = ""  # no network boot: its option ROM would cost each start some time
+    yield from ("-device", _json(card))
+
+
+def _further_devices(spec: MachineSpec) -> Iterable[str]:
+    yield from ("-device", _json({"driver": _device(spec, "virtio-serial"), "id": "ports"}))
+    agent = {"driver": "virtserialport", "bus": "ports.0", "chardev": "agent", "name": "org.qemu.guest_agent.0"}
+    yield from ("-device", _json(agent))
+    yield from ("-object", _json({"qom-type": "rng-builtin", "id": "random"}))
+    yield from ("-device", _json({"driver": _device(spec, "virtio-rng"), "rng": "random"}))
+    # Memory that the guest frees goes back to the host, and a guest in need gets the balloon's pages back.
+    balloon = {"driver": _device(spec, "virtio-balloon"), "free-page-reporting": True, "deflate-on-oom": True}
+    yield from ("-device", _json(balloon))
+    if spec.machine_type is not MachineType.MICROVM:
+        yield from ("-device", "vmgenid,guid=auto", "-device", "pvpanic")
+
+
+def _kernel(spec: MachineSpec, host: Host) -> Iterable[str]:
+    boot = spec.direct_boot
+    if boot is None:
+        return
+    command_line = boot.command_line
+    if spec.machine_type is MachineType.MICROVM and host.accelerator == "tcg" and host.tsc_khz:
+        # microvm has no timer besides the PIT to calibrate the counter by, and on a busy host an emulated guest fails
+        # to, and then hangs. Under emulation the guest's counter is the host's.
+        command_line += f" tsc_early_khz={host.tsc_khz}"
+    yield from ("-kernel", str(boot.kernel), "-append", command_line)
+    if boot.initrd is not None:
+        yield from ("-initrd", str(boot.initrd))
+
+
+def _device(spec: MachineSpec, kind: str) -> str:
+    """A virtio device's name on this board: microvm has no PCI bus."""
+    return f"{kind}-device" if spec.machine_type is MachineType.MICROVM else f"{kind}-pci"
+
+
+def _raw_file(node: str, filename: str) -> dict[str, Any]:
+    # The format is stated, so that a file whose first bytes look like another format is never taken for it.
+    inner = {"driver": "file", "filename": filename, "read-only": True}
+    return {"driver": "raw", "node-name": node, "read-only": True, "file": inner}
+
+
+def _name(spec: MachineSpec, path: Path) -> str:
+    # Relative below the folder, where QEMU starts: a Unix socket's path has room for 107 bytes only.
+    return str(path.relative_to(spec.folder)) if path.is_relative_to(spec.folder) else str(path)
+
+
+def _escaped(text: str) -> str:
+    return text.replace(",", ",,")
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, separators=(",", ":"))

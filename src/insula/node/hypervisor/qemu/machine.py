@@ -1,0 +1,226 @@
+"""A running QEMU: its process, its QMP connection, and the two watchers that turn their news into events."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from insula.base.errors import Conflict, HostFailure, InsulaError
+from insula.base.log import get_logger
+from insula.domain.instance import Resources
+from insula.node.hypervisor.driver import EndReason, MachineEvent, MachineStatus
+from insula.node.hypervisor.feed import EventFeed
+from insula.node.hypervisor.qemu.argv import THROTTLE_GROUP, disk_limits
+from insula.node.hypervisor.qemu.files import QMP_SOCKET, cut_logs
+from insula.node.hypervisor.qemu.launch import wait_unlocked
+from insula.node.hypervisor.qemu.limits import machine_limits
+from insula.node.hypervisor.qemu.qmp import Qmp
+from insula.node.hypervisor.qemu.record import Record, load, reason_of, save, unseen_end
+from insula.node.runtime.cgroups import Cgroup
+from insula.node.runtime.processes import Process
+
+_RECONNECT_TIMEOUT_S = 5.0
+_QUIT_TIMEOUT_S = 5.0
+_KILL_TIMEOUT_S = 10.0
+_LOG_CHECK_S = 15.0
+_PAUSED_STATES = frozenset({"paused", "suspended", "prelaunch", "io-error", "watchdog"})
+_EVENT_KINDS = {"RESET": "reset", "STOP": "paused", "RESUME": "resumed", "GUEST_PANICKED": "panicked"}
+
+_log = get_logger(__name__)
+
+
+class QemuMachine:
+    """Implements Machine, CanPause and CanLimitLive."""
+
+    def __init__(self, folder: Path, record: Record, process: Process, qmp: Qmp, cgroup: Cgroup) -> None:
+        self._folder = folder
+        self._record = record
+        self._process = process
+        self._qmp = qmp
+        self._cgroup = cgroup
+        self._feed = EventFeed()
+        self._ended = asyncio.Event()
+        self._seen_reason: EndReason | None = None
+        self._connecting = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._listening: asyncio.Task[None] | None = None
+        self._spawn(self._watch_end())
+        self._spawn(self._cut_logs())
+        self._listen()
+
+    @property
+    def spec_id(self) -> str:
+        return self._record.spec_id
+
+    @property
+    def pid(self) -> int:
+        return self._record.pid
+
+    @property
+    def started_at_s(self) -> float:
+        return self._record.started_at_s
+
+    async def status(self) -> MachineStatus:
+        if self._ended.is_set() or not self._process.is_alive():
+            return MachineStatus.ENDED
+        try:
+            state = (await self._run("query-status"))["status"]
+        except InsulaError:
+            if not self._process.is_alive():
+                return MachineStatus.ENDED
+            raise
+        return MachineStatus.PAUSED if state in _PAUSED_STATES else MachineStatus.RUNNING
+
+    async def press_power_button(self) -> None:
+        await self._run("system_powerdown")
+
+    async def reset(self) -> None:
+        await self._run("system_reset")
+
+    async def kill(self) -> None:
+        """See Machine.kill. QEMU may first write its caches back, so that no disk space leaks; then it must go."""
+        if self._process.is_alive():
+            self._record = replace(self._record, is_commanded=True)
+            await asyncio.to_thread(save, self._folder, self._record)
+            with contextlib.suppress(InsulaError, TimeoutError):
+                await self._run("quit", timeout_s=_QUIT_TIMEOUT_S)
+                async with asyncio.timeout(_QUIT_TIMEOUT_S):
+                    await self._process.wait_end()
+            self._process.send(signal.SIGKILL)
+            await self._await_gone()
+        await self._let_go()
+
+    async def wait(self) -> EndReason:
+        await self._ended.wait()
+        return self._record.end_reason or EndReason.CRASHED
+
+    def events(self) -> AsyncIterator[MachineEvent]:
+        return self._feed.listen()
+
+    async def detach(self) -> None:
+        await self._let_go()
+        self._feed.close()
+
+    async def pause(self) -> None:
+        await self._run("stop")
+
+    async def resume(self) -> None:
+        await self._run("cont")
+
+    async def set_limits(self, resources: Resources) -> None:
+        """See CanLimitLive: CPU quota and weight, disk rates. Memory changes at the next start."""
+        await self._run(
+            "qom-set", {"path": f"/objects/{THROTTLE_GROUP}", "property": "limits", "value": disk_limits(resources)}
+        )
+        await asyncio.to_thread(self._cgroup.apply, machine_limits(resources))
+
+    async def _run(self, command: str, arguments: Mapping[str, Any] | None = None, *, timeout_s: float = 10.0) -> Any:
+        if self._ended.is_set() or not self._process.is_alive():
+            raise Conflict(
+                f"The machine of {self.spec_id} has ended",
+                why=f"{command} needs a running one",
+                todo="Start the instance first",
+                code="machine-ended",
+            )
+        async with self._connecting:
+            if not self._qmp.is_connected:
+                await self._reconnect()
+        return await self._qmp.run(command, arguments, timeout_s=timeout_s)
+
+    async def _reconnect(self) -> None:
+        await self._qmp.close()
+        try:
+            self._qmp = await Qmp.open(self.spec_id, self._folder / QMP_SOCKET, _RECONNECT_TIMEOUT_S)
+        except OSError as error:
+            raise HostFailure(
+                f"The machine of {self.spec_id} cannot be commanded",
+                why=f"Its control socket does not answer: {error.strerror}",
+                todo="Restart the instance; its process still runs",
+                code="qmp-lost",
+            ) from error
+        self._listen()
+
+    def _listen(self) -> None:
+        if self._listening is not None:
+            self._listening.cancel()
+        self._listening = self._spawn(self._watch_events(self._qmp))
+
+    async def _watch_events(self, qmp: Qmp) -> None:
+        async for event in qmp.events():
+            kind = str(event["event"])
+            data = event.get("data") or {}
+            if kind == "SHUTDOWN":
+                self._seen_reason = reason_of(str(data.get("reason")))
+            elif kind in _EVENT_KINDS:
+                self._feed.send(MachineEvent(_EVENT_KINDS[kind], detail=str(data.get("reason", ""))))
+
+    async def _watch_end(self) -> None:
+        await self._process.wait_end()
+        # The last event may still be on its way through the connection, which ends with the process.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await self._qmp.until_closed()
+                await asyncio.sleep(0)
+        await self._qmp.close()
+        await wait_unlocked(self._folder)
+        await self._note_end()
+
+    async def _note_end(self) -> None:
+        known = await asyncio.to_thread(load, self._folder)
+        commanded = self._record.is_commanded or (known is not None and known.is_commanded)
+        record = replace(self._record, is_commanded=commanded)
+        reason = EndReason.COMMANDED if commanded else self._seen_reason
+        if reason is None:
+            reason = await asyncio.to_thread(unseen_end, self._folder, record)
+        detail = "the host ran out of memory for it" if self._cgroup.out_of_memory_kills() else ""
+        self._record = replace(record, end_reason=reason)
+        if self._folder.exists():
+            await asyncio.to_thread(save, self._folder, self._record)
+        with contextlib.suppress(HostFailure):  # a last thread may still be leaving; the next start uses it again
+            self._cgroup.remove()
+        self._ended.set()
+        _log.info("machine ended", instance_id=self.spec_id, reason=reason, detail=detail)
+        self._feed.send(MachineEvent("ended", reason, detail))
+
+    async def _await_gone(self) -> None:
+        try:
+            async with asyncio.timeout(_KILL_TIMEOUT_S):
+                await self._process.wait_end()
+                await self._ended.wait()
+        except TimeoutError as error:
+            raise HostFailure(
+                f"The machine of {self.spec_id} does not die",
+                why=f"Process {self.pid} was killed {_KILL_TIMEOUT_S:g} s ago and is still there, "
+                "most likely waiting for a disk that does not answer",
+                todo="Look at the host's disks (dmesg); the process goes when its disk answers",
+                code="unkillable",
+            ) from error
+
+    async def _cut_logs(self) -> None:
+        while True:
+            await asyncio.sleep(_LOG_CHECK_S)
+            await asyncio.to_thread(cut_logs, self._folder)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
+        return task
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("a machine's watcher failed", instance_id=self.spec_id, exc_info=error)
+
+    async def _let_go(self) -> None:
+        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._qmp.close()
+        self._process.close()
