@@ -1,0 +1,45 @@
+"""A node made from settings: the one place that chooses its parts."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+
+from insula.base.settings import Settings
+from insula.node import network
+from insula.node.agent.node import Node, NodeParts
+from insula.node.hypervisor.fake.driver import FakeDriver
+from insula.node.hypervisor.host_checks import host_checks
+from insula.node.hypervisor.qemu.driver import QemuDriver
+from insula.node.network.none import NoNetwork
+from insula.node.runtime.uids import UidRange
+from insula.node.storage.catalogue import open_library
+from insula.node.storage.disks import Disks
+from insula.node.storage.memory import MemoryDisks, MemoryImages
+from insula.protocol.node import Check
+
+
+async def assemble(settings: Settings) -> Node:
+    """The node of this host. Enter it with `async with`; before, no file is touched and nothing is started."""
+    folder = settings.home / "node"
+    name = platform.node() or "node"
+    if settings.driver == "fake":
+        return Node(NodeParts(name, folder, FakeDriver(), MemoryImages(folder / "images"), MemoryDisks(), NoNetwork()))
+    driver = QemuDriver(settings.home, settings.accelerator)
+    return Node(
+        NodeParts(
+            name,
+            folder,
+            driver=driver,
+            images=open_library(folder / "images"),
+            disks=Disks(),
+            network=await network.choose(),
+            uids=UidRange() if UidRange.is_usable() else None,
+            cgroups=driver.cgroups,
+            driver_checks=lambda: _driver_checks(driver),
+        )
+    )
+
+
+async def _driver_checks(driver: QemuDriver) -> Sequence[Check]:
+    return await host_checks(driver.cgroups, await driver.kvm_verdict())

@@ -1,0 +1,85 @@
+"""An instance's own files on disk: made, grown, set aside for a rebuild, removed. The caller holds its lock."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from insula.domain.image import Provisioning
+from insula.node.agent.keeper import InstanceKeeper
+from insula.node.storage.backend import BootableImage, DiskBackend, SeedContents
+from insula.protocol.node import InstanceSpec
+
+# What belongs to one life of a disk: it is set aside, brought back and removed together.
+_FILES = ("nvram.qcow2", "seed.iso", "disk.qcow2")
+_ASIDE = ".aside"
+
+
+async def make(
+    keeper: InstanceKeeper, spec: InstanceSpec, image: BootableImage, backend: DiskBackend, folder: Path
+) -> None:
+    """Disk and seed from the image; nothing happens when the disk is there."""
+    if (folder / "disk.qcow2").exists() and keeper.record.image is not None:
+        return
+    keeper.require_off("no disk can be made for it")
+    # The record first: a disk without one would belong to nobody after a crash.
+    await keeper.change(image=image)
+    if image.image.provisioning is not Provisioning.NONE:
+        contents = SeedContents(spec.id, spec.hostname, spec.ssh_keys, spec.user_data)
+        await backend.make_seed(folder / "seed.iso", contents, keeper.record.uid)
+    await backend.clone(image, folder / "disk.qcow2", spec.resources.disk_gib, keeper.record.uid)
+    keeper.publish()
+
+
+async def remove(keeper: InstanceKeeper, folder: Path) -> None:
+    """Remove the disk and what belongs to it."""
+    keeper.require_off("its disk cannot be removed")
+    await asyncio.to_thread(_unlink, folder, "")
+    keeper.publish()
+
+
+async def grow(keeper: InstanceKeeper, disk_gib: int, backend: DiskBackend, folder: Path) -> None:
+    """Make the disk larger."""
+    keeper.require_off("its disk cannot grow")
+    await backend.grow(folder / "disk.qcow2", disk_gib)
+
+
+async def set_aside(keeper: InstanceKeeper, folder: Path) -> None:
+    """Keep the disk under another name, so that a new one can be made."""
+    keeper.require_off("its disk cannot be set aside")
+    if (folder / f"disk.qcow2{_ASIDE}").exists():
+        return
+    await keeper.change(image_aside=keeper.record.image)
+    await asyncio.to_thread(_rename, folder, "", _ASIDE)
+    keeper.publish()
+
+
+async def bring_back(keeper: InstanceKeeper, folder: Path) -> None:
+    """The disk that was set aside replaces the new one; nothing happens when none is set aside."""
+    keeper.require_off("its disk cannot be brought back")
+    if not (folder / f"disk.qcow2{_ASIDE}").exists():
+        return
+    await asyncio.to_thread(_unlink, folder, "", keep="disk.qcow2")
+    await keeper.change(image=keeper.record.image_aside)
+    await asyncio.to_thread(_rename, folder, _ASIDE, "")
+    await keeper.change(image_aside=None)
+
+
+async def drop_aside(keeper: InstanceKeeper, folder: Path) -> None:
+    """The new disk has proved itself: the old one goes."""
+    await asyncio.to_thread(_unlink, folder, _ASIDE)
+    await keeper.change(image_aside=None)
+
+
+def _unlink(folder: Path, suffix: str, keep: str = "") -> None:
+    for name in _FILES:
+        if name != keep:
+            (folder / f"{name}{suffix}").unlink(missing_ok=True)
+
+
+def _rename(folder: Path, old: str, new: str) -> None:
+    # The disk goes last: its name tells whether the work was done.
+    for name in _FILES:
+        place = folder / f"{name}{old}"
+        if place.exists():
+            place.replace(folder / f"{name}{new}")

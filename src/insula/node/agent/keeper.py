@@ -1,0 +1,395 @@
+"""Keeps one instance at what its record says: on or off, through crashes and restarts of the service.
+
+All commands that change the instance hold its lock, so that two never interleave; looking at it never waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from insula.base.clock import monotonic_s
+from insula.base.errors import Conflict, GuestFailure, InsulaError, Unsupported
+from insula.base.log import get_logger
+from insula.domain.instance import BootPhase, RestartPolicy
+from insula.node.agent.background import Background
+from insula.node.agent.boot import BootSubject, BootWatch, next_boot_offset, ssh_address
+from insula.node.agent.changes import Changes
+from insula.node.agent.console import ConsoleHub
+from insula.node.agent.guest import GuestAgent
+from insula.node.agent.guest_commands import set_time
+from insula.node.agent.host_boot import host_boot_id
+from insula.node.agent.launch import Launcher
+from insula.node.agent.power_down import restart_guest, shut_down
+from insula.node.agent.records import BootRecord, InstanceRecord, Records
+from insula.node.agent.restart import RestartCounter, RestartRules
+from insula.node.hypervisor.driver import EndReason, Machine, MachineEvent, MachineStatus
+from insula.protocol.node import BootReport, InstanceReport, Power, StopReport, StopWay
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What every keeper of a node shares."""
+
+    records: Records
+    launcher: Launcher
+    background: Background
+    changes: Changes
+    rules: RestartRules = field(default_factory=RestartRules)
+
+
+class InstanceKeeper:
+    """One instance on this node."""
+
+    def __init__(self, record: InstanceRecord, around: Surroundings) -> None:
+        self.record = record
+        self.lock = asyncio.Lock()
+        self._around = around
+        self._save_lock = asyncio.Lock()
+        self._folder = around.records.folder_of(record.spec.id)
+        self._machine: Machine | None = None
+        self._paused = False
+        self._boot: BootWatch | None = None
+        self._boot_task: asyncio.Task[Any] | None = None
+        self._network_task: asyncio.Task[Any] | None = None
+        self._new_boot = asyncio.Event()
+        self._counter = RestartCounter(around.rules)
+        self._wake = asyncio.Event()  # ends a wait for the next restart
+        self._restart_pending = False
+        self.agent = GuestAgent(self._folder / "agent.sock", record.spec.name)
+        self.console = ConsoleHub(self._folder / "console.sock", record.spec.name, around.background)
+
+    # Looking
+
+    @property
+    def power(self) -> Power:
+        if self._machine is not None:
+            if self._paused:
+                return Power.PAUSED
+            return Power.ON if self._boot is not None and self._boot.is_ready else Power.BOOTING
+        if self._restart_pending:
+            return Power.BOOTING
+        if self.record.crashed:
+            return Power.CRASHED
+        return Power.OFF if (self._folder / "disk.qcow2").exists() else Power.ABSENT
+
+    @property
+    def is_off(self) -> bool:
+        return self._machine is None and not self._restart_pending
+
+    def report(self) -> InstanceReport:
+        """What is seen of it now."""
+        machine = self._machine
+        return InstanceReport(
+            id=self.record.spec.id,
+            power=self.power,
+            pid=machine.pid if machine is not None else 0,
+            started_at_s=machine.started_at_s if machine is not None else 0.0,
+            restarts=self.record.restarts,
+            problem=self.record.problem,
+            phases=self._boot.phases if self._boot is not None else (),
+        )
+
+    def require_off(self, wish: str) -> None:
+        """Raise Conflict unless the machine is off."""
+        if not self.is_off:
+            raise Conflict(
+                f"{self.record.spec.name} is on, so {wish}",
+                why=f"It is {self.power}",
+                todo=f"Stop it first: `insula stop {self.record.spec.name}`",
+                code="instance-on",
+            )
+
+    def require_on(self) -> GuestAgent:
+        """The agent of a running machine. Raises Conflict when it is off, GuestFailure when its image has no agent."""
+        name = self.record.spec.name
+        if self._machine is None:
+            raise Conflict(
+                f"{name} is not running",
+                why=f"It is {self.power}",
+                todo=f"Start it first: `insula start {name}`",
+                code="instance-off",
+            )
+        if not self._has_agent:
+            raise GuestFailure(
+                f"{name} has no guest agent",
+                why=f"Its image {self.record.spec.image} brings none",
+                todo="Use SSH, or an image with an agent such as debian-12",
+                code="no-agent",
+            )
+        return self.agent
+
+    # Commands; the caller holds the lock
+
+    async def change(self, **fields: Any) -> None:
+        """Change the record and write it."""
+        self.record = replace(self.record, **fields)
+        async with self._save_lock:
+            await asyncio.to_thread(self._around.records.save, self.record)
+        self.publish()
+
+    def publish(self) -> None:
+        self._around.changes.publish(self.report())
+
+    async def adopt(self) -> bool:
+        """Take over the machine that runs already, if one does."""
+        machine = await self._around.launcher.adopt(self.record)
+        if machine is None:
+            return False
+        boot = self.record.boot
+        if not self.record.desired_on or self.record.crashed:
+            await self.change(desired_on=True, crashed=False, problem="")
+        self._take(machine)
+        self._paused = await machine.status() is MachineStatus.PAUSED
+        if boot is not None and boot.ready_by and boot.started_at_s >= machine.started_at_s - 1:
+            self._boot = BootWatch.finished(self._subject(boot.started_at_s, boot.offset), boot.phases, boot.ready_by)
+        else:
+            mid_boot = boot is not None and boot.started_at_s >= machine.started_at_s - 1
+            self._watch_boot(
+                boot.started_at_s if mid_boot and boot else machine.started_at_s,
+                boot.offset if mid_boot and boot else 0,
+            )
+        self.publish()
+        return True
+
+    async def settle(self) -> None:
+        """At the service's start, when no machine runs: what should be on comes back, what ended is taken note of."""
+        if not self.record.desired_on:
+            await self._around.launcher.put_down(self.record)
+            self.publish()
+            return
+        if self.record.host_boot_id != host_boot_id():
+            _log.info("the host has restarted; bringing an instance back", instance_id=self.record.spec.id)
+            await self._restart_now()
+            return
+        end = await self._around.launcher.last_end(self.record)
+        await self._after_end(end or EndReason.CRASHED, lived_s=0.0)
+
+    async def start(self) -> None:
+        """Start the machine; nothing happens when it runs already."""
+        if self._machine is not None:
+            return
+        self._counter.reset()
+        self._wake.set()
+        await self._start_machine()
+        await self._note_start()
+
+    async def stop(self, graceful_s: float) -> StopReport:
+        """Stop it for good; the restart policy does not bring it back."""
+        self._wake.set()
+        self._restart_pending = False
+        await self.change(desired_on=False, crashed=False, problem="")
+        machine = self._machine
+        if machine is None:
+            await self._around.launcher.put_down(self.record)
+            return StopReport(StopWay.ALREADY_OFF, 0)
+        report = await shut_down(machine, self._agent_if_any(), graceful_s)
+        await self._let_go("It was stopped")
+        self.publish()
+        return report
+
+    async def reboot(self, graceful_s: float) -> StopReport:
+        """Boot the guest anew; a machine that is off or crashed is started."""
+        machine = self._machine
+        if machine is None:
+            await self.start()
+            return StopReport(StopWay.ALREADY_OFF, 0)
+        self._new_boot.clear()
+        report = await restart_guest(machine, self._agent_if_any(), graceful_s, self._new_boot)
+        if not self._new_boot.is_set():  # it ended instead of being reset
+            await self._let_go("It was rebooted")
+            self._restart_pending = True  # seen as booting in between, not as off
+            try:
+                await self.start()
+            finally:
+                self._restart_pending = False
+                self.publish()
+        return report
+
+    async def await_ready(self, timeout_s: float, on_phase: Callable[[BootPhase], None]) -> BootReport:
+        """See NodeApi; does not need the lock. A boot that is cut short by a reset is followed into the next one."""
+        deadline_s = monotonic_s() + timeout_s
+        while True:
+            boot = self._boot
+            if self._machine is None or boot is None:
+                raise GuestFailure(
+                    f"{self.record.spec.name} is not booting",
+                    why=self.record.problem or f"It is {self.power}",
+                    todo=f"Start it: `insula start {self.record.spec.name}`",
+                    code="not-booting",
+                )
+            try:
+                return await boot.wait(max(0.0, deadline_s - monotonic_s()), on_phase)
+            except GuestFailure as error:
+                if error.code != "boot-reset" or self._boot is boot:
+                    raise
+
+    async def detach(self) -> None:
+        """Let go of the machine without ending it: the service stops."""
+        await self.agent.close()
+        await self.console.close()
+        if self._machine is not None:
+            await self._machine.detach()
+
+    def _agent_if_any(self) -> GuestAgent | None:
+        return self.agent if self._has_agent else None
+
+    @property
+    def _has_agent(self) -> bool:
+        return self.record.image is None or self.record.image.image.has_agent
+
+    # The machine
+
+    async def _start_machine(self) -> None:
+        machine = await self._around.launcher.start(self.record)
+        self._restart_pending = False
+        self._take(machine)
+        self._watch_boot(machine.started_at_s, 0)
+
+    async def _note_start(self, **fields: Any) -> None:
+        boot = self.record.boot  # a fast guest may be ready already
+        is_new = boot is not None and self._machine is not None and boot.started_at_s >= self._machine.started_at_s
+        fields |= {"desired_on": True, "crashed": False, "problem": "", "host_boot_id": host_boot_id()}
+        await self.change(boot=boot if is_new else None, **fields)
+
+    def _take(self, machine: Machine) -> None:
+        self._machine = machine
+        self._paused = False
+        # Asked for now, so that nothing that happens before the task runs is missed.
+        self._around.background.spawn(self._follow(machine, machine.events()), f"machine of {self.record.spec.name}")
+        self._network_task = self._around.background.spawn(
+            self._follow_network(machine), f"network of {self.record.spec.name}"
+        )
+
+    async def _let_go(self, why: str) -> None:
+        """The machine has ended: everything that belonged to its life goes. The caller says at once what follows."""
+        if self._network_task is not None:
+            self._network_task.cancel()
+        if self._boot is not None:
+            await self._boot.fail(why, "machine-ended")
+        await self.agent.close()
+        await self.console.close()
+        await self._around.launcher.put_down(self.record)
+        self._machine = None
+        self._paused = False
+
+    async def _follow(self, machine: Machine, events: AsyncIterator[MachineEvent]) -> None:
+        detail = ""
+        async for event in events:
+            if event.kind == "reset":
+                await self._begin_next_boot(machine)
+            elif event.kind in {"paused", "resumed"}:
+                self._paused = event.kind == "paused"
+                self.publish()
+                if not self._paused:
+                    self._around.background.spawn(self._mend_clock(), f"clock of {self.record.spec.name}")
+            detail = event.detail
+        reason = await machine.wait()
+        async with self.lock:
+            if self._machine is machine:
+                lived_s = max(0.0, time.time() - machine.started_at_s)
+                await self._let_go("Its machine ended" if reason is EndReason.GUEST_SHUTDOWN else "Its machine crashed")
+                await self._after_end(reason, lived_s, detail)
+
+    async def _mend_clock(self) -> None:
+        """A guest that stood still does not know how long."""
+        if self._has_agent:
+            with contextlib.suppress(GuestFailure, Unsupported):
+                await set_time(self.agent)
+
+    async def _follow_network(self, machine: Machine) -> None:
+        part = await self._around.launcher.network_broken(self.record)
+        if self._machine is machine:
+            name = self.record.spec.name
+            problem = (
+                f"Its network is broken: {part or 'its record'} is gone. Reconnect it: `insula stop` and `start {name}`"
+            )
+            await self.change(problem=problem)
+
+    async def _begin_next_boot(self, machine: Machine) -> None:
+        if self._machine is not machine:
+            return
+        previous = self._boot
+        if previous is not None and previous.has_just_begun:  # firmware resets a machine more than once on its way
+            self._new_boot.set()
+            return
+        now_s = time.time()
+        await self.agent.close()  # what is in flight belongs to the guest of before
+        read_to = previous.read_to if previous is not None else 0
+        offset = await asyncio.to_thread(next_boot_offset, self._folder / "console.log", read_to)
+        self._watch_boot(now_s, offset)
+        if previous is not None:
+            await previous.fail("The machine was reset", "boot-reset")
+        self._new_boot.set()
+        await self.change(boot=BootRecord(now_s, offset))
+
+    async def _after_end(self, reason: EndReason, lived_s: float, detail: str = "") -> None:
+        """Decide what follows a machine's end that nobody commanded."""
+        if reason is not EndReason.CRASHED:
+            await self.change(desired_on=False, crashed=False, problem="")
+            return
+        crashed = f"Its machine crashed ({detail})" if detail else "Its machine crashed"
+        if self.record.spec.restart_policy is RestartPolicy.NEVER:
+            await self.change(crashed=True, problem=f"{crashed}, and its restart policy is never")
+            return
+        delay_s = self._counter.died(lived_s)
+        if delay_s is None:
+            count = self._counter.quick_deaths
+            problem = f"{crashed} {count} times in a row soon after its start; it is not started again"
+            await self.change(crashed=True, problem=problem)
+            return
+        self._restart_pending = True
+        self._wake.clear()
+        await self.change(problem=f"{crashed}; it starts again in {delay_s:g} s")
+        self._around.background.spawn(self._restart_after(delay_s), f"restart of {self.record.spec.name}")
+
+    async def _restart_after(self, delay_s: float) -> None:
+        try:
+            async with asyncio.timeout(delay_s):
+                await self._wake.wait()
+            return  # a command has taken over
+        except TimeoutError:
+            pass
+        async with self.lock:
+            if self._restart_pending and self._machine is None and not self._wake.is_set():
+                await self._restart_now()
+
+    async def _restart_now(self) -> None:
+        restarts = self.record.restarts + 1
+        try:
+            await self._start_machine()
+        except InsulaError as error:
+            _log.error("an instance could not be started again", instance_id=self.record.spec.id, problem=str(error))
+            self._restart_pending = False
+            await self._after_end(EndReason.CRASHED, lived_s=0.0)
+            await self.change(problem=f"{self.record.problem}: {error}", restarts=restarts)
+            return
+        await self._note_start(restarts=restarts)
+
+    # Boots
+
+    def _subject(self, started_at_s: float, offset: int) -> BootSubject:
+        image = self.record.image
+        assert image is not None  # noqa: S101 - the launcher starts and adopts no machine without it
+        ssh = ssh_address(self.record.spec.forwards)
+        console = self._folder / "console.log"
+        return BootSubject(self.record.spec.name, console, self.agent, image.image, ssh, started_at_s, offset)
+
+    def _watch_boot(self, started_at_s: float, offset: int) -> None:
+        if self._boot_task is not None:
+            self._boot_task.cancel()
+        self._boot = BootWatch(self._subject(started_at_s, offset), self._note_ready)
+        self._boot_task = self._around.background.spawn(self._boot.run(), f"boot of {self.record.spec.name}")
+        self.publish()
+
+    async def _note_ready(self, boot: BootWatch) -> None:
+        if boot is self._boot:
+            subject = boot.subject
+            record = BootRecord(subject.started_at_s, boot.read_to, boot.phases, boot.ready_by)
+            await self.change(boot=record, problem="")

@@ -1,0 +1,148 @@
+"""Turning a record into a running machine: wire its network, start the driver, undo on failure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from insula.base.errors import Conflict, Unsupported
+from insula.domain.instance import Firmware, MachineType
+from insula.node.agent.records import InstanceRecord, Records
+from insula.node.hypervisor.driver import (
+    DirectBoot,
+    Driver,
+    EndReason,
+    Machine,
+    MachineSpec,
+    Nic,
+    StreamNic,
+    TapNic,
+)
+from insula.node.network.wiring import InstanceNetwork, WireRequest, Wiring
+from insula.node.storage.backend import BootableImage
+
+_UEFI_MEMORY_MIB = 256  # OVMF crashes with 128
+
+
+class Launcher:
+    """Starts and finds machines of records."""
+
+    def __init__(self, records: Records, driver: Driver, network: InstanceNetwork) -> None:
+        self._records = records
+        self._driver = driver
+        self._network = network
+
+    async def start(self, record: InstanceRecord) -> Machine:
+        """Start the machine. Raises what storage, network and driver raise; nothing is left running then."""
+        folder = self._records.folder_of(record.spec.id)
+        if record.image is None or not (folder / "disk.qcow2").exists():
+            raise Conflict(
+                f"{record.spec.name} has no disk to start from",
+                why=f"There is no {folder / 'disk.qcow2'}",
+                todo=f"Rebuild it: `insula rebuild {record.spec.name}`",
+                code="no-disk",
+            )
+        request = WireRequest(
+            instance_id=record.spec.id,
+            folder=folder,
+            mac=record.spec.mac,
+            forwards=record.spec.forwards,
+            network_mbps=record.spec.resources.network_mbps,
+            uid=record.uid,
+        )
+        accelerator = await self._driver.accelerator()
+        _check_memory(record, record.image)
+        with await self._network.wire(request) as wiring:
+            try:
+                return await self._driver.start(
+                    _machine_spec(record, record.image, folder, accelerator, _nic(record.spec.mac, wiring))
+                )
+            except BaseException:
+                await self._network.unwire(folder)
+                raise
+
+    async def adopt(self, record: InstanceRecord) -> Machine | None:
+        """The machine that runs already, or None."""
+        if record.image is None:
+            return None
+        return await self._driver.adopt(record.spec.id, self._records.folder_of(record.spec.id))
+
+    async def last_end(self, record: InstanceRecord) -> EndReason | None:
+        """How its last machine ended, when no service was there to see it."""
+        return await self._driver.last_end(self._records.folder_of(record.spec.id))
+
+    async def network_broken(self, record: InstanceRecord) -> str:
+        """Return when a part of its network has ended by itself: which one."""
+        return await self._network.broken(self._records.folder_of(record.spec.id))
+
+    async def put_down(self, record: InstanceRecord) -> None:
+        """Take the network away after the machine has ended. May be repeated."""
+        await self._network.unwire(self._records.folder_of(record.spec.id))
+
+
+def _check_memory(record: InstanceRecord, image: BootableImage) -> None:
+    memory_mib = record.spec.resources.memory_mib
+    if _firmware(record.spec.firmware, image) is Firmware.UEFI and memory_mib < _UEFI_MEMORY_MIB:
+        raise Unsupported(
+            f"{record.spec.name} cannot start with UEFI",
+            why=f"UEFI firmware needs {_UEFI_MEMORY_MIB} MiB of memory, and its plan has {memory_mib} MiB",
+            todo="Choose a larger plan, or an image that boots with BIOS",
+            code="memory-below-firmware",
+        )
+
+
+def _machine_spec(
+    record: InstanceRecord, image: BootableImage, folder: Path, accelerator: str, nic: Nic | None
+) -> MachineSpec:
+    spec = record.spec
+    firmware = _firmware(spec.firmware, image)
+    kernel = image.boot_for(firmware, accelerator)
+    seed = folder / "seed.iso"
+    return MachineSpec(
+        id=spec.id,
+        name=spec.name,
+        folder=folder,
+        resources=spec.resources,
+        machine_type=_machine_type(spec.machine_type, image),
+        firmware=firmware,
+        disk=folder / "disk.qcow2",
+        read_only=(image.disk,),
+        seed=seed if seed.exists() else None,
+        direct_boot=DirectBoot(kernel.kernel, kernel.initrd, kernel.command_line) if kernel is not None else None,
+        nic=nic,
+        uid=record.uid,
+    )
+
+
+def _machine_type(wish: MachineType, image: BootableImage) -> MachineType:
+    wanted = image.image.machine_type if wish is MachineType.AUTO else wish
+    return MachineType.Q35 if wanted is MachineType.AUTO else wanted
+
+
+def _firmware(wish: Firmware, image: BootableImage) -> Firmware:
+    wanted = image.image.firmware if wish is Firmware.AUTO else wish
+    return Firmware.BIOS if wanted is Firmware.AUTO else wanted
+
+
+def _nic(mac: str, wiring: Wiring) -> Nic | None:
+    if wiring.tap_fd is not None:
+        return TapNic(mac, wiring.tap_fd)
+    if wiring.socket is not None:
+        return StreamNic(mac, wiring.socket)
+    return None
+
+
+def read_console(folder: Path, max_bytes: int) -> bytes:
+    """The last `max_bytes` that the console showed, from the lives before as well."""
+    shown = b""
+    for name in ("console.log", "console.log.previous"):
+        missing = max_bytes - len(shown)
+        if missing <= 0:
+            break
+        try:
+            with (folder / name).open("rb") as file:
+                size = file.seek(0, 2)
+                file.seek(max(0, size - missing))
+                shown = file.read(missing) + shown
+        except FileNotFoundError:
+            continue
+    return shown

@@ -1,0 +1,314 @@
+"""A node: every instance of one host, behind the interface that control knows (:class:`protocol.node.NodeApi`)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from insula.base.errors import Conflict, DataCorrupt, InsulaError, NotFound
+from insula.base.files import remove_drafts
+from insula.base.log import get_logger
+from insula.domain.image import Image
+from insula.domain.instance import BootPhase
+from insula.node.agent import disks, doctor, guest_commands, host, sweep
+from insula.node.agent.background import Background
+from insula.node.agent.changes import Changes
+from insula.node.agent.keeper import InstanceKeeper, Surroundings
+from insula.node.agent.launch import Launcher, read_console
+from insula.node.agent.records import InstanceRecord, Records
+from insula.node.agent.restart import RestartRules
+from insula.node.hypervisor.driver import Driver
+from insula.node.network.wiring import InstanceNetwork
+from insula.node.runtime.cgroups import Cgroups
+from insula.node.runtime.uids import UidRange
+from insula.node.storage.backend import DiskBackend, ImageSource
+from insula.protocol.node import (
+    BootReport,
+    Check,
+    ConsoleStream,
+    ExecResult,
+    InstanceReport,
+    InstanceSpec,
+    Leftover,
+    NodeReport,
+    Power,
+    Progress,
+    StopReport,
+)
+
+_log = get_logger(__name__)
+
+_ADOPT_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class NodeParts:
+    """What a node is made of. `folder` holds its `images` and `instances`.
+
+    `uids` gives each instance a user of its own; None where the service may not change users. `cgroups` are the
+    driver's, None when it has none.
+    """
+
+    name: str
+    folder: Path
+    driver: Driver
+    images: ImageSource
+    disks: DiskBackend
+    network: InstanceNetwork
+    uids: UidRange | None = None
+    cgroups: Cgroups | None = None
+    driver_checks: doctor.DriverChecks | None = None
+    rules: RestartRules = field(default_factory=RestartRules)
+
+
+class Node:
+    """Implements NodeApi. An async context manager: entering adopts what runs, leaving lets it run on."""
+
+    def __init__(self, parts: NodeParts) -> None:
+        self._parts = parts
+        self._records = Records(parts.folder)
+        self._background = Background()
+        self._changes = Changes()
+        launcher = Launcher(self._records, parts.driver, parts.network)
+        self._around = Surroundings(self._records, launcher, self._background, self._changes, parts.rules)
+        self._keepers: dict[str, InstanceKeeper] = {}
+        self._damaged: dict[str, DataCorrupt] = {}
+
+    async def __aenter__(self) -> Self:
+        await asyncio.to_thread(self._records.make_folder)
+        await self._parts.images.clean()
+        at_once = asyncio.Semaphore(_ADOPT_AT_ONCE)
+        async with asyncio.TaskGroup() as group:
+            for instance_id in await asyncio.to_thread(self._records.ids):
+                group.create_task(self._bring_back(instance_id, at_once))
+        await self._parts.images.remove_superseded(self._disks_in_use())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._background.close()
+        await asyncio.gather(*(keeper.detach() for keeper in self._keepers.values()))
+
+    # The host
+
+    async def describe(self) -> NodeReport:
+        return await host.describe(self._parts.name, self._parts.folder, self._parts.driver, self._missing())
+
+    async def doctor(self) -> Sequence[Check]:
+        return await doctor.examine(self._parts.folder, self._parts.network, self._parts.driver_checks)
+
+    # Images
+
+    async def images(self) -> Sequence[Image]:
+        return await self._parts.images.list()
+
+    async def prepare_image(self, name: str, progress: Progress) -> Image:
+        return await self._parts.images.prepare(name, progress)
+
+    async def import_image(self, name: str, path: str, image_format: str, progress: Progress) -> Image:
+        return await self._parts.images.import_file(name, Path(path), image_format, progress)
+
+    async def delete_image(self, name: str) -> None:
+        users = sorted(keeper.record.spec.name for keeper in self._keepers.values() if keeper.record.uses_image(name))
+        if users:
+            raise Conflict(
+                f"Image {name} is in use",
+                why=f"The disks of {', '.join(users[:10])}{' and others' if len(users) > 10 else ''} are based on it",
+                todo="Delete or rebuild these instances first",
+                code="image-in-use",
+            )
+        await self._parts.images.delete(name)
+
+    # The pieces of an instance
+
+    async def configure(self, spec: InstanceSpec) -> None:
+        async with self._held(spec.id, spec) as keeper:
+            await keeper.change(spec=spec)
+
+    async def make_disk(self, spec: InstanceSpec) -> None:
+        async with self._held(spec.id, spec) as keeper:
+            image = await self._parts.images.bootable(spec.image)
+            await disks.make(keeper, spec, image, self._parts.disks, self._records.folder_of(spec.id))
+
+    async def remove_disk(self, instance_id: str) -> None:
+        if instance_id in self._keepers:
+            async with self._held(instance_id) as keeper:
+                await disks.remove(keeper, self._records.folder_of(instance_id))
+
+    async def grow_disk(self, instance_id: str, disk_gib: int) -> None:
+        async with self._held(instance_id) as keeper:
+            await disks.grow(keeper, disk_gib, self._parts.disks, self._records.folder_of(instance_id))
+
+    async def set_disk_aside(self, instance_id: str) -> None:
+        async with self._held(instance_id) as keeper:
+            await disks.set_aside(keeper, self._records.folder_of(instance_id))
+
+    async def bring_disk_back(self, instance_id: str) -> None:
+        async with self._held(instance_id) as keeper:
+            await disks.bring_back(keeper, self._records.folder_of(instance_id))
+
+    async def drop_disk_aside(self, instance_id: str) -> None:
+        async with self._held(instance_id) as keeper:
+            await disks.drop_aside(keeper, self._records.folder_of(instance_id))
+
+    async def forget(self, instance_id: str) -> None:
+        keeper = self._keepers.get(instance_id)
+        if keeper is None:
+            await self._forget_unkept(instance_id)
+            return
+        async with keeper.lock:
+            if self._keepers.get(instance_id) is not keeper:
+                return
+            await keeper.stop(0)
+            await asyncio.to_thread(self._remove, instance_id)
+            del self._keepers[instance_id]
+        self._changes.publish(InstanceReport(instance_id, Power.ABSENT))
+        self._changes.forget(instance_id)
+
+    # Life
+
+    async def start(self, instance_id: str) -> None:
+        async with self._held(instance_id) as keeper:
+            await keeper.start()
+
+    async def await_ready(
+        self, instance_id: str, timeout_s: float, on_phase: Callable[[BootPhase], None]
+    ) -> BootReport:
+        return await self._keeper(instance_id).await_ready(timeout_s, on_phase)
+
+    async def stop(self, instance_id: str, graceful_s: float) -> StopReport:
+        async with self._held(instance_id) as keeper:
+            return await keeper.stop(graceful_s)
+
+    async def reboot(self, instance_id: str, graceful_s: float) -> StopReport:
+        async with self._held(instance_id) as keeper:
+            return await keeper.reboot(graceful_s)
+
+    # Inside the guest
+
+    async def execute(self, instance_id: str, argv: Sequence[str], stdin: bytes, timeout_s: float) -> ExecResult:
+        agent = self._keeper(instance_id).require_on()
+        return await guest_commands.execute(agent, argv, stdin, timeout_s)
+
+    async def read_file(self, instance_id: str, path: str) -> AsyncIterator[bytes]:
+        return await guest_commands.read_file(self._keeper(instance_id).require_on(), path)
+
+    async def write_file(self, instance_id: str, path: str, data: AsyncIterator[bytes], mode: int) -> int:
+        return await guest_commands.write_file(self._keeper(instance_id).require_on(), path, data, mode)
+
+    async def set_hostname(self, instance_id: str, hostname: str) -> None:
+        await guest_commands.set_hostname(self._keeper(instance_id).require_on(), hostname)
+
+    async def console_log(self, instance_id: str, max_bytes: int) -> bytes:
+        self._keeper(instance_id)
+        return await asyncio.to_thread(read_console, self._records.folder_of(instance_id), max_bytes)
+
+    async def console_attach(self, instance_id: str) -> ConsoleStream:
+        return await self._keeper(instance_id).console.attach()
+
+    # Observation
+
+    async def observe(self) -> Sequence[InstanceReport]:
+        sound = [keeper.report() for keeper in self._keepers.values()]
+        damaged = [InstanceReport(name, Power.CRASHED, problem=str(error)) for name, error in self._damaged.items()]
+        return [*sound, *damaged]
+
+    def watch(self) -> AsyncIterator[InstanceReport]:
+        return self._changes.watch()
+
+    async def leftovers(self, known: frozenset[str], remove: bool) -> Sequence[Leftover]:
+        ground = sweep.Ground(self._records, self._parts.cgroups, self.forget)
+        return await sweep.sweep(ground, known, remove)
+
+    # Keepers
+
+    def _missing(self) -> dict[str, str]:
+        cgroups = self._parts.cgroups
+        return dict(self._parts.network.missing()) | dict(cgroups.missing if cgroups is not None else {})
+
+    def _disks_in_use(self) -> frozenset[Path]:
+        records = (keeper.record for keeper in self._keepers.values())
+        return frozenset(image.disk for record in records for image in (record.image, record.image_aside) if image)
+
+    def _keeper(self, instance_id: str) -> InstanceKeeper:
+        if (keeper := self._keepers.get(instance_id)) is not None:
+            return keeper
+        if (error := self._damaged.get(instance_id)) is not None:
+            raise DataCorrupt(error.what, why=error.why, todo=error.todo, code=error.code)
+        raise NotFound(
+            f"This node has no instance {instance_id[:80]}",
+            why=f"It is not among the {len(self._keepers)} in {self._parts.folder / 'instances'}",
+            todo="Look at `insula list`",
+        )
+
+    @contextlib.asynccontextmanager
+    async def _held(self, instance_id: str, spec: InstanceSpec | None = None) -> AsyncIterator[InstanceKeeper]:
+        """The instance under its lock; made known first when `spec` is given."""
+        if spec is not None and instance_id not in self._keepers:
+            self._records.folder_of(instance_id)  # refuses what is no id
+            self._damaged.pop(instance_id, None)
+            self._keepers[instance_id] = InstanceKeeper(InstanceRecord(spec), self._around)
+        keeper = self._keeper(instance_id)
+        async with keeper.lock:
+            if self._keepers.get(instance_id) is not keeper:
+                raise NotFound(
+                    f"Instance {instance_id} was just deleted",
+                    why="Another command deleted it while this one was waiting",
+                    todo="Look at `insula list`",
+                )
+            if spec is not None and keeper.record.uid is None and self._parts.uids is not None:
+                await keeper.change(spec=spec)  # the folder must exist before its user
+                uid = await asyncio.to_thread(_give_user, self._parts.uids, self._records.folder_of(instance_id))
+                await keeper.change(uid=uid)
+            yield keeper
+
+    async def _bring_back(self, instance_id: str, at_once: asyncio.Semaphore) -> None:
+        await asyncio.to_thread(remove_drafts, self._records.folder_of(instance_id))
+        try:
+            record = await asyncio.to_thread(self._records.load, instance_id)
+        except DataCorrupt as error:
+            _log.error("an instance cannot be brought back", instance_id=instance_id, problem=str(error))
+            self._damaged[instance_id] = error
+            return
+        except NotFound:  # a folder without a record: what is left of a creation or removal that was cut short
+            return
+        keeper = InstanceKeeper(record, self._around)
+        self._keepers[instance_id] = keeper
+        async with at_once, keeper.lock:
+            try:
+                if not await keeper.adopt():
+                    await keeper.settle()
+            except InsulaError as error:
+                _log.error("an instance could not be brought back", instance_id=instance_id, problem=str(error))
+                keeper.record = replace(keeper.record, problem=str(error))
+
+    def _remove(self, instance_id: str) -> None:
+        if self._parts.uids is not None:
+            self._parts.uids.release(self._records.folder_of(instance_id))
+        self._records.remove(instance_id)
+
+    async def _forget_unkept(self, instance_id: str) -> None:
+        folder = self._records.folder_of(instance_id)
+        if not folder.is_dir():
+            return
+        machine = await self._parts.driver.adopt(instance_id, folder)
+        if machine is not None:
+            await machine.kill()
+        await self._parts.network.unwire(folder)
+        await asyncio.to_thread(self._remove, instance_id)
+        self._damaged.pop(instance_id, None)
+
+
+def _give_user(uids: UidRange, folder: Path) -> int:
+    """A user of its own for the instance, who may pass through its folder, but not list or change it."""
+    uid = uids.claim(folder)
+    os.chown(folder, -1, uid)
+    folder.chmod(0o710)
+    return uid
