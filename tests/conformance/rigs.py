@@ -1,0 +1,139 @@
+"""What the conformance suite needs of a driver beside the driver itself: machines to start, and ways to hurt them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+from typing import Protocol
+
+from insula.domain.instance import Firmware, MachineType, Resources
+from insula.node.hypervisor.driver import DirectBoot, Driver, Machine, MachineSpec, MachineStatus
+from insula.node.hypervisor.fake import state
+from insula.node.hypervisor.fake.driver import FakeDriver, Faults
+from insula.node.hypervisor.qemu.driver import QemuDriver
+from insula.node.hypervisor.qemu.launch import is_locked
+from insula.node.runtime.processes import start_ticks
+from insula.node.runtime.uids import UidRange
+from tests.small_guest import booted, console, small_guest
+
+
+class Rig(Protocol):
+    """`driver` makes a new driver object each time, as a new service would."""
+
+    boot_s: float
+
+    def driver(self) -> Driver: ...
+    def failing_driver(self) -> Driver: ...
+    def spec(self, name: str = "web1") -> MachineSpec: ...
+    async def booted(self, spec: MachineSpec, times: int = 1) -> None: ...
+    async def shut_down_from_inside(self, spec: MachineSpec) -> None: ...
+    def crash(self, spec: MachineSpec, machine: Machine) -> None: ...
+    def is_running(self, spec: MachineSpec, machine: Machine | None) -> bool: ...
+    def close(self) -> None: ...
+
+
+class FakeRig:
+    boot_s = 5.0
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+
+    def driver(self) -> Driver:
+        return FakeDriver()
+
+    def failing_driver(self) -> Driver:
+        return FakeDriver(faults=Faults(fail_start="the disk is damaged"))
+
+    def spec(self, name: str = "web1") -> MachineSpec:
+        folder = self._home / name
+        folder.mkdir()
+        disk = folder / "disk.qcow2"
+        disk.touch()
+        resources = Resources(vcpus=1, memory_mib=128, disk_gib=1, cpu_percent=100)
+        return MachineSpec(f"ins_{name}", name, folder, resources, MachineType.Q35, Firmware.BIOS, disk)
+
+    async def booted(self, spec: MachineSpec, times: int = 1) -> None:
+        await booted(spec.folder, self.boot_s, times)
+
+    async def shut_down_from_inside(self, spec: MachineSpec) -> None:
+        _, writer = await asyncio.open_unix_connection(spec.folder / "agent.sock")
+        writer.write(b'{"execute": "guest-shutdown"}\n')
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    def crash(self, spec: MachineSpec, machine: Machine) -> None:
+        state.crash(spec.folder)
+
+    def is_running(self, spec: MachineSpec, machine: Machine | None) -> bool:
+        found = state.load(spec.folder)
+        return found is not None and found.status is not MachineStatus.ENDED
+
+    def close(self) -> None:
+        shutil.rmtree(self._home)
+
+
+class QemuRig:
+    """As root every machine has an own uid, as in the service."""
+
+    boot_s = 90.0
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._uids = UidRange() if UidRange.is_usable() else None
+        self._specs: list[MachineSpec] = []
+
+    def driver(self) -> Driver:
+        return QemuDriver(self._home, accelerator="tcg")
+
+    def failing_driver(self) -> Driver:
+        """The start fails because every disk is made unreadable: see `spec`."""
+        for spec in self._specs:
+            spec.disk.write_bytes(b"no qcow2 at all" * 100)
+        return self.driver()
+
+    def spec(self, name: str = "web1") -> MachineSpec:
+        folder = self._home / name
+        folder.mkdir(mode=0o711)
+        disk = folder / "disk.qcow2"
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", disk, "1G"], check=True, timeout=30)
+        guest = small_guest()
+        spec = MachineSpec(
+            id=f"ins_{name}_{os.getpid()}",
+            name=name,
+            folder=folder,
+            resources=Resources(vcpus=1, memory_mib=128, disk_gib=1, cpu_percent=100),
+            machine_type=MachineType.Q35,
+            firmware=Firmware.BIOS,
+            disk=disk,
+            direct_boot=DirectBoot(guest.kernel, guest.initrd, guest.command_line),
+            uid=self._uids.claim(folder) if self._uids else None,
+        )
+        self._specs.append(spec)
+        return spec
+
+    async def booted(self, spec: MachineSpec, times: int = 1) -> None:
+        await booted(spec.folder, self.boot_s, times)
+
+    async def shut_down_from_inside(self, spec: MachineSpec) -> None:
+        async with console(spec.folder) as typed:
+            await typed.type("poweroff -f")
+            await typed.until_closed(30)  # QEMU drops what was typed when the typist leaves at once
+
+    def crash(self, spec: MachineSpec, machine: Machine) -> None:
+        os.kill(machine.pid, signal.SIGKILL)
+
+    def is_running(self, spec: MachineSpec, machine: Machine | None) -> bool:
+        alive = machine is not None and start_ticks(machine.pid) is not None
+        return alive or is_locked(spec.folder)
+
+    def close(self) -> None:
+        for spec in self._specs:
+            if self._uids:
+                self._uids.release(spec.folder)
+            assert not is_locked(spec.folder), f"a machine of {spec.name} is left behind"
+        shutil.rmtree(self._home)

@@ -1,0 +1,208 @@
+"""What every driver promises to the node. The fake passes the same suite as QEMU, or it would prove nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from insula.base.errors import Conflict, HostFailure
+from insula.node.hypervisor.driver import CanLimitLive, CanPause, Driver, EndReason, Machine, MachineSpec, MachineStatus
+from tests.conformance.rigs import FakeRig, QemuRig, Rig
+
+
+@pytest.fixture(params=["fake", pytest.param("qemu", marks=pytest.mark.vm)])
+def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
+    # Not pytest's own folder: that one is closed to the machines' unprivileged users.
+    home = Path(tempfile.mkdtemp(prefix="insula-test-", dir="/var/tmp"))
+    home.chmod(0o711)
+    rig: Rig = FakeRig(home) if request.param == "fake" else QemuRig(home)
+    yield rig
+    rig.close()
+
+
+@asynccontextmanager
+async def running(rig: Rig, driver: Driver | None = None) -> AsyncIterator[tuple[MachineSpec, Machine]]:
+    """A started machine that is gone afterwards, whatever the test did to it."""
+    spec = rig.spec()
+    machine = await (driver or rig.driver()).start(spec)
+    try:
+        yield spec, machine
+    finally:
+        await machine.detach()
+        left = await rig.driver().adopt(spec.id, spec.folder)
+        if left is not None:
+            await left.kill()
+
+
+async def _ended(machine: Machine, timeout_s: float = 1.0) -> EndReason:
+    return await asyncio.wait_for(machine.wait(), timeout_s)
+
+
+async def test_a_started_machine_runs_and_writes_its_console(rig: Rig) -> None:
+    before_s = time.time()
+    async with running(rig) as (spec, machine):
+        assert await machine.status() is MachineStatus.RUNNING
+        assert machine.spec_id == spec.id
+        assert machine.pid > 0
+        assert before_s - 1 <= machine.started_at_s <= time.time()
+        await rig.booted(spec)
+        assert "insula-phase: init" in (spec.folder / "console.log").read_text()
+
+
+async def test_a_second_start_is_refused_and_disturbs_nothing(rig: Rig) -> None:
+    async with running(rig) as (spec, machine):
+        await rig.booted(spec)
+        with pytest.raises(Conflict, match="runs already"):
+            await rig.driver().start(spec)
+        assert await machine.status() is MachineStatus.RUNNING
+        assert "insula-phase: ready" in (spec.folder / "console.log").read_text()
+
+
+async def test_a_detached_machine_goes_on_and_another_driver_adopts_it(rig: Rig) -> None:
+    async with running(rig) as (spec, machine):
+        events = machine.events()
+        await machine.detach()
+        assert [event async for event in events] == []
+        assert rig.is_running(spec, machine)
+        adopted = await rig.driver().adopt(spec.id, spec.folder)
+        assert adopted is not None
+        assert (adopted.pid, adopted.started_at_s) == (machine.pid, machine.started_at_s)
+        assert await adopted.status() is MachineStatus.RUNNING
+        await adopted.kill()
+        assert await _ended(adopted) is EndReason.COMMANDED
+
+
+async def test_nothing_is_adopted_where_nothing_runs(rig: Rig) -> None:
+    spec = rig.spec()
+    assert await rig.driver().adopt(spec.id, spec.folder) is None
+    assert await rig.driver().last_end(spec.folder) is None
+    assert await rig.driver().adopt(spec.id, spec.folder / "none") is None
+
+
+async def test_a_machine_is_not_adopted_under_another_name(rig: Rig) -> None:
+    async with running(rig) as (spec, machine):
+        await machine.detach()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("insula.node.hypervisor.qemu.driver._ADOPT_TIMEOUT_S", 1.0)
+            assert await rig.driver().adopt("ins_other", spec.folder) is None
+        assert rig.is_running(spec, machine)
+
+
+async def test_the_power_button_ends_an_obeying_guest(rig: Rig) -> None:
+    async with running(rig) as (spec, machine):
+        await rig.booted(spec)
+        events = machine.events()
+        await machine.press_power_button()
+        assert await _ended(machine, 20) is EndReason.GUEST_SHUTDOWN
+        assert [(event.kind, event.end_reason) async for event in events][-1] == ("ended", EndReason.GUEST_SHUTDOWN)
+        assert await machine.status() is MachineStatus.ENDED
+        assert await rig.driver().last_end(spec.folder) is EndReason.GUEST_SHUTDOWN
+
+
+async def test_a_shutdown_from_inside_is_told_from_a_crash(rig: Rig) -> None:
+    async with running(rig) as (spec, machine):
+        await rig.booted(spec)
+        await rig.shut_down_from_inside(spec)
+        assert await _ended(machine, 20) is EndReason.GUEST_SHUTDOWN
+
+
+async def test_a_reset_boots_again_in_the_same_machine(rig: Rig) -> None:
+    async with running(rig) as (spec, machine):
+        await rig.booted(spec)
+        events = machine.events()
+        await machine.reset()
+        assert (await asyncio.wait_for(anext(events), 5)).kind == "reset"
+        await rig.booted(spec, times=2)
+        assert await machine.status() is MachineStatus.RUNNING
+
+
+async def test_a_killed_machine_is_gone_and_was_commanded(rig: Rig) -> None:
+    async with running(rig) as (spec, machine):
+        await machine.kill()
+        assert await _ended(machine) is EndReason.COMMANDED
+        await machine.kill()
+        assert not rig.is_running(spec, machine)
+        assert await machine.status() is MachineStatus.ENDED
+        assert await rig.driver().adopt(spec.id, spec.folder) is None
+        assert await rig.driver().last_end(spec.folder) is EndReason.COMMANDED
+        with pytest.raises(Conflict, match="has ended"):
+            await machine.reset()
+
+
+async def test_a_crash_is_noticed_within_a_second(rig: Rig) -> None:
+    async with running(rig) as (spec, machine):
+        events = machine.events()
+        rig.crash(spec, machine)
+        assert await _ended(machine) is EndReason.CRASHED
+        assert [event.kind async for event in events] == ["ended"]
+        assert await rig.driver().last_end(spec.folder) is EndReason.CRASHED
+
+
+async def test_a_crash_that_nobody_saw_is_known_later(rig: Rig) -> None:
+    async with running(rig) as (spec, machine):
+        await machine.detach()
+        rig.crash(spec, machine)
+        await asyncio.sleep(0.5)
+        assert await rig.driver().adopt(spec.id, spec.folder) is None
+        assert await rig.driver().last_end(spec.folder) is EndReason.CRASHED
+
+
+async def test_an_ended_machine_starts_again_with_a_fresh_console(rig: Rig) -> None:
+    async with running(rig) as (spec, machine):
+        await rig.booted(spec)
+        await machine.kill()
+        again = await rig.driver().start(spec)
+        assert again.started_at_s > machine.started_at_s
+        await rig.booted(spec)
+        assert (spec.folder / "console.log").read_bytes().count(b"insula-phase: ready") == 1
+        await again.kill()
+
+
+async def test_a_failing_start_leaves_nothing(rig: Rig) -> None:
+    spec = rig.spec()
+    driver = rig.failing_driver()
+    with pytest.raises(HostFailure) as caught:
+        await driver.start(spec)
+    assert caught.value.why
+    assert caught.value.todo
+    assert not rig.is_running(spec, None)
+    assert await rig.driver().adopt(spec.id, spec.folder) is None
+
+
+async def test_a_cancelled_start_leaves_nothing(rig: Rig) -> None:
+    for delay_s in (0.0, 0.005, 0.02, 0.04):
+        spec = rig.spec(f"web{int(delay_s * 1000)}")
+        starting = asyncio.create_task(rig.driver().start(spec))
+        await asyncio.sleep(delay_s)
+        if starting.cancel():
+            with pytest.raises(asyncio.CancelledError):
+                await starting
+            assert not rig.is_running(spec, None)
+        else:
+            await (await starting).kill()
+
+
+async def test_a_paused_machine_stands_still_until_it_is_resumed(rig: Rig) -> None:
+    async with running(rig) as (_, machine):
+        assert isinstance(machine, CanPause)
+        events = machine.events()
+        await machine.pause()
+        assert await machine.status() is MachineStatus.PAUSED
+        await machine.resume()
+        assert await machine.status() is MachineStatus.RUNNING
+        kinds = [(await asyncio.wait_for(anext(events), 2)).kind for _ in range(2)]
+        assert kinds == ["paused", "resumed"]
+
+
+async def test_limits_change_while_it_runs(rig: Rig) -> None:
+    async with running(rig) as (spec, machine):
+        assert isinstance(machine, CanLimitLive)
+        await machine.set_limits(replace(spec.resources, cpu_percent=50, disk_iops=100))
+        assert await machine.status() is MachineStatus.RUNNING
