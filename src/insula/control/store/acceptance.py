@@ -1,0 +1,139 @@
+"""Accepting an operation: the one transaction that makes a promise to a user.
+
+It writes the new instance or the change of state, the operation, the reserved ports and the audit line, or nothing.
+Acceptances exclude each other, so that two creates at once cannot both get the last name, port or memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from insula.base.errors import Conflict
+from insula.control.store import ports
+from insula.control.store.audit import AuditLine, append_line
+from insula.control.store.engine import Database
+from insula.control.store.instances import check_name_free, find_instance, insert_instance, write_fields
+from insula.control.store.operations import find_active, insert_operation
+from insula.control.store.projects import find_project
+from insula.control.store.schema import instance, operation
+from insula.domain.capacity import Claim
+from insula.domain.instance import Instance, InstanceState, Resources, check_transition
+from insula.domain.operation import ACTIVE_STATES, Operation, Verb
+
+BEFORE = "state_before"
+"""The parameter of an operation that keeps the state to which its undo returns the instance."""
+
+Place = Callable[[Sequence[Claim]], str]
+"""Given all claims, the node that takes the new one; raises CapacityExceeded. Pure, since it may run again."""
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """What is to be accepted: exactly one of `instance` (new), `transition` (of the target) or neither (images).
+
+    `place` chooses the node of a new instance, or judges whether a resized one fits; a resize's new resources are in
+    `operation.params["resources"]`. `unused_image` refuses while an instance was made from that image.
+    """
+
+    operation: Operation
+    instance: Instance | None = None
+    transition: InstanceState | None = None
+    place: Place | None = None
+    audit: AuditLine | None = None
+    unused_image: str = ""
+
+
+def accept(database: Database, connection: Connection, wanted: Acceptance) -> Operation:
+    """See :class:`Acceptance`. Raises Conflict, NotFound and CapacityExceeded."""
+    database.lock(connection, "accept")
+    new = wanted.operation
+    if wanted.instance is not None:
+        _add_instance(connection, wanted.instance, wanted.place)
+    else:
+        _check_idle(connection, new)
+        if wanted.transition is not None:
+            before = _change_instance(connection, wanted, wanted.transition)
+            new = replace(new, params={**new.params, BEFORE: before})
+    if wanted.unused_image:
+        _check_unused(connection, wanted.unused_image)
+    insert_operation(connection, new, wanted.instance)
+    if wanted.audit is not None:
+        append_line(database, connection, wanted.audit)
+    return new
+
+
+def claims(connection: Connection) -> list[Claim]:
+    """What every instance takes, with the larger of old and new while one is resized."""
+    resizing = sa.select(operation.c.target, operation.c.params).where(
+        operation.c.verb == Verb.RESIZE_INSTANCE, operation.c.state.in_(ACTIVE_STATES)
+    )
+    wanted = {row.target: row.params for row in connection.execute(resizing)}
+    rows = connection.execute(sa.select(instance.c.id, instance.c.node, instance.c.resources))
+    return [Claim(row.id, row.node, _larger(row.resources, wanted.get(row.id))) for row in rows]
+
+
+def _larger(held: Resources, params: Mapping[str, Any] | None) -> Resources:
+    if not params or "resources" not in params:
+        return held
+    new = msgspec.convert(params["resources"], Resources)
+    return replace(
+        held,
+        cpu_percent=max(held.cpu_percent, new.cpu_percent),
+        memory_mib=max(held.memory_mib, new.memory_mib),
+        disk_gib=max(held.disk_gib, new.disk_gib),
+    )
+
+
+def _add_instance(connection: Connection, new: Instance, place: Place | None) -> None:
+    find_project(connection, new.project)
+    check_name_free(connection, new.project, new.name)
+    node = place(claims(connection)) if place is not None else new.node
+    insert_instance(connection, replace(new, node=node))
+    forwards = ports.reserve(connection, node, new.id, new.forwards)
+    if forwards != new.forwards:
+        connection.execute(instance.update().where(instance.c.id == new.id).values(forwards=forwards))
+
+
+def _change_instance(connection: Connection, wanted: Acceptance, state: InstanceState) -> InstanceState:
+    found = find_instance(connection, wanted.operation.target)
+    if found.protected and state in {InstanceState.DELETING, InstanceState.REBUILDING}:
+        raise Conflict(
+            f"Instance {found.name} is protected",
+            why="A protected instance cannot be deleted, nor rebuilt: both lose its disk",
+            todo="Take its protection off first",
+            code="protected",
+        )
+    check_transition(found.name, found.state, state)
+    if wanted.place is not None:
+        wanted.place([claim for claim in claims(connection) if claim.instance_id != found.id])
+    write_fields(connection, found, {"state": state})
+    return found.state
+
+
+def _check_idle(connection: Connection, new: Operation) -> None:
+    active = find_active(connection, new.target)
+    if active is not None:
+        raise Conflict(
+            f"{new.target_name} is busy",
+            why=f"Operation {active.id} ({active.verb.replace('_', ' ')}) works on it",
+            todo=f"Wait for it with `insula operation wait {active.id}`, or cancel it",
+            code="operation-in-progress",
+        )
+
+
+def _check_unused(connection: Connection, image: str) -> None:
+    names = connection.execute(sa.select(instance.c.name).where(instance.c.image == image).limit(4)).scalars().all()
+    if names:
+        shown = ", ".join(names[:3]) + (" and more" if len(names) > 3 else "")
+        raise Conflict(
+            f"Image {image} is in use",
+            why=f"The disks of {shown} are based on it",
+            todo="Delete or rebuild these instances first",
+            code="image-in-use",
+        )

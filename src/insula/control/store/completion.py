@@ -1,0 +1,67 @@
+"""Ending an operation: its final state and what became of the instance, in one transaction.
+
+Together, so that whoever sees an instance *running* may ask for the next operation at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from insula.base.clock import now_utc
+from insula.control.store.instances import write_fields
+from insula.control.store.operations import add_events
+from insula.control.store.schema import instance, operation
+from insula.domain.instance import Instance, check_transition
+from insula.domain.operation import ACTIVE_STATES, OperationEvent, OperationState, StepReport
+
+
+@dataclass(frozen=True)
+class Completion:
+    """How an operation ended. `fields` of the instance change, or its record goes when `remove`."""
+
+    operation_id: str
+    state: OperationState
+    steps: tuple[StepReport, ...]
+    events: Sequence[OperationEvent]
+    error: Mapping[str, Any] | None = None
+    result: Mapping[str, Any] | None = None
+    instance_id: str = ""
+    fields: Mapping[str, Any] | None = None
+    remove: bool = False
+
+
+def complete(connection: Connection, end: Completion) -> bool:
+    """Write it, once: False when the operation was final already. Raises Conflict for an illegal state."""
+    values: dict[str, Any] = {
+        "state": end.state,
+        "steps": end.steps,
+        "error": end.error,
+        "result": end.result,
+        "updated_at": now_utc(),
+    }
+    if end.state is OperationState.SUCCEEDED:
+        values["origin"] = None
+    open_still = operation.c.state.in_(ACTIVE_STATES)
+    change = operation.update().where(operation.c.id == end.operation_id, open_still).values(values)
+    if connection.execute(change).rowcount == 0:
+        return False
+    add_events(connection, end.events)
+    if end.remove:
+        connection.execute(instance.delete().where(instance.c.id == end.instance_id))
+    elif end.fields:
+        _change(connection, end.instance_id, end.fields)
+    return True
+
+
+def _change(connection: Connection, instance_id: str, fields: Mapping[str, Any]) -> None:
+    row = connection.execute(instance.select().where(instance.c.id == instance_id).with_for_update()).first()
+    if row is None:
+        return
+    found = Instance(**row._mapping)
+    if fields.get("state", found.state) is not found.state:
+        check_transition(found.name, found.state, fields["state"])
+    write_fields(connection, found, fields)

@@ -1,0 +1,232 @@
+"""Instances as control records them, with a read model for lists."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from insula.base.clock import now_utc
+from insula.base.errors import Conflict, NotFound
+from insula.control.store.engine import Database
+from insula.control.store.operations import find_active
+from insula.control.store.read_model import ReadModel
+from insula.control.store.schema import instance
+from insula.domain.instance import Instance, InstanceState, check_transition
+
+
+@dataclass(frozen=True)
+class InstanceSet:
+    """All instances, by project in the order of their ids, and by id."""
+
+    by_project: Mapping[str, Sequence[Instance]]
+    by_id: Mapping[str, Instance]
+
+
+@dataclass(frozen=True)
+class InstanceFilter:
+    """Which instances of a list are wanted; empty means all."""
+
+    state: InstanceState | None = None
+    tag: str = ""
+    name: str = ""
+    plan: str = ""
+    image: str = ""
+
+    def wants(self, found: Instance) -> bool:
+        """Whether all that is given fits."""
+        return (
+            (self.state is None or found.state is self.state)
+            and (not self.tag or self.tag in found.tags)
+            and (not self.name or found.name == self.name)
+            and (not self.plan or found.plan == self.plan)
+            and (not self.image or found.image == self.image)
+        )
+
+
+_ALL = InstanceFilter()
+
+
+class Instances:
+    """The table of instances."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.model: ReadModel[InstanceSet] = ReadModel(database, "instances", _load)
+
+    def version(self) -> int:
+        """Changes with every write: what was made from a list is good until then."""
+        return self.model.version
+
+    async def all(self) -> Sequence[Instance]:
+        """The instances of all projects, in the order of their ids."""
+        return list((await self.model.value()).by_id.values())
+
+    async def list(
+        self, project: str, *, after: str = "", limit: int = 100, where: InstanceFilter = _ALL
+    ) -> Sequence[Instance]:
+        """At most `limit` instances with ids after `after`, in the order of their ids."""
+        held = (await self.model.value()).by_project.get(project, ())
+        if where is _ALL and not after:
+            return held[:limit]
+        wanted: list[Instance] = []
+        for found in held:
+            if found.id > after and where.wants(found):
+                wanted.append(found)
+                if len(wanted) == limit:
+                    break
+        return wanted
+
+    async def get(self, project: str, name_or_id: str) -> Instance:
+        """Raises :class:`NotFound`."""
+        held = await self.model.value()
+        found = held.by_id.get(name_or_id)
+        if found is not None and found.project == project:
+            return found
+        for found in held.by_project.get(project, ()):
+            if found.name == name_or_id:
+                return found
+        raise unknown_instance(name_or_id, f"in project {project}")
+
+    async def find(self, instance_id: str) -> Instance | None:
+        """The instance of this id in whatever project, None when it is gone."""
+        return (await self.model.value()).by_id.get(instance_id)
+
+    async def change(self, project: str, instance_id: str, **fields: Any) -> Instance:
+        """Change what needs no operation: name, hostname, tags, protected, restart_policy. Repeatable.
+
+        Raises :class:`NotFound`, and :class:`Conflict` when the name is taken.
+        """
+
+        def work(connection: Connection) -> Instance:
+            self._database.lock(connection, "accept")
+            found = find_instance(connection, instance_id)
+            if found.project != project:
+                raise unknown_instance(instance_id, f"in project {project}")
+            if "name" in fields and fields["name"] != found.name:
+                check_name_free(connection, project, fields["name"])
+            return write_fields(connection, found, fields)
+
+        return await self._write(work)
+
+    async def update(
+        self, instance_id: str, *, expected: frozenset[InstanceState] | None = None, **fields: Any
+    ) -> Instance:
+        """Record what happened to it; `expected` are the states in which the record must be for this to hold.
+
+        A change of state must be a legal transition. Repeatable. Raises :class:`NotFound` and :class:`Conflict`.
+        """
+
+        def work(connection: Connection) -> Instance:
+            found = find_instance(connection, instance_id)
+            if expected is not None and found.state not in expected:
+                raise Conflict(
+                    f"Instance {found.name} is {found.state} meanwhile",
+                    why=f"It was expected to be {' or '.join(sorted(expected))}",
+                    todo=f"Look at it with `insula show {found.name}`",
+                    code="wrong-state",
+                )
+            wanted = fields.get("state", found.state)
+            if wanted is not found.state:
+                check_transition(found.name, found.state, wanted)
+            return write_fields(connection, found, fields)
+
+        return await self._write(work)
+
+    async def note(self, seen: Instance, **fields: Any) -> bool:
+        """Record an observation, if the record is still as `seen` and no operation works on the instance.
+
+        False when it was not recorded: an operation knows better.
+        """
+
+        def work(connection: Connection) -> bool:
+            row = connection.execute(instance.select().where(instance.c.id == seen.id).with_for_update()).first()
+            if row is None or row.updated_at != seen.updated_at or find_active(connection, seen.id) is not None:
+                return False
+            write_fields(connection, seen, fields)
+            self.model.mark(connection)
+            return True
+
+        try:
+            return await self._database.write(work, progress=True)
+        finally:
+            self.model.changed()
+
+    async def delete(self, instance_id: str) -> None:
+        """Remove the record with its port reservations. Repeatable."""
+
+        def work(connection: Connection) -> None:
+            connection.execute(instance.delete().where(instance.c.id == instance_id))
+            self.model.mark(connection)
+
+        await self._database.write(work)
+        self.model.changed()
+
+    async def _write(self, work: Any) -> Instance:
+        def marked(connection: Connection) -> Instance:
+            written: Instance = work(connection)
+            self.model.mark(connection)
+            return written
+
+        try:
+            return await self._database.write(marked)
+        finally:
+            # Also after a cancellation: the transaction may have been committed all the same.
+            self.model.changed()
+
+
+def unknown_instance(name_or_id: str, where: str) -> NotFound:
+    """The error for an instance that is not there."""
+    return NotFound(
+        f"There is no instance {name_or_id[:80]} {where}".strip(),
+        why="No instance has this name or id",
+        todo="Look at `insula list`",
+        code="unknown-instance",
+    )
+
+
+def find_instance(connection: Connection, instance_id: str) -> Instance:
+    """The instance of this id, locked against other writers. Raises :class:`NotFound`."""
+    row = connection.execute(instance.select().where(instance.c.id == instance_id).with_for_update()).first()
+    if row is None:
+        raise unknown_instance(instance_id, "")
+    return Instance(**row._mapping)
+
+
+def check_name_free(connection: Connection, project: str, name: str) -> None:
+    """Raise :class:`Conflict` when an instance of the project has the name."""
+    same = instance.select().where(instance.c.project == project, instance.c.name == name)
+    if connection.execute(same).first():
+        raise Conflict(
+            f"There is an instance {name} already",
+            why="Names of instances are unique in a project",
+            todo=f"Choose another name, or delete it with `insula delete {name}`",
+            code="name-taken",
+            fields={"name": "taken"},
+        )
+
+
+def insert_instance(connection: Connection, new: Instance) -> None:
+    """Write a new record."""
+    connection.execute(
+        instance.insert().values({column.name: getattr(new, column.name) for column in instance.columns})
+    )
+
+
+def write_fields(connection: Connection, found: Instance, fields: Mapping[str, Any]) -> Instance:
+    """Write some fields of a record and return it as it is then."""
+    values = {**fields, "updated_at": now_utc()}
+    connection.execute(instance.update().where(instance.c.id == found.id).values(values))
+    return replace(found, **values)
+
+
+def _load(connection: Connection) -> InstanceSet:
+    by_project: dict[str, list[Instance]] = {}
+    by_id: dict[str, Instance] = {}
+    for row in connection.execute(instance.select().order_by(instance.c.id)):
+        found = Instance(**row._mapping)
+        by_project.setdefault(found.project, []).append(found)
+        by_id[found.id] = found
+    return InstanceSet({name: tuple(held) for name, held in by_project.items()}, by_id)

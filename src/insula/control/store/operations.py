@@ -1,0 +1,178 @@
+"""Operations and the events of their progress."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.engine import Connection, Row
+
+from insula.base.clock import now_utc
+from insula.base.errors import NotFound
+from insula.control.store.engine import Database
+from insula.control.store.schema import operation, operation_event
+from insula.domain.instance import Instance
+from insula.domain.operation import ACTIVE_STATES, Operation, OperationEvent, OperationState, Verb
+
+
+@dataclass(frozen=True)
+class OperationFilter:
+    """Which operations of a list are wanted; None and empty mean all."""
+
+    state: OperationState | None = None
+    verb: Verb | None = None
+    target: str = ""
+
+
+_ALL = OperationFilter()
+
+
+class Operations:
+    """The tables of operations and their events."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def get(self, project: str, operation_id: str) -> Operation:
+        """Raises :class:`NotFound`."""
+        found = await self.find(operation_id)
+        if found is None or found.project != project:
+            raise unknown_operation(operation_id)
+        return found
+
+    async def find(self, operation_id: str) -> Operation | None:
+        """The operation of this id in whatever project."""
+        query = operation.select().where(operation.c.id == operation_id)
+        row = await self._database.read(lambda connection: connection.execute(query).first())
+        return None if row is None else _operation(row)
+
+    async def list(
+        self, project: str, *, after: str = "", limit: int = 100, where: OperationFilter = _ALL
+    ) -> Sequence[Operation]:
+        """At most `limit` operations, newest first; `after` is the last id of the page before."""
+        query = operation.select().where(operation.c.project == project).order_by(operation.c.id.desc()).limit(limit)
+        if after:
+            query = query.where(operation.c.id < after)
+        if where.state is not None:
+            query = query.where(operation.c.state == where.state)
+        if where.verb is not None:
+            query = query.where(operation.c.verb == where.verb)
+        if where.target:
+            query = query.where(operation.c.target == where.target)
+        return await self._database.read(lambda c: [_operation(row) for row in c.execute(query)])
+
+    async def active(self) -> Sequence[Operation]:
+        """All that are not final, oldest first."""
+        query = operation.select().where(operation.c.state.in_(ACTIVE_STATES)).order_by(operation.c.id)
+        return await self._database.read(lambda c: [_operation(row) for row in c.execute(query)])
+
+    async def active_for(self, target: str) -> Operation | None:
+        """The operation that works on `target` now."""
+        return await self._database.read(lambda connection: find_active(connection, target))
+
+    async def origin(self, operation_id: str) -> Instance | None:
+        """The instance that a create began with, unless it succeeded."""
+        query = sa.select(operation.c.origin).where(operation.c.id == operation_id)
+        return await self._database.read(lambda connection: connection.execute(query).scalar())
+
+    async def request_cancel(self, project: str, operation_id: str) -> Operation:
+        """Note that it shall end; a final one stays as it is. Repeatable. Raises :class:`NotFound`."""
+
+        def work(connection: Connection) -> Operation:
+            found = _find(connection, operation_id)
+            if found.project != project:
+                raise unknown_operation(operation_id)
+            if found.state.is_final or found.cancel_requested:
+                return found
+            return _write(connection, found, {"cancel_requested": True})
+
+        return await self._database.write(work)
+
+    async def record(
+        self, operation_id: str, events: Sequence[OperationEvent], *, durable: bool = False, **fields: Any
+    ) -> None:
+        """Write progress: changed fields and new events together. Repeatable: an event that is there stays.
+
+        `durable` waits for the disk: for final states.
+        """
+
+        def work(connection: Connection) -> None:
+            if fields:
+                values = {**fields, "updated_at": now_utc()}
+                connection.execute(operation.update().where(operation.c.id == operation_id).values(values))
+            add_events(connection, events)
+
+        await self._database.write(work, progress=not durable)
+
+    async def events(self, operation_id: str, after: int = 0, limit: int = 10000) -> Sequence[OperationEvent]:
+        """Events with sequences above `after`, in order."""
+        query = (
+            operation_event.select()
+            .where(operation_event.c.operation_id == operation_id, operation_event.c.sequence > after)
+            .order_by(operation_event.c.sequence)
+            .limit(limit)
+        )
+        return await self._database.read(lambda c: [OperationEvent(**row._mapping) for row in c.execute(query)])
+
+    async def last_sequence(self, operation_id: str) -> int:
+        """The sequence of the newest event, 0 when there is none."""
+        query = sa.select(sa.func.max(operation_event.c.sequence)).where(operation_event.c.operation_id == operation_id)
+        return await self._database.read(lambda connection: int(connection.execute(query).scalar() or 0))
+
+
+def unknown_operation(operation_id: str) -> NotFound:
+    """The error for an operation that is not there."""
+    return NotFound(
+        f"There is no operation {operation_id[:80]}",
+        why="No operation of this project has this id",
+        todo="Look at `insula operation list`",
+        code="unknown-operation",
+    )
+
+
+def _operation(row: Row[Any]) -> Operation:
+    fields = dict(row._mapping)
+    fields.pop("origin")
+    return Operation(**fields)
+
+
+def find_active(connection: Connection, target: str) -> Operation | None:
+    """The operation that works on `target`."""
+    query = operation.select().where(operation.c.target == target, operation.c.state.in_(ACTIVE_STATES))
+    row = connection.execute(query).first()
+    return None if row is None else _operation(row)
+
+
+def insert_operation(connection: Connection, new: Operation, origin: Instance | None) -> None:
+    """Write a new operation; `origin` is the new instance of a create."""
+    values = {column.name: getattr(new, column.name) for column in operation.columns if column.name != "origin"}
+    connection.execute(operation.insert().values(**values, origin=origin))
+
+
+def add_events(connection: Connection, events: Sequence[OperationEvent]) -> None:
+    """Write events, leaving those that are there."""
+    if not events:
+        return
+    rows = [{column.name: getattr(e, column.name) for column in operation_event.columns} for e in events]
+
+    if connection.dialect.name == "sqlite":
+        connection.execute(operation_event.insert().prefix_with("OR IGNORE"), rows)
+        return
+
+    connection.execute(postgresql.insert(operation_event).on_conflict_do_nothing(), rows)
+
+
+def _find(connection: Connection, operation_id: str) -> Operation:
+    row = connection.execute(operation.select().where(operation.c.id == operation_id).with_for_update()).first()
+    if row is None:
+        raise unknown_operation(operation_id)
+    return _operation(row)
+
+
+def _write(connection: Connection, found: Operation, fields: dict[str, Any]) -> Operation:
+    values = {**fields, "updated_at": now_utc()}
+    connection.execute(operation.update().where(operation.c.id == found.id).values(values))
+    return replace(found, **values)

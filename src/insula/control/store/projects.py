@@ -1,0 +1,96 @@
+"""Projects: the boundary between tenants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from insula.base.errors import Conflict, NotFound
+from insula.control.store.engine import Database
+from insula.control.store.read_model import ReadModel
+from insula.control.store.schema import instance, project, ssh_key, token
+from insula.domain.access import Project
+
+
+class Projects:
+    """The table of projects."""
+
+    def __init__(self, database: Database, tokens: ReadModel[Any]) -> None:
+        self._database = database
+        self._tokens = tokens
+
+    async def list(self) -> Sequence[Project]:
+        """All projects by name."""
+        return await self._database.read(
+            lambda connection: [
+                Project(**row._mapping) for row in connection.execute(project.select().order_by("name"))
+            ]
+        )
+
+    async def get(self, name: str) -> Project:
+        """Raises :class:`NotFound`."""
+        return await self._database.read(lambda connection: find_project(connection, name))
+
+    async def create(self, new: Project) -> Project:
+        """Raises :class:`Conflict` when there is one of this name."""
+
+        def work(connection: Connection) -> Project:
+            self._database.lock(connection, "accept")
+            if connection.execute(project.select().where(project.c.name == new.name)).first():
+                raise Conflict(
+                    f"There is a project {new.name} already",
+                    why="Names of projects are unique",
+                    todo="Choose another name, or use the project that there is",
+                    code="name-taken",
+                    fields={"name": "taken"},
+                )
+            connection.execute(project.insert().values(name=new.name, created_at=new.created_at))
+            return new
+
+        return await self._database.write(work)
+
+    async def delete(self, name: str) -> None:
+        """Remove an empty project with its keys and tokens.
+
+        Raises :class:`NotFound`, and :class:`Conflict` while it holds instances.
+        """
+
+        def work(connection: Connection) -> None:
+            self._database.lock(connection, "accept")
+            find_project(connection, name)
+            held = connection.execute(
+                sa.select(sa.func.count()).select_from(instance).where(instance.c.project == name)
+            ).scalar_one()
+            if held:
+                raise Conflict(
+                    f"Project {name} cannot be deleted",
+                    why=f"It holds {held} instance{'s' if held > 1 else ''}",
+                    todo=f"Delete them first; `insula list --project {name}` shows them",
+                    code="project-not-empty",
+                )
+            connection.execute(ssh_key.delete().where(ssh_key.c.project == name))
+            connection.execute(token.delete().where(token.c.project == name))
+            self._tokens.mark(connection)
+            connection.execute(project.delete().where(project.c.name == name))
+
+        try:
+            await self._database.write(work)
+        finally:
+            # Its tokens are refused from now on, also after a cancellation: it may have been committed all the same.
+            self._tokens.changed()
+
+
+def find_project(connection: Connection, name: str) -> Project:
+    """The project of this name. Raises :class:`NotFound`."""
+    row = connection.execute(project.select().where(project.c.name == name)).first()
+    if row is None:
+        raise NotFound(
+            f"There is no project {name[:80]}",
+            why="No project has this name",
+            todo="Look at `insula project list`, or create it",
+            code="unknown-project",
+        )
+    return Project(**row._mapping)
