@@ -1,0 +1,39 @@
+"""Everything one may ask, one class per resource; front ends know nothing else of control."""
+
+from __future__ import annotations
+
+from insula.control.actions.acceptance import Acceptor
+from insula.control.actions.access import Access
+from insula.control.actions.audit import AuditActions
+from insula.control.actions.guest import GuestActions
+from insula.control.actions.host import HostActions
+from insula.control.actions.images import ImageActions
+from insula.control.actions.instances import InstanceActions
+from insula.control.actions.keys import KeyActions
+from insula.control.actions.operations import OperationActions
+from insula.control.actions.plans import PlanActions
+from insula.control.actions.ports import Engine, Nodes, Scheduler
+from insula.control.actions.projects import ProjectActions
+from insula.control.actions.tokens import TokenActions
+from insula.control.store import InstanceFilter, OperationFilter, Store
+
+
+class Actions:
+    """The closed set of actions, put together from the rooms below."""
+
+    def __init__(self, store: Store, engine: Engine, nodes: Nodes, scheduler: Scheduler) -> None:
+        acceptor = Acceptor(store, engine, scheduler)
+        self.access = Access(store)
+        self.instances = InstanceActions(store, nodes, acceptor)
+        self.guest = GuestActions(store, nodes)
+        self.images = ImageActions(store, nodes, acceptor)
+        self.operations = OperationActions(store, engine)
+        self.plans = PlanActions(store)
+        self.keys = KeyActions(store)
+        self.tokens = TokenActions(store)
+        self.projects = ProjectActions(store, self.access)
+        self.host = HostActions(store, nodes, scheduler)
+        self.audit = AuditActions(store)
+
+
+__all__ = ["Actions", "InstanceFilter", "OperationFilter"]

@@ -1,0 +1,85 @@
+"""How a wish becomes a durable operation: one transaction, then the engine is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from insula.base.clock import now_utc
+from insula.control.actions.caller import Caller, audit_line
+from insula.control.actions.ports import Engine, Scheduler
+from insula.control.store import Acceptance, Place, Store
+from insula.domain.ids import Kind, new_id
+from insula.domain.instance import Instance, InstanceState, Resources
+from insula.domain.operation import Operation, OperationState, Verb
+
+
+def action_of(verb: Verb) -> str:
+    """The action that asks for this: `instances.start` for START_INSTANCE."""
+    doing, _, noun = verb.partition("_")
+    return f"{noun}s.{doing}"
+
+
+class Acceptor:
+    """Writes accepted operations, with their line in the audit log, and hands them to the engine."""
+
+    def __init__(self, store: Store, engine: Engine, scheduler: Scheduler) -> None:
+        self._store = store
+        self._engine = engine
+        self._scheduler = scheduler
+
+    async def placer(self, wanted: Resources, node: str) -> Place:
+        """What decides, inside the accepting transaction, whether `wanted` fits on `node`."""
+        return await self._scheduler.placer(wanted, node)
+
+    async def new_instance(self, caller: Caller, instance: Instance) -> Operation:
+        """Record `instance` and the operation that creates it. Raises Conflict (name, port) and CapacityExceeded."""
+        operation = _operation(caller, Verb.CREATE_INSTANCE, (instance.id, instance.name), {})
+        place = await self._scheduler.placer(instance.resources)
+        return await self._accept(caller, Acceptance(operation, instance=instance, place=place))
+
+    async def change(
+        self,
+        caller: Caller,
+        instance: Instance,
+        verb: Verb,
+        becomes: InstanceState,
+        *,
+        params: Mapping[str, Any] | None = None,
+        place: Place | None = None,
+    ) -> Operation:
+        """Record that `instance` changes and the operation that does it. Raises Conflict when its state forbids it."""
+        operation = _operation(caller, verb, (instance.id, instance.name), params or {})
+        return await self._accept(caller, Acceptance(operation, transition=becomes, place=place))
+
+    async def image(
+        self, caller: Caller, name: str, verb: Verb, *, params: Mapping[str, Any] | None = None, unused: bool = False
+    ) -> Operation:
+        """Record the operation on an image; `unused` refuses while instances are based on it."""
+        operation = _operation(caller, verb, (name, name), {"name": name, **(params or {})})
+        return await self._accept(caller, Acceptance(operation, unused_image=name if unused else ""))
+
+    async def _accept(self, caller: Caller, wanted: Acceptance) -> Operation:
+        operation = wanted.operation
+        line = audit_line(caller, action_of(operation.verb), operation.target, f"accepted: {operation.id}")
+        accepted = await self._store.accept(replace(wanted, audit=line))
+        # From here on the record is the truth: should we die before the engine knows, it finds the record at start.
+        await self._engine.submit(accepted.id)
+        return accepted
+
+
+def _operation(caller: Caller, verb: Verb, target: tuple[str, str], params: Mapping[str, Any]) -> Operation:
+    now = now_utc()
+    return Operation(
+        id=new_id(Kind.OPERATION),
+        project=caller.project,
+        verb=verb,
+        target=target[0],
+        target_name=target[1],
+        state=OperationState.QUEUED,
+        params=dict(params),
+        requested_by=caller.identity.subject,
+        created_at=now,
+        updated_at=now,
+    )

@@ -1,0 +1,128 @@
+"""Who is it? Peer credentials on the Unix socket, bearer tokens over TCP."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections import OrderedDict
+from typing import Any
+
+from insula.base.clock import monotonic_s, now_utc
+from insula.base.errors import Forbidden, NotFound, Unauthenticated
+from insula.control.actions.secret import hash_secret, looks_right
+from insula.control.store import Store
+from insula.domain.access import DEFAULT_PROJECT, Identity, Scope, Token
+
+_REMEMBERED_MAX = 1024
+_TOUCH_EVERY_S = 60.0
+
+
+class Access:
+    """Turns proofs into identities. Costs no database on most requests: the store keeps tokens in memory."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._touched: OrderedDict[str, float] = OrderedDict()
+        self._projects: OrderedDict[str, None] = OrderedDict()
+        self._forgotten = 0  # grows with every forget: what was read before one must not be remembered after it
+
+    async def of_peer(self, uid: int, project: str = "") -> Identity:
+        """The identity of a process on this host: root and the service's own user are administrators.
+
+        Raises :class:`Forbidden` for other users.
+        """
+        if uid not in (0, os.geteuid()):
+            raise Forbidden(
+                f"The user {_user_name(uid)} may not use the service's socket",
+                why=f"Only root and {_user_name(os.geteuid())}, who runs the service, are trusted there",
+                todo="Use sudo, or INSULA_URL=http://… with INSULA_TOKEN",
+                code="untrusted-user",
+            )
+        identity = Identity(f"local:{_user_name(uid)}", project or DEFAULT_PROJECT, frozenset({Scope.ADMIN}))
+        await self._check_project(identity.project)
+        return identity
+
+    async def of_token(self, secret: str, project: str = "") -> Identity:
+        """The identity that a token's secret stands for; an administrator's may work in any `project`.
+
+        Raises :class:`Unauthenticated`, :class:`NotFound` for a project that does not exist or is not the token's.
+        """
+        token = await self._find(secret)
+        wanted = project or token.project
+        if wanted != token.project:
+            if Scope.ADMIN not in token.scopes:
+                raise _no_project(wanted)
+            await self._check_project(wanted)
+        return Identity(f"token:{token.name}", wanted, token.scopes)
+
+    def forget_project(self, name: str) -> None:
+        """A deleted project must not be found any more."""
+        self._forgotten += 1
+        self._projects.pop(name, None)
+
+    async def _find(self, secret: str) -> Token:
+        if not looks_right(secret):
+            raise _unknown_token()
+        token = await self._store.tokens.find(hash_secret(secret))
+        if token is None or token.revoked:
+            raise _unknown_token()
+        if token.expires_at is not None and token.expires_at <= now_utc():
+            raise Unauthenticated(
+                f"The token {token.name} has expired",
+                why=f"It was valid until {token.expires_at:%Y-%m-%d %H:%M} UTC",
+                todo="Make a new one with `insula token create`",
+                code="token-expired",
+            )
+        await self._touch(token.id)
+        return token
+
+    async def _touch(self, token_id: str) -> None:
+        # Last use is for people who tidy up: once a minute is exact enough, and keeps reads from becoming writes.
+        now_s = monotonic_s()
+        if now_s - self._touched.get(token_id, -_TOUCH_EVERY_S) < _TOUCH_EVERY_S:
+            return
+        self._touched[token_id] = now_s
+        _trim(self._touched)
+        await self._store.tokens.touch(token_id, now_utc())
+
+    async def _check_project(self, name: str) -> None:
+        if name in self._projects:
+            return
+        before = self._forgotten
+        try:
+            await self._store.projects.get(name)
+        except NotFound as error:
+            raise _no_project(name) from error
+        if before == self._forgotten:
+            self._projects[name] = None
+            _trim(self._projects)
+
+
+def _trim(remembered: OrderedDict[str, Any]) -> None:
+    while len(remembered) > _REMEMBERED_MAX:
+        remembered.popitem(last=False)
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _unknown_token() -> Unauthenticated:
+    return Unauthenticated(
+        "The token is not valid",
+        why="It is unknown, mistyped or revoked",
+        todo="Set INSULA_TOKEN to a valid one; `insula token create` on the host makes one",
+        code="invalid-token",
+    )
+
+
+def _no_project(name: str) -> NotFound:
+    return NotFound(
+        f"There is no project {name[:80]!r}",
+        why="It does not exist, or this token does not belong to it",
+        todo="Leave the project out to work in the token's own; `insula project list` shows all",
+        code="unknown-project",
+    )

@@ -1,0 +1,42 @@
+"""The host: what it is, has, lacks, and what lies around on it."""
+
+from __future__ import annotations
+
+from insula.control.actions.caller import Audit, Caller, action
+from insula.control.actions.ports import Nodes, Scheduler
+from insula.control.store import Store
+from insula.domain.access import Scope
+from insula.domain.capacity import Capacity
+from insula.protocol.node import Check, Leftover, NodeReport
+
+
+class HostActions:
+    def __init__(self, store: Store, nodes: Nodes, scheduler: Scheduler) -> None:
+        self.store = store
+        self._nodes = nodes
+        self._scheduler = scheduler
+
+    @action("host.capacity", Scope.HOST_READ, audit=Audit.NEVER)
+    async def capacity(self, caller: Caller) -> tuple[Capacity, ...]:
+        """What each node promises, and what is taken of it."""
+        return tuple(await self._scheduler.capacity())
+
+    @action("host.nodes", Scope.HOST_READ, audit=Audit.NEVER)
+    async def nodes(self, caller: Caller) -> tuple[NodeReport, ...]:
+        return tuple([await self._nodes.get(name).describe() for name in self._nodes.names()])
+
+    @action("host.doctor", Scope.HOST_READ, audit=Audit.NEVER)
+    async def doctor(self, caller: Caller) -> tuple[Check, ...]:
+        checks: list[Check] = []
+        for name in self._nodes.names():
+            checks.extend(await self._nodes.get(name).doctor())
+        return tuple(checks)
+
+    @action("host.repair", Scope.HOST_WRITE, audit=Audit.AFTER)
+    async def repair(self, caller: Caller, remove: bool) -> tuple[Leftover, ...]:
+        """Files, processes and ports that no record owns; found only, unless `remove`. May be repeated."""
+        known = frozenset(instance.id for instance in await self.store.instances.all())
+        found: list[Leftover] = []
+        for name in self._nodes.names():
+            found.extend(await self._nodes.get(name).leftovers(known, remove))
+        return tuple(found)

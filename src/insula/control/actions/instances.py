@@ -1,0 +1,221 @@
+"""Instances: everything that may be asked of them from outside the guest."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import asdict, replace
+from typing import Any
+
+from insula.base.clock import now_utc
+from insula.base.errors import Conflict, InvalidInput
+from insula.control.actions.acceptance import Acceptor
+from insula.control.actions.caller import Audit, Caller, Page, action
+from insula.control.actions.faults import Faults
+from insula.control.actions.ports import Nodes
+from insula.control.actions.preparation import Preparation
+from insula.control.actions.sizes import apply_wish, resources_of
+from insula.control.actions.wishes import MAX_GRACEFUL_S, ChangeWish, CreateWish, RebuildWish, ResizeWish, check_create
+from insula.control.store import InstanceFilter, Store
+from insula.domain.access import Scope
+from insula.domain.ids import Kind, new_id
+from insula.domain.instance import Instance, InstanceState, PortForward, Protocol, Resources
+from insula.domain.names import check_name, check_tags
+from insula.domain.operation import Operation, Verb
+from insula.domain.plan import find_plan
+
+ANY_INSTANCE = InstanceFilter()
+DEFAULT_GRACEFUL_S = 30.0
+_SSH_PORT = 22
+
+
+class InstanceActions:
+    def __init__(self, store: Store, nodes: Nodes, acceptor: Acceptor) -> None:
+        self.store = store
+        self._acceptor = acceptor
+        self._preparation = Preparation(store, nodes)
+
+    def version(self) -> int:
+        """Grows with every change of any instance; what was listed at the same version is still true."""
+        return self.store.instances.version()
+
+    @action("instances.list", Scope.INSTANCES_READ, audit=Audit.NEVER)
+    async def list(
+        self, caller: Caller, *, after: str = "", limit: int = 100, where: InstanceFilter = ANY_INSTANCE
+    ) -> Page[Instance]:
+        """Oldest first; `after` is the last id of the page before."""
+        found = await self.store.instances.list(caller.project, after=after, limit=limit + 1, where=where)
+        items = tuple(found[:limit])
+        return Page(items, items[-1].id if len(found) > limit else None)
+
+    @action("instances.show", Scope.INSTANCES_READ, audit=Audit.NEVER)
+    async def show(self, caller: Caller, instance: str) -> Instance:
+        return await self.store.instances.get(caller.project, instance)
+
+    @action("instances.create", Scope.INSTANCES_WRITE, audit=Audit.ACCEPTED)
+    async def create(self, caller: Caller, wish: CreateWish) -> Operation:
+        """Check everything that can be checked now, then accept. Raises InvalidInput, CapacityExceeded, Conflict."""
+        faults = Faults()
+        check_create(wish, faults)
+        resources = self._size(wish, faults)
+        await self._preparation.check_user_data(wish.user_data, faults)
+        keys = await self._preparation.resolve_keys(caller.project, wish.ssh_keys, faults)
+        await self._preparation.check_image(wish, resources, faults)
+        faults.raise_if_any(f"The instance {wish.name[:80]!r} cannot be created like this")
+        assert resources is not None  # noqa: S101 - otherwise there was a fault
+        return await self._acceptor.new_instance(caller, _new_instance(caller, wish, resources, keys))
+
+    @action("instances.change", Scope.INSTANCES_WRITE, audit=Audit.AFTER)
+    async def change(self, caller: Caller, instance: str, wish: ChangeWish) -> Instance:
+        """Rename, tag, protect: at once, without a restart. Raises Conflict when the name is taken."""
+        found = await self.store.instances.get(caller.project, instance)
+        faults = Faults()
+        changes: dict[str, Any] = {}
+        if wish.name is not None:
+            changes["name"] = wish.name
+            with faults.of("name"):
+                check_name(wish.name)
+        if wish.tags is not None:
+            with faults.of("tags"):
+                changes["tags"] = check_tags(wish.tags)
+        if wish.protected is not None:
+            changes["protected"] = wish.protected
+        faults.raise_if_any(f"Instance {found.name} cannot be changed like this")
+        return await self.store.instances.change(caller.project, found.id, **changes) if changes else found
+
+    @action("instances.start", Scope.INSTANCES_WRITE, audit=Audit.ACCEPTED)
+    async def start(self, caller: Caller, instance: str) -> Operation:
+        found = await self.store.instances.get(caller.project, instance)
+        if found.state is InstanceState.RUNNING:
+            raise Conflict(
+                f"Instance {found.name} is running already",
+                why="Only a stopped or failed instance can be started",
+                todo=f"Use `insula reboot {found.name}` to start it anew",
+                code="wrong-state",
+            )
+        return await self._acceptor.change(caller, found, Verb.START_INSTANCE, InstanceState.STARTING)
+
+    @action("instances.stop", Scope.INSTANCES_WRITE, audit=Audit.ACCEPTED)
+    async def stop(self, caller: Caller, instance: str, graceful_s: float = DEFAULT_GRACEFUL_S) -> Operation:
+        """Agent or ACPI first, hard after `graceful_s`; 0 is hard at once. The result says which it was."""
+        _check_graceful(graceful_s)
+        found = await self.store.instances.get(caller.project, instance)
+        params = {"graceful_s": graceful_s}
+        return await self._acceptor.change(caller, found, Verb.STOP_INSTANCE, InstanceState.STOPPING, params=params)
+
+    @action("instances.reboot", Scope.INSTANCES_WRITE, audit=Audit.ACCEPTED)
+    async def reboot(self, caller: Caller, instance: str, graceful_s: float = DEFAULT_GRACEFUL_S) -> Operation:
+        _check_graceful(graceful_s)
+        found = await self.store.instances.get(caller.project, instance)
+        params = {"graceful_s": graceful_s}
+        return await self._acceptor.change(caller, found, Verb.REBOOT_INSTANCE, InstanceState.REBOOTING, params=params)
+
+    @action("instances.resize", Scope.INSTANCES_WRITE, audit=Audit.ACCEPTED)
+    async def resize(self, caller: Caller, instance: str, wish: ResizeWish) -> Operation:
+        """Another CPU and memory size, with a reboot when it runs. The disk stays unless `disk_gib` asks for more."""
+        found = await self.store.instances.get(caller.project, instance)
+        faults = Faults()
+        base = found.resources
+        if wish.plan:
+            with faults.of("plan"):
+                base = replace(resources_of(find_plan(wish.plan)), disk_gib=found.resources.disk_gib)
+        wanted = apply_wish(base, wish.size, faults)
+        if wanted.disk_gib < found.resources.disk_gib:
+            faults.note("disk_gib", f"must be at least {found.resources.disk_gib}: a disk can only grow")
+        await self._preparation.check_minimum(found.image, wanted, faults)
+        faults.raise_if_any(f"Instance {found.name} cannot be resized like this")
+        plan = wish.plan or found.plan
+        if wanted == found.resources and plan == found.plan:
+            raise InvalidInput(
+                f"Instance {found.name} has this size already",
+                why=f"Plan {found.plan}: {wanted.vcpus} vCPU, {wanted.memory_mib} MiB, {wanted.disk_gib} GiB",
+                todo="Name another plan, or vcpus, memory_mib or disk_gib",
+                code="nothing-to-change",
+            )
+        return await self._acceptor.change(
+            caller,
+            found,
+            Verb.RESIZE_INSTANCE,
+            InstanceState.RESIZING,
+            params={"plan": plan, "resources": asdict(wanted)},
+            place=await self._acceptor.placer(wanted, found.node),
+        )
+
+    @action("instances.rebuild", Scope.INSTANCES_WRITE, audit=Audit.ACCEPTED)
+    async def rebuild(self, caller: Caller, instance: str, wish: RebuildWish) -> Operation:
+        """A fresh disk from an image; name, addresses and size stay. Raises Conflict when it is protected."""
+        found = await self.store.instances.get(caller.project, instance)
+        _check_unprotected(found, "rebuilt")
+        faults = Faults()
+        params: dict[str, Any] = await self._preparation.check_rebuild(found, wish, faults)
+        faults.raise_if_any(f"Instance {found.name} cannot be rebuilt like this")
+        return await self._acceptor.change(
+            caller, found, Verb.REBUILD_INSTANCE, InstanceState.REBUILDING, params=params
+        )
+
+    @action("instances.delete", Scope.INSTANCES_WRITE, audit=Audit.ACCEPTED)
+    async def delete(self, caller: Caller, instance: str) -> Operation:
+        """With its disk. Raises Conflict when it is protected."""
+        found = await self.store.instances.get(caller.project, instance)
+        _check_unprotected(found, "deleted")
+        return await self._acceptor.change(caller, found, Verb.DELETE_INSTANCE, InstanceState.DELETING)
+
+    def _size(self, wish: CreateWish, faults: Faults) -> Resources | None:
+        resources: Resources | None = None
+        with faults.of("plan"):
+            resources = resources_of(find_plan(wish.plan))
+        return apply_wish(resources, wish.size, faults) if resources else None
+
+
+def _new_instance(caller: Caller, wish: CreateWish, resources: Resources, keys: tuple[str, ...]) -> Instance:
+    forwards = wish.forwards
+    if not any(f.guest_port == _SSH_PORT and f.protocol is Protocol.TCP for f in forwards):
+        forwards = (PortForward(guest_port=_SSH_PORT), *forwards)
+    now = now_utc()
+    return Instance(
+        id=new_id(Kind.INSTANCE),
+        project=caller.project,
+        name=wish.name,
+        state=InstanceState.CREATING,
+        image=wish.image,
+        plan=wish.plan,
+        resources=resources,
+        hostname=(wish.hostname or wish.name).lower(),
+        mac=_new_mac(),
+        node="",
+        created_at=now,
+        updated_at=now,
+        ssh_keys=keys,
+        user_data=wish.user_data,
+        forwards=forwards,
+        tags=check_tags(wish.tags),
+        protected=wish.protected,
+        firmware=wish.firmware,
+        machine_type=wish.machine_type,
+        restart_policy=wish.restart_policy,
+    )
+
+
+def _new_mac() -> str:
+    """Locally administered, unicast; 40 random bits."""
+    return ":".join(("02", *(f"{byte:02x}" for byte in secrets.token_bytes(5))))
+
+
+def _check_graceful(graceful_s: float) -> None:
+    if not 0 <= graceful_s <= MAX_GRACEFUL_S:
+        rule = f"must be from 0 to {MAX_GRACEFUL_S:g} seconds"
+        raise InvalidInput(
+            f"{graceful_s:g} s is no usable time to stop in",
+            why=f"It {rule}",
+            todo="Use 30, or 0 to switch off at once",
+            fields={"graceful_s": rule},
+        )
+
+
+def _check_unprotected(instance: Instance, verb: str) -> None:
+    if instance.protected:
+        raise Conflict(
+            f"Instance {instance.name} is protected and cannot be {verb}",
+            why="Somebody protected it against exactly this",
+            todo=f"Lift the protection first: insula unprotect {instance.name}",
+            code="protected",
+        )

@@ -1,0 +1,45 @@
+"""SSH public keys that instances can be created with."""
+
+from __future__ import annotations
+
+from insula.base.clock import now_utc
+from insula.control.actions.caller import Audit, Caller, Page, action
+from insula.control.actions.faults import Faults
+from insula.control.actions.ssh_keys import PublicKey, parse_public_key
+from insula.control.store import Store
+from insula.domain.access import Scope, SshKey
+from insula.domain.ids import Kind, new_id
+from insula.domain.names import check_name
+
+
+class KeyActions:
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    @action("keys.list", Scope.KEYS_READ, audit=Audit.NEVER)
+    async def list(self, caller: Caller) -> Page[SshKey]:
+        return Page(tuple(await self.store.keys.list(caller.project)))
+
+    @action("keys.show", Scope.KEYS_READ, audit=Audit.NEVER)
+    async def show(self, caller: Caller, key: str) -> SshKey:
+        return await self.store.keys.get(caller.project, key)
+
+    @action("keys.add", Scope.KEYS_WRITE, audit=Audit.AFTER)
+    async def add(self, caller: Caller, name: str, public_key: str) -> SshKey:
+        """Raises InvalidInput for what is no public key, Conflict when the name is taken."""
+        faults = Faults()
+        parsed: PublicKey | None = None
+        with faults.of("name"):
+            check_name(name)
+        with faults.of("public_key"):
+            parsed = parse_public_key(public_key)
+        faults.raise_if_any("The key cannot be added")
+        assert parsed is not None  # noqa: S101 - otherwise there was a fault
+        key = SshKey(new_id(Kind.KEY), caller.project, name, parsed.text, parsed.fingerprint, now_utc())
+        return await self.store.keys.add(key)
+
+    @action("keys.delete", Scope.KEYS_WRITE, audit=Audit.AFTER)
+    async def delete(self, caller: Caller, key: str) -> None:
+        """Instances that were created with it keep it."""
+        found = await self.store.keys.get(caller.project, key)
+        await self.store.keys.delete(caller.project, found.id)

@@ -1,0 +1,41 @@
+"""What the actions need of the rooms below besides the store, as narrow Protocols; `main` puts the real ones in."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from insula.control.store import Place
+from insula.domain.capacity import Capacity
+from insula.domain.instance import Resources
+from insula.domain.operation import Operation, OperationEvent
+from insula.protocol.node import NodeApi
+
+
+class Engine(Protocol):
+    """Carries accepted operations out."""
+
+    async def submit(self, operation_id: str) -> None: ...
+    async def cancel(self, project: str, operation_id: str) -> Operation: ...
+    async def retry(self, project: str, operation_id: str, requested_by: str) -> Operation: ...
+
+    def subscribe(self, operation_id: str, after: int) -> AsyncIterator[OperationEvent]:
+        """Events after that sequence number: those that were, then live ones; ends when the operation is over."""
+        ...
+
+
+class Scheduler(Protocol):
+    """Knows what fits where."""
+
+    async def placer(self, wanted: Resources, node: str = "") -> Place:
+        """What decides, inside the accepting transaction, whether and where `wanted` fits; `node` leaves one choice."""
+        ...
+
+    async def capacity(self) -> Sequence[Capacity]: ...
+
+
+class Nodes(Protocol):
+    """The hosts."""
+
+    def names(self) -> Sequence[str]: ...
+    def get(self, name: str) -> NodeApi: ...

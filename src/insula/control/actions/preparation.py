@@ -1,0 +1,112 @@
+"""Checks of a wish against what there is: stored keys, images and their needs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from insula.base.errors import NotFound
+from insula.control.actions.faults import Faults
+from insula.control.actions.images import find_image
+from insula.control.actions.ports import Nodes
+from insula.control.actions.ssh_keys import parse_public_key
+from insula.control.actions.user_data import check_user_data
+from insula.control.actions.wishes import MAX_KEYS, CreateWish, RebuildWish
+from insula.control.store import Store
+from insula.domain.image import Image, ImageState, Provisioning
+from insula.domain.instance import Firmware, Instance, MachineType, Resources
+
+_PARSED_INLINE_CHARS = 1024
+
+
+class Preparation:
+    """Notes what is wrong instead of raising it, so that everything is told at once."""
+
+    def __init__(self, store: Store, nodes: Nodes) -> None:
+        self.store = store
+        self._nodes = nodes
+
+    async def resolve_keys(self, project: str, keys: Sequence[str], faults: Faults) -> tuple[str, ...]:
+        """Public keys as they are, names of stored keys as what they hold; each once."""
+        if len(keys) > MAX_KEYS:
+            faults.note("ssh_keys", f"must be at most {MAX_KEYS}")
+            return ()
+        found: dict[str, None] = {}
+        for index, key in enumerate(keys):
+            field = f"ssh_keys[{index}]"
+            if len(key.split()) > 1:
+                with faults.of(field):
+                    found[parse_public_key(key, field).text] = None
+                continue
+            try:
+                found[(await self.store.keys.get(project, key)).public_key] = None
+            except NotFound:
+                faults.note(field, f"{key[:80]!r} is neither a public key nor the name of a stored one")
+        return tuple(found)
+
+    async def check_user_data(self, text: str, faults: Faults) -> None:
+        """Note what is wrong with it; long ones are parsed beside the event loop."""
+        with faults.of("user_data"):
+            if len(text) > _PARSED_INLINE_CHARS:
+                await asyncio.to_thread(check_user_data, text)
+            else:
+                check_user_data(text)
+
+    async def check_image(self, wish: CreateWish, resources: Resources | None, faults: Faults) -> None:
+        """Note an unknown image, and what the image cannot do of the wish."""
+        if wish.machine_type is MachineType.MICROVM and wish.firmware is Firmware.UEFI:
+            faults.note("firmware", "must be auto or bios: a microvm has no UEFI")
+        image = await self._usable("image", wish.image, faults)
+        if image is None:
+            return
+        if image.provisioning is Provisioning.NONE:
+            _note_unreachable(wish.ssh_keys, wish.user_data, faults)
+        if resources is not None:
+            _note_too_small(image, resources, faults)
+
+    async def check_minimum(self, image_name: str, resources: Resources, faults: Faults) -> None:
+        """Note a size that an instance's image cannot run in. An image that is gone by now asks for nothing."""
+        image = await find_image(self._nodes, image_name)
+        if image is not None:
+            _note_too_small(image, resources, faults)
+
+    async def check_rebuild(self, instance: Instance, wish: RebuildWish, faults: Faults) -> dict[str, Any]:
+        """What the rebuild operation needs to know; notes what is wrong with it."""
+        params: dict[str, Any] = {"image": wish.image or instance.image}
+        if wish.ssh_keys is not None:
+            params["ssh_keys"] = list(await self.resolve_keys(instance.project, wish.ssh_keys, faults))
+        if wish.user_data is not None:
+            await self.check_user_data(wish.user_data, faults)
+            params["user_data"] = wish.user_data
+        image = await self._usable("image", params["image"], faults)
+        if image is not None:
+            if image.provisioning is Provisioning.NONE:
+                _note_unreachable(wish.ssh_keys or (), wish.user_data or "", faults)
+            _note_too_small(image, instance.resources, faults)
+        return params
+
+    async def _usable(self, field: str, name: str, faults: Faults) -> Image | None:
+        """An image that is ready or can be made ready."""
+        image = await find_image(self._nodes, name)
+        if image is None:
+            faults.note(field, f"there is no image {name[:80]!r}; `insula image list` shows all")
+        elif image.state is ImageState.FAILED:
+            faults.note(field, f"the image {name} is unusable: {image.problem}; prepare or import it again")
+            return None
+        return image
+
+
+def _note_unreachable(ssh_keys: Sequence[str], user_data: str, faults: Faults) -> None:
+    for field, given in (("ssh_keys", ssh_keys), ("user_data", user_data)):
+        if given:
+            faults.note(field, "must be empty: nothing in this image reads it")
+
+
+def _note_too_small(image: Image, resources: Resources, faults: Faults) -> None:
+    if resources.memory_mib < image.min_memory_mib:
+        faults.note(
+            "memory_mib", f"must be at least {image.min_memory_mib} for {image.name}, it is {resources.memory_mib}"
+        )
+    if resources.disk_gib < image.min_disk_gib:
+        faults.note("disk_gib", f"must be at least {image.min_disk_gib} for {image.name}, it is {resources.disk_gib}")

@@ -1,0 +1,84 @@
+"""Tokens for TCP."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from insula.base.clock import now_utc
+from insula.base.errors import Forbidden
+from insula.control.actions.caller import Audit, Caller, Page, action
+from insula.control.actions.faults import Faults
+from insula.control.actions.secret import hash_secret, new_secret
+from insula.control.store import Store
+from insula.domain.access import Scope, Token
+from insula.domain.ids import Kind, new_id
+from insula.domain.names import check_name
+
+MAX_DAYS = 3650
+
+
+@dataclass(frozen=True)
+class NewToken:
+    """A token and its secret, which is shown this once."""
+
+    token: Token
+    secret: str
+
+
+class TokenActions:
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    @action("tokens.list", Scope.TOKENS_WRITE, audit=Audit.NEVER)
+    async def list(self, caller: Caller) -> Page[Token]:
+        return Page(tuple(await self.store.tokens.list(caller.project)))
+
+    @action("tokens.create", Scope.TOKENS_WRITE, audit=Audit.AFTER)
+    async def create(
+        self, caller: Caller, name: str, scopes: Sequence[str], expires_in_days: float | None = None
+    ) -> NewToken:
+        """A token of the caller's project. Raises Forbidden for scopes that the caller does not hold."""
+        faults = Faults()
+        with faults.of("name"):
+            check_name(name)
+        known = {str(scope) for scope in Scope}
+        unknown = sorted(set(scopes) - known)
+        if unknown or not scopes:
+            told = f"unknown: {', '.join(unknown)[:200]}; " if unknown else ""
+            faults.note("scopes", f"{told}must be some of {', '.join(sorted(known))}")
+        if expires_in_days is not None and not 0 < expires_in_days <= MAX_DAYS:
+            faults.note("expires_in_days", f"must be above 0 and at most {MAX_DAYS}")
+        faults.raise_if_any("The token cannot be made")
+        wanted = frozenset(Scope(scope) for scope in scopes)
+        _check_no_escalation(caller, wanted)
+        secret = new_secret()
+        now = now_utc()
+        token = Token(
+            id=new_id(Kind.TOKEN),
+            name=name,
+            project=caller.project,
+            scopes=wanted,
+            created_at=now,
+            expires_at=None if expires_in_days is None else now + timedelta(days=expires_in_days),
+            last_used_at=None,
+            revoked=False,
+        )
+        return NewToken(await self.store.tokens.add(token, hash_secret(secret)), secret)
+
+    @action("tokens.revoke", Scope.TOKENS_WRITE, audit=Audit.AFTER)
+    async def revoke(self, caller: Caller, token_id: str) -> None:
+        """Refused from now on. May be repeated."""
+        await self.store.tokens.revoke(caller.project, token_id)
+
+
+def _check_no_escalation(caller: Caller, wanted: frozenset[Scope]) -> None:
+    missing = sorted(scope for scope in wanted if not caller.identity.may(scope))
+    if missing:
+        raise Forbidden(
+            f"{caller.identity.subject} may not hand out {', '.join(missing)}",
+            why="Nobody can give more than they hold",
+            todo="Ask for fewer scopes, or let an administrator make the token",
+            code="missing-scope",
+        )

@@ -1,0 +1,97 @@
+"""What callers wish for instances, and the checks that need nothing but the wish itself."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter
+from dataclasses import dataclass, field
+
+from insula.control.actions.faults import Faults
+from insula.control.actions.sizes import SizeWish
+from insula.domain.image import DEFAULT_IMAGE
+from insula.domain.instance import Firmware, MachineType, PortForward, Protocol, RestartPolicy
+from insula.domain.names import check_hostname, check_name, check_tags
+from insula.domain.plan import DEFAULT_PLAN
+
+MAX_FORWARDS = 64
+MAX_KEYS = 64
+MAX_GRACEFUL_S = 3600.0
+_MAX_HOSTNAME_CHARS = 64  # Linux's limit for the whole name
+
+
+@dataclass(frozen=True)
+class CreateWish:
+    """A new instance. `ssh_keys` are public keys or names of stored ones; an empty `hostname` means the name."""
+
+    name: str
+    image: str = DEFAULT_IMAGE
+    plan: str = DEFAULT_PLAN
+    size: SizeWish = field(default_factory=SizeWish)
+    ssh_keys: tuple[str, ...] = ()
+    user_data: str = ""
+    hostname: str = ""
+    forwards: tuple[PortForward, ...] = ()
+    tags: tuple[str, ...] = ()
+    protected: bool = False
+    firmware: Firmware = Firmware.AUTO
+    machine_type: MachineType = MachineType.AUTO
+    restart_policy: RestartPolicy = RestartPolicy.ALWAYS
+
+
+@dataclass(frozen=True)
+class ChangeWish:
+    """What may change without a restart; None leaves it."""
+
+    name: str | None = None
+    tags: tuple[str, ...] | None = None
+    protected: bool | None = None
+
+
+@dataclass(frozen=True)
+class ResizeWish:
+    """Another plan (empty: the present one) and departures from it."""
+
+    plan: str = ""
+    size: SizeWish = field(default_factory=SizeWish)
+
+
+@dataclass(frozen=True)
+class RebuildWish:
+    """A fresh disk; None keeps what the instance was created with."""
+
+    image: str | None = None
+    ssh_keys: tuple[str, ...] | None = None
+    user_data: str | None = None
+
+
+def check_create(wish: CreateWish, faults: Faults) -> None:
+    """Note names, tags and ports in `wish` that no instance could ever have."""
+    with faults.of("name"):
+        check_name(wish.name)
+    if wish.hostname:
+        with faults.of("hostname"):
+            check_hostname(wish.hostname)
+        if len(wish.hostname) > _MAX_HOSTNAME_CHARS:
+            faults.note("hostname", f"must have at most {_MAX_HOSTNAME_CHARS} characters")
+    with faults.of("tags"):
+        check_tags(wish.tags)
+    check_forwards(wish.forwards, faults)
+
+
+def check_forwards(forwards: tuple[PortForward, ...], faults: Faults) -> None:
+    """Note ports and addresses that cannot be, and host ports wanted twice."""
+    if len(forwards) > MAX_FORWARDS:
+        faults.note("forwards", f"must be at most {MAX_FORWARDS}")
+    wanted: Counter[tuple[str, int, Protocol]] = Counter()
+    for index, forward in enumerate(forwards):
+        where = f"forwards[{index}]"
+        faults.between(f"{where}.guest_port", forward.guest_port, 1, 65535)
+        faults.between(f"{where}.host_port", forward.host_port, 0, 65535)
+        try:
+            ipaddress.IPv4Address(forward.host_address)
+        except ValueError:
+            faults.note(f"{where}.host_address", "must be an IPv4 address of this host, e.g. 127.0.0.1 or 0.0.0.0")
+        place = (forward.host_address, forward.host_port, forward.protocol)
+        wanted[place] += 1
+        if forward.host_port and wanted[place] > 1:
+            faults.note(f"{where}.host_port", f"{forward.host_port} is wanted twice")

@@ -1,0 +1,3 @@
+from insula.control.nodes.nodes import Nodes
+
+__all__ = ["Nodes"]

@@ -1,0 +1,164 @@
+"""A node behind deadlines: whatever it does, control gets an answer or an error in time."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from insula.base.errors import DiskFull, HostFailure, InsulaError, Unavailable
+from insula.domain.image import Image
+from insula.domain.instance import BootPhase
+from insula.protocol.node import (
+    BootReport,
+    Check,
+    ConsoleStream,
+    ExecResult,
+    InstanceReport,
+    InstanceSpec,
+    Leftover,
+    NodeApi,
+    NodeReport,
+    Progress,
+    StopReport,
+)
+
+T = TypeVar("T")
+
+_QUICK_S = 30.0  # looks at files and sockets only
+_SLOW_S = 300.0  # starts programs, copies some data
+_IMAGE_S = 3 * 3600.0  # downloads or builds on a slow line and a slow machine
+_GRACE_S = 60.0  # on top of a time limit that the node keeps itself
+
+
+class BoundedNode:
+    """Implements :class:`NodeApi` by another one. Raises its errors, or Unavailable, DiskFull and HostFailure."""
+
+    def __init__(self, name: str, node: NodeApi) -> None:
+        self.name = name
+        self._node = node
+
+    async def describe(self) -> NodeReport:
+        report = await self._ask("describe itself", _QUICK_S, self._node.describe())
+        return replace(report, name=self.name)
+
+    async def doctor(self) -> Sequence[Check]:
+        return await self._ask("examine its host", _SLOW_S, self._node.doctor())
+
+    async def images(self) -> Sequence[Image]:
+        return await self._ask("list its images", _QUICK_S, self._node.images())
+
+    async def prepare_image(self, name: str, progress: Progress) -> Image:
+        return await self._ask(f"prepare image {name}", _IMAGE_S, self._node.prepare_image(name, progress))
+
+    async def import_image(self, name: str, path: str, image_format: str, progress: Progress) -> Image:
+        work = self._node.import_image(name, path, image_format, progress)
+        return await self._ask(f"import image {name}", _IMAGE_S, work)
+
+    async def delete_image(self, name: str) -> None:
+        await self._ask(f"delete image {name}", _SLOW_S, self._node.delete_image(name))
+
+    async def make_disk(self, spec: InstanceSpec) -> None:
+        await self._ask("make the disk", _SLOW_S, self._node.make_disk(spec))
+
+    async def remove_disk(self, instance_id: str) -> None:
+        await self._ask("remove the disk", _SLOW_S, self._node.remove_disk(instance_id))
+
+    async def grow_disk(self, instance_id: str, disk_gib: int) -> None:
+        await self._ask("grow the disk", _SLOW_S, self._node.grow_disk(instance_id, disk_gib))
+
+    async def set_disk_aside(self, instance_id: str) -> None:
+        await self._ask("set the disk aside", _QUICK_S, self._node.set_disk_aside(instance_id))
+
+    async def bring_disk_back(self, instance_id: str) -> None:
+        await self._ask("bring the disk back", _QUICK_S, self._node.bring_disk_back(instance_id))
+
+    async def drop_disk_aside(self, instance_id: str) -> None:
+        await self._ask("drop the old disk", _SLOW_S, self._node.drop_disk_aside(instance_id))
+
+    async def configure(self, spec: InstanceSpec) -> None:
+        await self._ask("write the configuration", _QUICK_S, self._node.configure(spec))
+
+    async def forget(self, instance_id: str) -> None:
+        await self._ask("remove the instance", _SLOW_S, self._node.forget(instance_id))
+
+    async def start(self, instance_id: str) -> None:
+        await self._ask("start the machine", _SLOW_S, self._node.start(instance_id))
+
+    async def await_ready(
+        self, instance_id: str, timeout_s: float, on_phase: Callable[[BootPhase], None]
+    ) -> BootReport:
+        work = self._node.await_ready(instance_id, timeout_s, on_phase)
+        return await self._ask("see the guest ready", timeout_s + _GRACE_S, work)
+
+    async def stop(self, instance_id: str, graceful_s: float) -> StopReport:
+        return await self._ask("stop the machine", graceful_s + _GRACE_S, self._node.stop(instance_id, graceful_s))
+
+    async def reboot(self, instance_id: str, graceful_s: float) -> StopReport:
+        work = self._node.reboot(instance_id, graceful_s)
+        return await self._ask("reboot the machine", graceful_s + _GRACE_S, work)
+
+    async def execute(self, instance_id: str, argv: Sequence[str], stdin: bytes, timeout_s: float) -> ExecResult:
+        work = self._node.execute(instance_id, argv, stdin, timeout_s)
+        return await self._ask("run a command in the guest", timeout_s + _GRACE_S, work)
+
+    async def read_file(self, instance_id: str, path: str) -> AsyncIterator[bytes]:
+        return await self._ask("open a file in the guest", _SLOW_S, self._node.read_file(instance_id, path))
+
+    async def write_file(self, instance_id: str, path: str, data: AsyncIterator[bytes], mode: int) -> int:
+        # The sender sets the pace of `data`, hence the long deadline.
+        return await self._ask(
+            "write a file in the guest", _IMAGE_S, self._node.write_file(instance_id, path, data, mode)
+        )
+
+    async def set_hostname(self, instance_id: str, hostname: str) -> None:
+        await self._ask("set the guest's host name", _QUICK_S, self._node.set_hostname(instance_id, hostname))
+
+    async def console_log(self, instance_id: str, max_bytes: int) -> bytes:
+        return await self._ask("read the console's log", _QUICK_S, self._node.console_log(instance_id, max_bytes))
+
+    async def console_attach(self, instance_id: str) -> ConsoleStream:
+        return await self._ask("attach to the console", _QUICK_S, self._node.console_attach(instance_id))
+
+    async def observe(self) -> Sequence[InstanceReport]:
+        return await self._ask("look at its instances", _QUICK_S, self._node.observe())
+
+    def watch(self) -> AsyncIterator[InstanceReport]:
+        return self._node.watch()
+
+    async def leftovers(self, known: frozenset[str], remove: bool) -> Sequence[Leftover]:
+        return await self._ask("look for leftovers", _SLOW_S, self._node.leftovers(known, remove))
+
+    async def _ask(self, what: str, timeout_s: float, work: Coroutine[Any, Any, T]) -> T:
+        async with self._deadline(what, timeout_s):
+            return await work
+
+    @asynccontextmanager
+    async def _deadline(self, what: str, timeout_s: float) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(timeout_s):
+                yield
+        except InsulaError:
+            raise
+        except TimeoutError as error:
+            raise Unavailable(
+                f"Node {self.name} did not {what} in time",
+                why=f"It had {timeout_s:g} s",
+                todo="Try again; look at the host's load with `insula doctor`",
+                code="node-timeout",
+            ) from error
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFull(
+                    f"Node {self.name} could not {what}: no space is left on its disk",
+                    why=str(error),
+                    todo="Free space on the disk that holds Insula's folder",
+                ) from error
+            raise HostFailure(
+                f"Node {self.name} could not {what}",
+                why=str(error),
+                todo="Look at the host with `insula doctor`",
+            ) from error

@@ -1,0 +1,129 @@
+"""What an operation consists of: an ordered table of steps, each with its undo or the reason why it has none."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from insula.base.errors import InsulaError
+from insula.control.operations.engine.lanes import Lanes
+from insula.domain.instance import BootPhase, Instance
+from insula.domain.operation import Operation, Verb
+from insula.protocol.node import NodeApi
+
+Facts = Mapping[str, Any]
+
+
+class Report(Protocol):
+    """Where a step tells how it goes on."""
+
+    def progress(self, message: str, percent: int = -1) -> None: ...
+    def phase(self, phase: BootPhase) -> None: ...
+
+
+class Deadline(Protocol):
+    """The running step's deadline, which stands still while it waits for its turn."""
+
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+
+
+@dataclass
+class Work:
+    """What the steps of one operation work with.
+
+    `facts` is what earlier steps returned: plain JSON values that outlive a restart. `instance` is the record as it was
+    when the operation (or its continuation) began; None for operations on images.
+    """
+
+    operation: Operation
+    instance: Instance | None
+    node: NodeApi
+    report: Report
+    lanes: Lanes
+    deadline: Deadline
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """What the user asked for."""
+        return self.operation.params
+
+    @property
+    def target(self) -> Instance:
+        """The instance, in operations that have one."""
+        if self.instance is None:
+            raise InsulaError(
+                f"The record of {self.operation.target_name} is gone",
+                why="It was removed while an operation worked on it",
+                todo="Look at `insula list`; start the operation again if the instance is there",
+            )
+        return self.instance
+
+    @asynccontextmanager
+    async def turn(self, lane: str) -> AsyncIterator[None]:
+        """Wait for a turn in a lane of heavy work; the step's deadline stands still meanwhile."""
+        self.deadline.pause()
+        async with self.lanes.turn(lane, self.report.progress):
+            self.deadline.resume()
+            yield
+
+
+Do = Callable[[Work], Awaitable[Facts | None]]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step. `do` and `undo` may run any number of times with the same result.
+
+    `undo` also runs when `do` failed or was cut off in the middle. Without an undo, `no_undo` says why none is needed
+    or possible. A step that is `final` cannot be cancelled, and once it began nothing before it is undone.
+    """
+
+    name: str
+    do: Do
+    undo: Do | None = None
+    no_undo: str = ""
+    deadline_s: float = 60.0
+    final: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.undo is None) != bool(self.no_undo):
+            raise ValueError(f"step {self.name} needs either an undo or the reason why it has none")
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What becomes of the instance's record at the end of an operation, and the operation's result."""
+
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    remove: bool = False
+    result: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """How an operation failed: at `step`, with `error`. `undone` is False when its undo failed or was ruled out."""
+
+    step: str
+    error: InsulaError
+    undone: bool
+
+
+@dataclass(frozen=True)
+class Table:
+    """An operation: its verb, its steps in order, and both of its endings.
+
+    `keep` tells whether an operation that failed with this error is left as it is instead of being undone.
+    """
+
+    verb: Verb
+    steps: tuple[Step, ...]
+    succeeded: Callable[[Work], Ending]
+    failed: Callable[[Work, Failure], Ending]
+    keep: Callable[[Work, InsulaError], bool] = lambda _work, _error: False
+
+
+Tables = Mapping[Verb, Table]

@@ -1,0 +1,25 @@
+"""The node's view of an instance."""
+
+from __future__ import annotations
+
+from insula.domain.instance import Instance
+from insula.protocol.node import InstanceSpec
+
+
+def node_spec(instance: Instance) -> InstanceSpec:
+    """Everything of the record that the node needs to know."""
+    return InstanceSpec(
+        id=instance.id,
+        project=instance.project,
+        name=instance.name,
+        hostname=instance.hostname,
+        image=instance.image,
+        resources=instance.resources,
+        mac=instance.mac,
+        ssh_keys=instance.ssh_keys,
+        user_data=instance.user_data,
+        forwards=instance.forwards,
+        firmware=instance.firmware,
+        machine_type=instance.machine_type,
+        restart_policy=instance.restart_policy,
+    )

@@ -1,0 +1,88 @@
+"""Retrying: a failed operation is accepted once more, as a new one that names the old."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import msgspec
+
+from insula.base.clock import now_utc
+from insula.base.errors import Conflict, NotFound
+from insula.control.scheduler import Scheduler
+from insula.control.store import BEFORE, Acceptance, AuditLine, Store
+from insula.domain.ids import Kind, new_id
+from insula.domain.instance import InstanceState, Resources
+from insula.domain.operation import Operation, OperationState, Verb
+
+TRANSITIONS: Mapping[Verb, InstanceState] = {
+    Verb.START_INSTANCE: InstanceState.STARTING,
+    Verb.STOP_INSTANCE: InstanceState.STOPPING,
+    Verb.REBOOT_INSTANCE: InstanceState.REBOOTING,
+    Verb.RESIZE_INSTANCE: InstanceState.RESIZING,
+    Verb.REBUILD_INSTANCE: InstanceState.REBUILDING,
+    Verb.DELETE_INSTANCE: InstanceState.DELETING,
+}
+"""The state that each verb puts its instance into while it works."""
+
+_RETRYABLE = frozenset({OperationState.FAILED, OperationState.CANCELLED, OperationState.STUCK})
+
+
+async def retry(
+    store: Store, scheduler: Scheduler, old: Operation, requested_by: str, audit: AuditLine | None
+) -> Operation:
+    """Accept `old` again. Raises what accepting raises, and :class:`Conflict` unless it failed."""
+    if old.state not in _RETRYABLE:
+        raise Conflict(
+            f"Operation {old.id} cannot be retried",
+            why=f"It is {old.state}; only failed, cancelled and stuck ones can",
+            todo=f"Look at it with `insula operation show {old.id}`",
+            code="not-retryable",
+        )
+    now = now_utc()
+    params = {name: value for name, value in old.params.items() if name != BEFORE}
+    new = Operation(
+        id=new_id(Kind.OPERATION),
+        project=old.project,
+        verb=old.verb,
+        target=old.target,
+        target_name=old.target_name,
+        state=OperationState.QUEUED,
+        params=params,
+        requested_by=requested_by,
+        created_at=now,
+        updated_at=now,
+        retry_of=old.id,
+    )
+    if old.verb is Verb.CREATE_INSTANCE:
+        return await store.accept(replace(await _create_again(store, scheduler, new), audit=audit))
+    place = None
+    if old.verb is Verb.RESIZE_INSTANCE:
+        instance = await store.instances.get(old.project, old.target)
+        place = await scheduler.placer(msgspec.convert(params["resources"], Resources), instance.node)
+    unused = old.target if old.verb is Verb.DELETE_IMAGE else ""
+    transition = TRANSITIONS.get(old.verb)
+    return await store.accept(Acceptance(new, transition=transition, place=place, audit=audit, unused_image=unused))
+
+
+async def _create_again(store: Store, scheduler: Scheduler, new: Operation) -> Acceptance:
+    origin = await store.operations.origin(new.retry_of)
+    if origin is None:
+        raise NotFound(
+            f"What {new.target_name} was to be is not known any more",
+            why="The operation is too old",
+            todo=f"Create it anew: insula create {new.target_name}",
+            code="unknown-instance",
+        )
+    if await store.instances.find(origin.id) is not None:
+        raise Conflict(
+            f"Instance {origin.name} is still there",
+            why="It was kept after its creation failed",
+            todo=f"Delete it first: insula delete {origin.name}",
+            code="name-taken",
+        )
+    now = now_utc()
+    # A new id, so that nothing of the first try can be mistaken for it.
+    again = replace(origin, id=new_id(Kind.INSTANCE), state=InstanceState.CREATING, created_at=now, updated_at=now)
+    place = await scheduler.placer(again.resources)
+    return Acceptance(replace(new, target=again.id), instance=again, place=place)

@@ -1,0 +1,31 @@
+"""Every verb and its table."""
+
+from __future__ import annotations
+
+from insula.control.operations.engine.table import Tables
+from insula.control.operations.images.delete_image import DELETE_IMAGE
+from insula.control.operations.images.import_image import IMPORT_IMAGE
+from insula.control.operations.images.prepare_image import PREPARE_IMAGE
+from insula.control.operations.instances.create_instance import CREATE_INSTANCE
+from insula.control.operations.instances.delete_instance import DELETE_INSTANCE
+from insula.control.operations.instances.reboot_instance import REBOOT_INSTANCE
+from insula.control.operations.instances.rebuild_instance import REBUILD_INSTANCE
+from insula.control.operations.instances.resize_instance import RESIZE_INSTANCE
+from insula.control.operations.instances.start_instance import START_INSTANCE
+from insula.control.operations.instances.stop_instance import STOP_INSTANCE
+
+TABLES: Tables = {
+    table.verb: table
+    for table in (
+        CREATE_INSTANCE,
+        START_INSTANCE,
+        STOP_INSTANCE,
+        REBOOT_INSTANCE,
+        RESIZE_INSTANCE,
+        REBUILD_INSTANCE,
+        DELETE_INSTANCE,
+        PREPARE_IMAGE,
+        IMPORT_IMAGE,
+        DELETE_IMAGE,
+    )
+}

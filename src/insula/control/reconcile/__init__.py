@@ -1,0 +1,3 @@
+from insula.control.reconcile.reconciler import Reconciler
+
+__all__ = ["Reconciler"]

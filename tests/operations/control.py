@@ -1,0 +1,137 @@
+"""A whole control with a node on the fake driver, as operations see the world."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from insula.base.clock import now_utc
+from insula.control.nodes import Nodes
+from insula.control.operations import TRANSITIONS, Engine, EngineOptions, open_engine
+from insula.control.operations.engine.runner import RetryPolicy
+from insula.control.operations.engine.table import Tables
+from insula.control.operations.tables import TABLES
+from insula.control.scheduler import HostPolicy, Scheduler
+from insula.control.store import Acceptance, Store
+from insula.domain.ids import Kind, new_id
+from insula.domain.instance import Instance, InstanceState, PortForward, Resources
+from insula.domain.operation import Operation, OperationEvent, OperationState, Verb
+from insula.node.agent import Node, NodeParts
+from insula.node.agent.restart import RestartRules
+from insula.node.hypervisor.fake.driver import FakeDriver
+from insula.node.network.none import NoNetwork
+from insula.node.storage.memory import MemoryDisks, MemoryImages
+
+RULES = RestartRules(first_delay_s=0.01, longest_delay_s=0.02, quick_death_s=60, quick_deaths_allowed=3)
+POLICY = HostPolicy(reserve_memory_mib=1, overcommit_memory=100, overcommit_disk=1000, overcommit_vcpu=1000)
+PATIENCE_S = 30.0
+QUICK_UNDO = EngineOptions(undo=RetryPolicy(tries=2, first_wait_s=0.01))
+
+
+@dataclass
+class Control:
+    """The parts, and the few calls that tests make."""
+
+    store: Store
+    node: Node
+    scheduler: Scheduler
+    engine: Engine
+
+    async def accept(self, verb: Verb, target: Instance | str, **params: Any) -> Operation:
+        """Accept and submit an operation on an instance (new for a create) or an image."""
+        operation = make_operation(verb, target, params)
+        instance = target if isinstance(target, Instance) and verb is Verb.CREATE_INSTANCE else None
+        wanted = Acceptance(operation, instance=instance, transition=TRANSITIONS.get(verb))
+        await self.store.accept(wanted)
+        await self.engine.submit(operation.id)
+        return operation
+
+    async def wait(self, operation: Operation) -> Operation:
+        """The operation when it is final."""
+        async with asyncio.timeout(PATIENCE_S):
+            async for _ in self.engine.subscribe(operation.id):
+                pass
+        return await self.store.operations.get(operation.project, operation.id)
+
+    async def do(self, verb: Verb, target: Instance | str, **params: Any) -> Operation:
+        """Accept, submit and wait."""
+        return await self.wait(await self.accept(verb, target, **params))
+
+    async def create(self, name: str = "web1", **params: Any) -> Instance:
+        """A new instance, running."""
+        instance = make_instance(name)
+        ended = await self.do(Verb.CREATE_INSTANCE, instance, **params)
+        assert ended.state is OperationState.SUCCEEDED, ended.error
+        return await self.store.instances.get("default", name)
+
+    async def events(self, operation: Operation) -> list[OperationEvent]:
+        return list(await self.store.operations.events(operation.id))
+
+
+def make_instance(name: str = "web1", **fields: Any) -> Instance:
+    now = now_utc()
+    made = Instance(
+        id=new_id(Kind.INSTANCE),
+        project="default",
+        name=name,
+        state=InstanceState.CREATING,
+        image="tiny",
+        plan="micro-1",
+        resources=Resources(1, 128, 2, 25),
+        hostname=name,
+        mac="52:54:00:00:00:01",
+        node="local",
+        created_at=now,
+        updated_at=now,
+        forwards=(PortForward(guest_port=22),),
+    )
+    return replace(made, **fields)
+
+
+def make_operation(verb: Verb, target: Instance | str, params: dict[str, Any]) -> Operation:
+    now = now_utc()
+    return Operation(
+        id=new_id(Kind.OPERATION),
+        project="default",
+        verb=verb,
+        target=target if isinstance(target, str) else target.id,
+        target_name=target if isinstance(target, str) else target.name,
+        state=OperationState.QUEUED,
+        params=params,
+        requested_by="local:test",
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def make_node(folder: Path) -> Node:
+    parts = NodeParts(
+        name="local",
+        folder=folder,
+        driver=FakeDriver(),
+        images=MemoryImages(folder / "images"),
+        disks=MemoryDisks(),
+        network=NoNetwork(),
+        rules=RULES,
+    )
+    return Node(parts)
+
+
+@contextlib.asynccontextmanager
+async def open_control(
+    url: str, node: Node, *, tables: Tables = TABLES, options: EngineOptions = QUICK_UNDO
+) -> AsyncIterator[Control]:
+    """Control over `node`; `tables` may be ones that fail on purpose."""
+    store = await Store.open(url)
+    nodes = Nodes({"local": node})
+    scheduler = Scheduler(store, nodes, POLICY)
+    engine = await open_engine(url, store, nodes, scheduler, options=options, tables=tables)
+    try:
+        yield Control(store, node, scheduler, engine)
+    finally:
+        await engine.close()
+        await store.close()

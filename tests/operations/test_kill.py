@@ -1,0 +1,106 @@
+"""The service is killed with -9 at every step of every operation, forward and backward; the next one goes on."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from insula.base.run import run
+from insula.control.operations.tables import TABLES
+from insula.domain.instance import Instance
+from insula.domain.operation import Operation, OperationState, Verb
+from tests.operations.control import Control, make_instance, make_node, open_control
+from tests.operations.sabotage import world
+from tests.operations.victim import Fate, fated_tables
+
+pytestmark = pytest.mark.thorough
+ROOT = Path(__file__).parents[2]
+VERBS = [verb for verb in Verb if verb.endswith("_instance")]
+UNDONE = {Verb.CREATE_INSTANCE: "boot", Verb.RESIZE_INSTANCE: "boot", Verb.REBUILD_INSTANCE: "boot"}
+DEATH_S = 60.0
+
+
+async def die(url: str, folder: Path, fate: Fate, target: Instance | None, params: dict[str, Any]) -> None:
+    """Run a service until its fate has killed it."""
+    order: dict[str, Any] = {"url": url, "folder": str(folder), "fate": asdict(fate), "params": params}
+    order["target"] = msgspec.to_builtins(target) if target else None
+    argv = [sys.executable, "-m", "tests.operations.victim", json.dumps(order)]
+    done = await run(argv, timeout_s=DEATH_S, cwd=ROOT, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+
+
+async def prepare(url: str, folder: Path, verb: Verb) -> tuple[Instance, dict[str, Any], dict[str, Any]]:
+    """The instance to work on, the world, and what the operation is asked."""
+    async with make_node(folder) as node, open_control(url, node) as control:
+        await node.prepare_image("tiny", lambda _message, _percent=-1: None)
+        if verb is Verb.CREATE_INSTANCE:
+            return make_instance(), await world(control, folder), {}
+        instance = await control.create()
+        if verb is Verb.START_INSTANCE:
+            await control.do(Verb.STOP_INSTANCE, instance)
+        instance = await control.store.instances.get("default", "web1")
+        return instance, await world(control, folder), params_of(verb, instance)
+
+
+def params_of(verb: Verb, instance: Instance) -> dict[str, Any]:
+    if verb is Verb.RESIZE_INSTANCE:
+        return {"resources": asdict(replace(instance.resources, memory_mib=512)), "plan": "entry-1"}
+    return {"image": "debian-12"} if verb is Verb.REBUILD_INSTANCE else {}
+
+
+async def settle(control: Control) -> Operation:
+    """The end of the operation that was killed so often."""
+    newest = (await control.store.operations.list("default"))[0]
+    return await control.wait(newest)
+
+
+async def kill_at_each(url: str, folder: Path, fates: Sequence[Fate], target: Instance, params: dict[str, Any]) -> None:
+    first: Instance | None = target
+    for fate in fates:
+        await die(url, folder, fate, first, params)
+        first = None
+
+
+@pytest.mark.parametrize("verb", VERBS)
+async def test_killed_at_every_step_it_goes_on(database_url: str, folder: Path, verb: Verb) -> None:
+    instance, _, params = await prepare(database_url, folder, verb)
+    fates = [Fate(verb, step.name) for step in TABLES[verb].steps]
+    await kill_at_each(database_url, folder, fates, instance, params)
+    async with make_node(folder) as node, open_control(database_url, node) as control:
+        ended = await settle(control)
+        assert ended.state is OperationState.SUCCEEDED, ended.error
+        found = await world(control, folder)
+        known = frozenset(record.id for record in await control.store.instances.all())
+        assert await node.leftovers(known, remove=False) == []
+        events = await control.events(ended)
+        assert [event.sequence for event in events] == sorted({event.sequence for event in events})
+    if verb is Verb.DELETE_INSTANCE:
+        assert found == {"instances": [], "ports": [], "files": {}, "machines": {}}
+        return
+    is_stopped = verb is Verb.STOP_INSTANCE
+    assert found["machines"] == {instance.id: "off" if is_stopped else "on"}
+    assert [record["state"] for record in found["instances"]] == ["stopped" if is_stopped else "running"]
+    assert sum("disk" in name for name in found["files"]) == 1
+
+
+@pytest.mark.parametrize("verb", UNDONE)
+async def test_killed_at_every_undo_it_undoes_the_rest(database_url: str, folder: Path, verb: Verb) -> None:
+    instance, before, params = await prepare(database_url, folder, verb)
+    undoable = [step.name for step in reversed(TABLES[verb].steps) if step.undo is not None]
+    fates = [Fate(verb, name, in_undo=True, fail_at=UNDONE[verb]) for name in undoable]
+    await kill_at_each(database_url, folder, fates, instance, params)
+    tables = fated_tables(Fate(verb, "", fail_at=UNDONE[verb]))
+    async with make_node(folder) as node, open_control(database_url, node, tables=tables) as control:
+        ended = await settle(control)
+        assert ended.state is OperationState.FAILED
+        assert ended.error is not None
+        assert ended.error["what"] == "sabotage"
+        assert await world(control, folder) == before

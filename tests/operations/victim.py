@@ -1,0 +1,77 @@
+"""A service that dies: it takes up or begins an operation and is killed with -9 right after a step's effect, before
+anything has remembered it. Started by test_kill.py as a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from insula.base.errors import HostFailure
+from insula.control.operations.engine.table import Do, Facts, Step, Tables, Work
+from insula.control.operations.tables import TABLES
+from insula.domain.instance import Instance
+from insula.domain.operation import Verb
+from tests.operations.control import PATIENCE_S, make_node, open_control
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What shall happen: die in `do` or in `undo` of step `die_at`; step `fail_at` fails after its effect."""
+
+    verb: Verb
+    die_at: str
+    in_undo: bool = False
+    fail_at: str = ""
+
+
+def fated_tables(fate: Fate) -> Tables:
+    """The real tables, with this fate for one verb."""
+    table = TABLES[fate.verb]
+    return {**TABLES, fate.verb: replace(table, steps=tuple(_fated(step, fate) for step in table.steps))}
+
+
+def _fated(step: Step, fate: Fate) -> Step:
+    async def do(work: Work) -> Facts | None:
+        facts = await step.do(work)
+        if step.name == fate.fail_at:
+            raise HostFailure("sabotage")
+        if step.name == fate.die_at and not fate.in_undo:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return facts
+
+    return replace(step, do=do, undo=_fated_undo(step.undo, step.name, fate) if step.undo is not None else None)
+
+
+def _fated_undo(undo: Do, name: str, fate: Fate) -> Do:
+    async def undo_and_die(work: Work) -> None:
+        await undo(work)
+        if name == fate.die_at and fate.in_undo:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return undo_and_die
+
+
+async def live(url: str, folder: Path, fate: Fate, target: Instance | None, params: dict[str, Any]) -> None:
+    """Begin the operation on `target`, or only take up what is there; return only if nothing kills us."""
+    async with make_node(folder) as node, open_control(url, node, tables=fated_tables(fate)) as control:
+        if target is not None:
+            await control.accept(fate.verb, target, **params)
+        async with asyncio.timeout(PATIENCE_S):
+            while await control.store.operations.active():
+                await asyncio.sleep(0.05)
+
+
+if __name__ == "__main__":
+    order = json.loads(sys.argv[1])
+    subject = msgspec.convert(order["target"], Instance) if order["target"] else None
+    asyncio.run(
+        live(order["url"], Path(order["folder"]), msgspec.convert(order["fate"], Fate), subject, order["params"])
+    )
