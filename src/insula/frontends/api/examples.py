@@ -1,0 +1,130 @@
+"""One example of each shape, for the OpenAPI description and docs/api.md; a test proves that they fit their schemas."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from insula.domain.access import Project, Scope, SshKey, Token
+from insula.domain.image import Image, ImageSource, ImageState, Provisioning
+from insula.domain.instance import (
+    BootPhase,
+    Firmware,
+    InstanceState,
+    MachineType,
+    PortForward,
+    Resources,
+    RestartPolicy,
+)
+from insula.domain.operation import Operation, OperationState, StepReport, StepState, Verb
+from insula.domain.plan import PLANS, Plan
+from insula.frontends.api import schemas
+from insula.protocol.node import ExecResult
+
+_AT = datetime(2026, 1, 31, 8, 15, tzinfo=UTC)
+_INSTANCE_ID = "ins_01kg8yq8e0000000000000web1"
+_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGihrpT22+K63uRJhB+YFpOBBCOPoNY8mq6XHCwEWrDG ada@laptop"
+_MIDDLE = PLANS["entry-2"]
+
+_INSTANCE = schemas.InstanceView(
+    id=_INSTANCE_ID,
+    project="default",
+    name="web1",
+    state=InstanceState.RUNNING,
+    image="debian-12",
+    plan="entry-2",
+    resources=Resources(2, 2048, 50, 200, 100, 5000, 200, 1000),
+    hostname="web1",
+    mac="02:4f:1c:9a:22:01",
+    node="local",
+    created_at=_AT,
+    updated_at=_AT,
+    ssh_keys=(_KEY,),
+    forwards=(PortForward(22, 20022),),
+    ssh_port=20022,
+    tags=("web",),
+    protected=False,
+    firmware=Firmware.AUTO,
+    machine_type=MachineType.AUTO,
+    restart_policy=RestartPolicy.ALWAYS,
+    boot_phases=(BootPhase("kernel", 900, 1800), BootPhase("ready", 9000, 40)),
+    problem="",
+    started_at=_AT,
+    restarts=0,
+)
+
+_OPERATION = Operation(
+    id="op_01kg8yq8e00000000000000001",
+    project="default",
+    verb=Verb.CREATE_INSTANCE,
+    target=_INSTANCE_ID,
+    target_name="web1",
+    state=OperationState.RUNNING,
+    params={},
+    requested_by="token:ci",
+    created_at=_AT,
+    updated_at=_AT,
+    steps=(StepReport("make_disk", StepState.DONE, 28), StepReport("start", StepState.RUNNING)),
+)
+
+_TOKEN = Token(
+    id="tok_01kg8yq8e00000000000000001",
+    name="ci",
+    project="default",
+    scopes=frozenset({Scope.INSTANCES_WRITE}),
+    created_at=_AT,
+    expires_at=None,
+    last_used_at=None,
+    revoked=False,
+)
+
+EXAMPLES: Mapping[Any, Any] = {
+    schemas.CreateInstance: schemas.CreateInstance(
+        name="web1",
+        ssh_keys=[_KEY],
+        forwards=[schemas.Forward(guest_port=80, host_port=8080)],
+        tags=["web"],
+        user_data="#cloud-config\npackages: [nginx]\n",
+    ),
+    schemas.ChangeInstance: schemas.ChangeInstance(name="web2", tags=["web", "env:prod"], protected=True),
+    schemas.StopInstance: schemas.StopInstance(),
+    schemas.ResizeInstance: schemas.ResizeInstance(plan="middle-2"),
+    schemas.RebuildInstance: schemas.RebuildInstance(image="debian-12"),
+    schemas.Execute: schemas.Execute(argv=["id", "-u"]),
+    schemas.SetHostname: schemas.SetHostname(hostname="web1.example.org"),
+    schemas.ImportImage: schemas.ImportImage(name="appliance", path="/srv/appliance.qcow2"),
+    schemas.AddKey: schemas.AddKey(name="laptop", public_key=_KEY),
+    schemas.CreateToken: schemas.CreateToken(name="ci", scopes=[Scope.INSTANCES_WRITE], expires_in_days=90),
+    schemas.CreateProject: schemas.CreateProject(name="shop"),
+    schemas.Repair: schemas.Repair(remove=False),
+    schemas.InstanceView: _INSTANCE,
+    schemas.PageOf[schemas.InstanceView]: schemas.PageOf(items=[_INSTANCE]),
+    Operation: _OPERATION,
+    schemas.PageOf[Operation]: schemas.PageOf(items=[_OPERATION]),
+    ExecResult: ExecResult(0, b"0\n", b""),
+    schemas.Written: schemas.Written(1024),
+    Image: Image(
+        name="debian-12",
+        title="Debian 12",
+        source=ImageSource.BUILT,
+        state=ImageState.READY,
+        provisioning=Provisioning.INSULA,
+        has_agent=True,
+        firmware=Firmware.BIOS,
+        machine_type=MachineType.Q35,
+        min_memory_mib=256,
+        min_disk_gib=3,
+        size_bytes=900_000_000,
+        version="12",
+        made_at=_AT,
+    ),
+    schemas.PageOf[Plan]: schemas.PageOf(items=[_MIDDLE]),
+    SshKey: SshKey(
+        "key_01kg8yq8e00000000000000001", "default", "laptop", _KEY, "SHA256:6GvzXb3oUqX2b5m0Yq7c3y1r0kJm8cQ", _AT
+    ),
+    schemas.NewTokenView: schemas.NewTokenView(_TOKEN, "insula_…"),
+    Project: Project("shop", _AT),
+    schemas.IdentityView: schemas.IdentityView("token:ci", "default", [Scope.INSTANCES_WRITE]),
+    schemas.Health: schemas.Health("ok", "0.1.0"),
+}

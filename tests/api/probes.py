@@ -1,0 +1,157 @@
+"""How each endpoint is called to prove its authorization; a test fails when an endpoint is missing here."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from insula.base.clock import now_utc
+from insula.control.actions.caller import ACTIONS
+from insula.domain.access import DEFAULT_PROJECT, Scope, SshKey
+from insula.domain.ids import Kind, new_id
+from insula.frontends.api.endpoint import ENDPOINTS, Endpoint
+from tests.api.world import OTHER_PROJECT, World
+
+PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGihrpT22+K63uRJhB+YFpOBBCOPoNY8mq6XHCwEWrDG ada@laptop"
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A request that gets past validation. `{…}` in paths is filled from :class:`Targets`."""
+
+    json: Any = None
+    params: Mapping[str, str] = field(default_factory=dict)
+    content: bytes | None = None
+
+    def request(self) -> dict[str, Any]:
+        given = {"json": self.json, "params": dict(self.params) or None, "content": self.content}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+PROBES: Mapping[str, Probe] = {
+    "GET /v1/health": Probe(),
+    "GET /v1/openapi.json": Probe(),
+    "GET /v1/identity": Probe(),
+    "GET /v1/instances": Probe(),
+    "POST /v1/instances": Probe(json={"name": "probe", "image": "tiny", "plan": "micro-1"}),
+    "GET /v1/instances/{instance}": Probe(),
+    "PATCH /v1/instances/{instance}": Probe(json={"tags": ["probed"]}),
+    "DELETE /v1/instances/{instance}": Probe(),
+    "POST /v1/instances/{instance}/start": Probe(),
+    "POST /v1/instances/{instance}/stop": Probe(json={"graceful_s": 0}),
+    "POST /v1/instances/{instance}/reboot": Probe(json={"graceful_s": 0}),
+    "POST /v1/instances/{instance}/resize": Probe(json={"plan": "micro-2"}),
+    "POST /v1/instances/{instance}/rebuild": Probe(),
+    "POST /v1/instances/{instance}/exec": Probe(json={"argv": ["id"]}),
+    "GET /v1/instances/{instance}/files": Probe(params={"path": "/etc/probe"}),
+    "PUT /v1/instances/{instance}/files": Probe(params={"path": "/etc/probe"}, content=b"probe"),
+    "GET /v1/instances/{instance}/console/log": Probe(),
+    "PUT /v1/instances/{instance}/hostname": Probe(json={"hostname": "probe"}),
+    "GET /v1/images": Probe(),
+    "POST /v1/images": Probe(json={"name": "imported", "path": "/nowhere.qcow2"}),
+    "GET /v1/images/{image}": Probe(),
+    "POST /v1/images/{image}/prepare": Probe(),
+    "DELETE /v1/images/{image}": Probe(),
+    "GET /v1/plans": Probe(),
+    "GET /v1/keys": Probe(),
+    "POST /v1/keys": Probe(json={"name": "probe", "public_key": PUBLIC_KEY}),
+    "GET /v1/keys/{key}": Probe(),
+    "DELETE /v1/keys/{key}": Probe(),
+    "GET /v1/tokens": Probe(),
+    "POST /v1/tokens": Probe(json={"name": "probe", "scopes": ["instances:read"]}),
+    "DELETE /v1/tokens/{token}": Probe(),
+    "GET /v1/projects": Probe(),
+    "POST /v1/projects": Probe(json={"name": "probe"}),
+    "DELETE /v1/projects/{project}": Probe(),
+    "GET /v1/operations": Probe(),
+    "GET /v1/operations/{operation}": Probe(),
+    "POST /v1/operations/{operation}/cancel": Probe(),
+    "POST /v1/operations/{operation}/retry": Probe(),
+    "GET /v1/operations/{operation}/events": Probe(),
+    "GET /v1/host/capacity": Probe(),
+    "GET /v1/host/nodes": Probe(),
+    "GET /v1/host/doctor": Probe(),
+    "POST /v1/host/repair": Probe(json={"remove": False}),
+    "GET /v1/audit": Probe(),
+}
+
+# What an endpoint needs besides its own scope to succeed.
+ALSO_NEEDED: Mapping[str, Scope] = {
+    "POST /v1/tokens": Scope.INSTANCES_READ,  # nobody gives what they do not hold
+    "POST /v1/operations/{operation}/retry": Scope.INSTANCES_WRITE,  # nor does again what they may not do
+}
+
+# Things of the host, which all projects share.
+SHARED = frozenset({"image", "project"})
+
+
+_numbers = itertools.count()
+
+
+def key_of(entry: Endpoint) -> str:
+    return f"{entry.method} {entry.path}"
+
+
+GUARDED = [entry for entry in ENDPOINTS if entry.action]
+OWNED = [entry for entry in GUARDED if entry.parameters and not SHARED & set(entry.parameters)]
+
+
+def scopes_without(scope: Scope) -> list[Scope]:
+    """All scopes, except those that grant `scope`."""
+    resource = scope.partition(":")[0]
+    return [held for held in Scope if held not in (scope, Scope.ADMIN) and held != f"{resource}:write"]
+
+
+@dataclass(frozen=True)
+class Targets:
+    """One of each thing in each of two projects."""
+
+    of_project: Mapping[str, Mapping[str, str]]
+
+    def path(self, entry: Endpoint, project: str = DEFAULT_PROJECT) -> str:
+        return entry.path.format(**self.of_project[project])
+
+
+async def make_targets(world: World) -> Targets:
+    made = {}
+    for project in (DEFAULT_PROJECT, OTHER_PROJECT):
+        instance = await world.create(f"target-{project}", project)
+        key = SshKey(new_id(Kind.KEY), project, "target", PUBLIC_KEY + project, f"SHA256:{project}", now_utc())
+        await world.store.keys.add(key)
+        token, _ = await world.new_token([Scope.KEYS_READ], project)
+        operations = await world.store.operations.list(project)
+        made[project] = {
+            "instance": instance.id,
+            "key": key.id,
+            "token": token.id,
+            "operation": operations[0].id,
+            "image": "tiny",
+            "project": "unknown",
+        }
+    return Targets(made)
+
+
+async def make_fresh_targets(world: World, entry: Endpoint) -> Targets:
+    """Things of the default project that one test may use up."""
+    name = f"fresh-{next(_numbers)}"
+    fresh = {"image": "tiny", "project": "unknown", "operation": "", "instance": "", "key": "", "token": ""}
+    if "instance" in entry.parameters or "operation" in entry.parameters:
+        fresh["instance"] = (await world.create(name)).id
+        fresh["operation"] = (await world.store.operations.list(DEFAULT_PROJECT))[0].id
+    if "key" in entry.parameters:
+        key = SshKey(new_id(Kind.KEY), DEFAULT_PROJECT, name, PUBLIC_KEY + name, f"SHA256:{name}", now_utc())
+        fresh["key"] = (await world.store.keys.add(key)).id
+    if "token" in entry.parameters:
+        fresh["token"] = (await world.new_token([Scope.KEYS_READ]))[0].id
+    return Targets({DEFAULT_PROJECT: fresh})
+
+
+async def check_wrong_scope(world: World, targets: Targets, entry: Endpoint) -> None:
+    """Every scope but the right ones: 403, and the problem names the scope."""
+    scope = ACTIONS[entry.action].scope
+    secret = await world.secret(*scopes_without(scope))
+    answer = await world.call(entry.method, targets.path(entry), secret, **PROBES[key_of(entry)].request())
+    assert answer.status_code == 403, answer.text
+    assert answer.json()["code"] == "missing-scope"

@@ -1,0 +1,112 @@
+"""A whole service without sockets: the real store, engine, actions and application over a node on the fake driver."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+from litestar.types import ASGIApp
+
+from insula.base.clock import now_utc
+from insula.control.actions import Actions
+from insula.control.actions.secret import hash_secret, new_secret
+from insula.control.nodes import Nodes
+from insula.control.store import Store
+from insula.domain.access import DEFAULT_PROJECT, Project, Scope, Token
+from insula.domain.ids import Kind, new_id
+from insula.domain.instance import Instance
+from insula.domain.operation import Operation
+from insula.frontends.api.app import make_app
+from insula.node.agent import Node
+from tests.operations.control import Control, make_node, open_control
+
+OTHER_PROJECT = "other"
+PLENTY_PER_MINUTE = 1_000_000
+PATIENCE_S = 20.0
+
+
+@dataclass
+class World:
+    """The parts of a running service, and ways to call it."""
+
+    control: Control
+    actions: Actions
+    app: ASGIApp
+    closing: asyncio.Event
+    _secrets: dict[tuple[str, frozenset[Scope]], str] = field(default_factory=dict)
+
+    @property
+    def store(self) -> Store:
+        return self.control.store
+
+    async def secret(self, *scopes: Scope, project: str = DEFAULT_PROJECT) -> str:
+        """The secret of a token with exactly these scopes."""
+        key = (project, frozenset(scopes))
+        if key not in self._secrets:
+            self._secrets[key] = (await self.new_token(scopes, project))[1]
+        return self._secrets[key]
+
+    async def new_token(
+        self, scopes: Sequence[Scope], project: str = DEFAULT_PROJECT, expires_at: datetime | None = None
+    ) -> tuple[Token, str]:
+        secret = new_secret()
+        token = Token(
+            new_id(Kind.TOKEN), f"t-{project}", project, frozenset(scopes), now_utc(), expires_at, None, False
+        )
+        return await self.store.tokens.add(token, hash_secret(secret)), secret
+
+    async def expired_secret(self) -> str:
+        return (await self.new_token([Scope.ADMIN], expires_at=now_utc() - timedelta(seconds=1)))[1]
+
+    def client(self, secret: str = "") -> httpx.AsyncClient:
+        """An HTTP client of the application, over TCP as far as it can tell."""
+        headers = {"Authorization": f"Bearer {secret}"} if secret else {}
+        app: Any = self.app
+        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+        return httpx.AsyncClient(transport=transport, base_url="http://insula", headers=headers)
+
+    async def call(self, method: str, path: str, secret: str, **request: Any) -> httpx.Response:
+        async with self.client(secret) as client:
+            return await client.request(method, path, **request)
+
+    async def admin(self, method: str, path: str, project: str = DEFAULT_PROJECT, **request: Any) -> httpx.Response:
+        return await self.call(method, path, await self.secret(Scope.ADMIN, project=project), **request)
+
+    async def finish(self, answer: httpx.Response, project: str = DEFAULT_PROJECT) -> Operation:
+        """The accepted operation of an answer, when it is over."""
+        assert answer.status_code == 202, answer.text
+        return await self.control.wait(await self.store.operations.get(project, answer.json()["id"]))
+
+    async def create(self, name: str, project: str = DEFAULT_PROJECT, **wish: Any) -> Instance:
+        """A running instance."""
+        body = {"name": name, "image": "tiny", "plan": "micro-1", **wish}
+        ended = await self.finish(await self.admin("POST", "/v1/instances", project, json=body), project)
+        assert ended.state == "succeeded", ended.error
+        return await self.store.instances.get(project, name)
+
+
+def quiet(message: str, percent: int = -1) -> None:
+    """Progress that nobody watches."""
+
+
+@contextlib.asynccontextmanager
+async def make_world(
+    folder: Path, *, rate_limit_per_minute: int = PLENTY_PER_MINUTE, node: Node | None = None
+) -> AsyncIterator[World]:
+    """A service in `folder` (keep its path short: sockets), with the projects `default` and `other`."""
+    async with (
+        node or make_node(folder / "node") as made,
+        open_control(f"sqlite:///{folder / 'insula.sqlite'}", made) as control,
+    ):
+        await made.prepare_image("tiny", quiet)
+        await control.store.projects.create(Project(OTHER_PROJECT, now_utc()))
+        actions = Actions(control.store, control.engine, Nodes({"local": made}), control.scheduler)
+        closing = asyncio.Event()
+        app = make_app(actions, rate_limit_per_minute=rate_limit_per_minute, closing=closing)
+        yield World(control, actions, app, closing)
