@@ -1,0 +1,7 @@
+"""`python -m insula.cli`."""
+
+import sys
+
+from insula.cli.entry import main
+
+sys.exit(main())

@@ -1,0 +1,149 @@
+"""exec and cp: what reaches inside an instance through its agent."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import click
+
+from insula.base.errors import InvalidInput, NotFound
+from insula.cli.output import json_option, print_json, say
+from insula.cli.session import Session
+
+_CHUNK_BYTES = 65536
+_STDIN_LIMIT_BYTES = 16 * 1024 * 1024
+
+
+@click.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("instance")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.option("--timeout", "timeout_s", default=60.0, metavar="SECONDS", help="Give up after so long (60).")
+@click.option("--stdin", "with_stdin", is_flag=True, help="Send our standard input to the program.")
+@json_option
+@click.pass_obj
+def exec_(
+    session: Session, instance: str, command: tuple[str, ...], timeout_s: float, with_stdin: bool, as_json: bool
+) -> int:
+    """Run a program as root inside an instance.
+
+    Options go before INSTANCE; the exit status is the program's own: insula exec web1 -- ls -l /
+    """
+    words = command[1:] if command[0] == "--" else command
+    if not words:
+        raise InvalidInput("There is no program to run", todo=f"Write it like: insula exec {instance} -- id")
+    stdin = sys.stdin.buffer.read(_STDIN_LIMIT_BYTES + 1) if with_stdin else b""
+    if len(stdin) > _STDIN_LIMIT_BYTES:
+        raise InvalidInput(
+            "The standard input is too long",
+            why=f"It may have {_STDIN_LIMIT_BYTES // 1024 // 1024} MiB",
+            todo=f"Copy it first: insula cp FILE {instance}:/tmp/",
+        )
+    result = session.client.guest.execute(instance, words, stdin=stdin, timeout_s=timeout_s)
+    if as_json:
+        print_json(result)  # bytes that are no UTF-8 are replaced; --json is for text
+        return result.exit_code
+    sys.stdout.buffer.write(result.stdout)
+    sys.stdout.buffer.flush()
+    sys.stderr.buffer.write(result.stderr)
+    sys.stderr.buffer.flush()
+    if result.truncated:
+        say("insula: the output was too long and is cut; write it to a file inside and copy that out")
+    return result.exit_code
+
+
+@click.command()
+@click.argument("source")
+@click.argument("target")
+@click.option("--mode", metavar="OCTAL", help="Mode of the new file, like 600; the source's otherwise.")
+@click.pass_obj
+def cp(session: Session, source: str, target: str, mode: str | None) -> None:
+    """Copy a file into or out of an instance.
+
+    One side is INSTANCE:/absolute/path: insula cp app.conf web1:/etc/app.conf. A lone - is standard input or output.
+    """
+    from_guest, to_guest = _split(source), _split(target)
+    if bool(from_guest) == bool(to_guest):
+        raise InvalidInput(
+            "One side must be in an instance, the other here",
+            why=f"{source} and {target} are both {'in instances' if from_guest else 'here'}",
+            todo="Write it like: insula cp app.conf web1:/etc/app.conf",
+        )
+    if to_guest:
+        _copy_in(session, source, to_guest, mode)
+    elif from_guest:
+        _copy_out(session, from_guest, target, mode)
+
+
+def _split(text: str) -> tuple[str, str] | None:
+    """`web1:/path` → its parts; None for a path here (`./a:/b` is one too)."""
+    instance, separator, path = text.partition(":")
+    return (instance, path) if separator and path.startswith("/") and "/" not in instance else None
+
+
+def _mode(text: str | None, otherwise: int) -> int:
+    if text is None:
+        return otherwise
+    if not text or set(text) - set("01234567") or int(text, 8) > 0o7777:
+        raise InvalidInput(f"--mode {text} is not a mode", why="It is an octal number", todo="Write it like --mode 644")
+    return int(text, 8)
+
+
+def _copy_in(session: Session, source: str, target: tuple[str, str], mode: str | None) -> None:
+    instance, path = target
+    if source == "-":
+        content: Iterable[bytes] = iter(lambda: sys.stdin.buffer.read(_CHUNK_BYTES), b"")
+        wanted = _mode(mode, 0o644)
+        name = "stdin"
+    else:
+        file = Path(source)
+        if not file.is_file():
+            raise NotFound(
+                f"There is no file {source}",
+                why="It is a folder" if file.is_dir() else f"It was looked for from {Path.cwd()}",
+                todo="Pack a folder first: tar -cf - FOLDER | insula cp - INSTANCE:/tmp/folder.tar"
+                if file.is_dir()
+                else "Check the path",
+            )
+        content, wanted, name = _read(file), _mode(mode, file.stat().st_mode & 0o777), file.name
+    if path.endswith("/"):
+        path += name
+    written = session.client.guest.write_file(instance, path, content, mode=wanted)
+    say(f"{written} bytes to {instance}:{path}")
+
+
+def _read(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as opened:
+        while chunk := opened.read(_CHUNK_BYTES):
+            yield chunk
+
+
+def _copy_out(session: Session, source: tuple[str, str], target: str, mode: str | None) -> None:
+    instance, path = source
+    content = session.client.guest.read_file(instance, path)
+    if target == "-":
+        for chunk in content:
+            sys.stdout.buffer.write(chunk)
+        sys.stdout.buffer.flush()
+        return
+    file = Path(target)
+    if file.is_dir() or target.endswith("/"):
+        file = file / path.rsplit("/", 1)[-1]
+    # Beside its place first: a copy that breaks off must not leave half a file under the wanted name.
+    draft = file.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
+    written = 0
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as opened:
+            for chunk in content:
+                written += opened.write(chunk)
+        umask = os.umask(0)
+        os.umask(umask)
+        draft.chmod(_mode(mode, 0o666 & ~umask))
+        draft.replace(file)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    say(f"{written} bytes to {file}")

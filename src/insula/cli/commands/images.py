@@ -1,0 +1,111 @@
+"""image: list, build, import, delete."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from insula.base.errors import NotFound
+from insula.cli.commands.power import confirm, finish, yes_option
+from insula.cli.follow import wait_option
+from insula.cli.output import ago, json_option, print_fields, print_json, print_table, say, size
+from insula.cli.session import Session
+from insula.domain.image import Image
+
+
+@click.group()
+def image() -> None:
+    """Images: list, build, import, delete."""
+
+
+@image.command("list")
+@json_option
+@click.pass_obj
+def list_(session: Session, as_json: bool) -> None:
+    """List images: those here and those that can be had."""
+    found = session.client.images.list()
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        (each.name, each.state.value, each.source.value, _size(each), ago(each.made_at), each.problem or each.title)
+        for each in found
+    ]
+    print_table(("NAME", "STATE", "SOURCE", "SIZE", "MADE", "TITLE"), rows, empty="There is no image.")
+
+
+@image.command()
+@click.argument("name")
+@json_option
+@click.pass_obj
+def show(session: Session, name: str, as_json: bool) -> None:
+    """Show one image."""
+    found = session.client.images.get(name)
+    if as_json:
+        print_json(found)
+        return
+    print_fields(
+        {
+            "name": found.name,
+            "title": found.title,
+            "state": found.state.value,
+            "problem": found.problem,
+            "source": found.source.value,
+            "version": found.version,
+            "made": ago(found.made_at),
+            "size": _size(found),
+            "needs": f"{size(found.min_memory_mib)} memory, {found.min_disk_gib} GiB disk",
+            "guest agent": "yes" if found.has_agent else "no",
+            "first boot": found.provisioning.value,
+            "hardware": f"{found.machine_type}, {found.firmware}",
+        }
+    )
+
+
+def _size(found: Image) -> str:
+    return f"{found.size_bytes / 1024 / 1024:.0f} MiB" if found.size_bytes else ""
+
+
+@image.command()
+@click.argument("name")
+@wait_option
+@json_option
+@click.pass_obj
+def build(session: Session, name: str, no_wait: bool, as_json: bool) -> None:
+    """Build or download an image of the catalogue, so that the first create need not."""
+    operation = session.client.images.prepare(name)
+    if finish(session, operation, no_wait=no_wait, as_json=as_json) and not as_json:
+        say(f"Image {name} is ready")
+
+
+@image.command("import")
+@click.argument("name")
+@click.argument("file", type=click.Path())
+@click.option(
+    "--format", "image_format", default="qcow2", type=click.Choice(["qcow2", "raw"]), help="The file's format."
+)
+@wait_option
+@json_option
+@click.pass_obj
+def import_(session: Session, name: str, file: str, image_format: str, no_wait: bool, as_json: bool) -> None:
+    """Import a disk image that lies on the service's host."""
+    path = Path(file).expanduser().absolute()
+    if session.is_local and not path.is_file():
+        raise NotFound(f"There is no file {file}", why=f"It was looked for at {path}", todo="Check the path")
+    operation = session.client.images.import_file(name, str(path), image_format=image_format)
+    if finish(session, operation, no_wait=no_wait, as_json=as_json) and not as_json:
+        say(f"Image {name} is ready")
+
+
+@image.command()
+@click.argument("name")
+@yes_option
+@wait_option
+@json_option
+@click.pass_obj
+def delete(session: Session, name: str, yes: bool, no_wait: bool, as_json: bool) -> None:
+    """Remove an image's files from the host."""
+    confirm(f"Delete the image {name}?", yes)
+    if finish(session, session.client.images.delete(name), no_wait=no_wait, as_json=as_json) and not as_json:
+        say(f"Image {name} is deleted")

@@ -1,0 +1,61 @@
+"""`Client`: the service as Python objects, one attribute per resource."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+from insula.base import settings
+from insula.client.access import Audit, Keys, Projects, Tokens
+from insula.client.connection import Connection
+from insula.client.decode import build
+from insula.client.guest import Guest
+from insula.client.host import Host, Plans
+from insula.client.images import Images
+from insula.client.instances import Instances
+from insula.client.operations import Operations
+from insula.domain.access import Identity
+
+
+class Client:
+    """Talks to `/v1`, synchronously, over TCP or the Unix socket.
+
+    `url` is `http://host:port` or `unix:/path`; what is not given comes from INSULA_URL, INSULA_TOKEN and
+    INSULA_PROJECT. Methods return the values of `insula.domain` and raise the errors of `insula.base.errors`, the very
+    ones the service raised; :class:`~insula.base.errors.Unavailable` when the service does not answer. Not for use by
+    several threads at once.
+    """
+
+    def __init__(self, url: str = "", token: str = "", project: str = "", *, timeout_s: float = 30.0) -> None:
+        found = settings.load()
+        self.connection = Connection(
+            url or found.url, token or found.token, project or found.project, timeout_s=timeout_s
+        )
+        self.operations = Operations(self.connection)
+        self.instances = Instances(self.connection)
+        self.guest = Guest(self.connection)
+        self.images = Images(self.connection)
+        self.plans = Plans(self.connection)
+        self.keys = Keys(self.connection)
+        self.tokens = Tokens(self.connection)
+        self.projects = Projects(self.connection)
+        self.audit = Audit(self.connection)
+        self.host = Host(self.connection)
+
+    def whoami(self) -> Identity:
+        """Who the service takes us for, in which project, with which scopes."""
+        return build(Identity, self.connection.get("/v1/identity"))
+
+    def health(self, *, timeout_s: float = 5.0) -> dict[str, Any]:
+        """`{"status": "ok", "version": …}`; needs no token. Raises Unavailable when nobody answers."""
+        answer: dict[str, Any] = self.connection.request("GET", "/v1/health", timeout_s=timeout_s)
+        return answer
+
+    def close(self) -> None:
+        self.connection.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()

@@ -1,0 +1,78 @@
+"""Inside the guest: commands, files, console."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from insula.client.connection import Connection, path_of
+from insula.client.decode import build
+from insula.domain.instance import Instance
+from insula.protocol.node import ExecResult
+
+if TYPE_CHECKING:
+    from insula.client.websocket import WebSocket
+
+_CHUNK_BYTES = 65536
+_BYTES = {"Accept": "application/octet-stream, application/problem+json"}
+_ANSWER_EXTRA_S = 15.0  # the service answers with its own timeout error before the client gives up
+
+
+class Guest:
+    """`instance` is a name or an id everywhere; the instance must run and have an agent (not for the console)."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def execute(self, instance: str, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 60.0) -> ExecResult:
+        """Run a program as root in the guest, to its end. `truncated` tells that output was cut at the service's limit.
+
+        Raises GuestFailure when it does not end in time (it may go on in the guest).
+        """
+        body = {"argv": list(argv), "stdin": base64.b64encode(stdin).decode(), "timeout_s": timeout_s}
+        answer = self._connection.request(
+            "POST", path_of("instances", instance, "exec"), body=body, timeout_s=timeout_s + _ANSWER_EXTRA_S
+        )
+        return build(ExecResult, answer)
+
+    def read_file(self, instance: str, path: str) -> Iterator[bytes]:
+        """The content of a file in the guest, in pieces. Raises NotFound before the first piece."""
+        with self._connection.stream(
+            "GET", path_of("instances", instance, "files"), query={"path": path}, headers=_BYTES, timeout_s=60.0
+        ) as response:
+            while chunk := response.read(_CHUNK_BYTES):
+                yield chunk
+
+    def write_file(self, instance: str, path: str, content: Iterable[bytes], *, mode: int = 0o644) -> int:
+        """Write a file in the guest (root's, `mode`); the number of bytes written. Repeating it replaces the file."""
+        with self._connection.stream(
+            "PUT",
+            path_of("instances", instance, "files"),
+            query={"path": path, "mode": f"{mode:o}"},
+            content=content,
+            timeout_s=120.0,
+        ) as response:
+            return int(json.loads(response.read())["size_bytes"])
+
+    def console_log(self, instance: str, *, max_bytes: int = 65536) -> bytes:
+        """The last bytes that the guest wrote on its serial console."""
+        with self._connection.stream(
+            "GET", path_of("instances", instance, "console", "log"), query={"max_bytes": max_bytes}, headers=_BYTES
+        ) as response:
+            return response.read()
+
+    def attach(self, instance: str) -> WebSocket:
+        """The serial console as a two-way byte stream; close it to detach."""
+        # Imported on use: its cryptography costs `insula list` 10 ms.
+        from insula.client.websocket import WebSocket  # noqa: PLC0415
+
+        return WebSocket.connect(self._connection, path_of("instances", instance, "console"))
+
+    def set_hostname(self, instance: str, hostname: str) -> Instance:
+        """Change the guest's host name, at once when it runs and for later boots."""
+        answer = self._connection.request(
+            "PUT", path_of("instances", instance, "hostname"), body={"hostname": hostname}
+        )
+        return build(Instance, answer)

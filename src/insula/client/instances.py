@@ -1,0 +1,153 @@
+"""Instances."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from insula.base.errors import GuestFailure
+from insula.client.connection import Connection, path_of
+from insula.client.decode import build
+from insula.domain.instance import Instance, PortForward
+from insula.domain.operation import Operation
+
+
+class Instances:
+    """`instance` is a name or an id everywhere. Lasting work returns its operation; see :class:`Operations.wait`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def create(
+        self,
+        name: str,
+        *,
+        image: str = "",
+        plan: str = "",
+        vcpus: int | None = None,
+        memory_mib: int | None = None,
+        disk_gib: int | None = None,
+        ssh_keys: Sequence[str] = (),
+        user_data: str = "",
+        hostname: str = "",
+        forwards: Sequence[PortForward] = (),
+        tags: Sequence[str] = (),
+        protected: bool = False,
+        options: Mapping[str, str] | None = None,
+    ) -> Operation:
+        """Create an instance and start it. The operation's `target` is the new id.
+
+        `ssh_keys` are public keys or names of stored keys. Empty `image` and `plan` mean the service's defaults.
+        `options` are rarer ones: `firmware` (auto, bios, uefi), `machine_type` (auto, q35, microvm), `restart_policy`
+        (always, never).
+        """
+        wish: dict[str, Any] = {
+            "name": name,
+            "image": image,
+            "plan": plan,
+            "vcpus": vcpus,
+            "memory_mib": memory_mib,
+            "disk_gib": disk_gib,
+            "ssh_keys": list(ssh_keys),
+            "user_data": user_data,
+            "hostname": hostname,
+            "forwards": [asdict(forward) for forward in forwards],
+            "tags": list(tags),
+            "protected": protected,
+            **(options or {}),
+        }
+        return self._operation("POST", path_of("instances"), _given(wish))
+
+    def list(self, *, state: str = "", tag: str = "", image: str = "", name: str = "") -> list[Instance]:
+        """All instances of the project, oldest first, optionally only those that fit."""
+        query = {"state": state, "tag": tag, "image": image, "name": name}
+        return [build(Instance, item) for item in self._connection.pages(path_of("instances"), query)]
+
+    def get(self, instance: str) -> Instance:
+        return build(Instance, self._connection.get(path_of("instances", instance)))
+
+    def start(self, instance: str) -> Operation:
+        return self._operation("POST", path_of("instances", instance, "start"))
+
+    def stop(self, instance: str, *, graceful_s: float | None = None) -> Operation:
+        """Stop it: agent or ACPI first, hard after `graceful_s` (0: hard at once). The operation's result says how."""
+        return self._operation("POST", path_of("instances", instance, "stop"), _given({"graceful_s": graceful_s}))
+
+    def reboot(self, instance: str, *, graceful_s: float | None = None) -> Operation:
+        return self._operation("POST", path_of("instances", instance, "reboot"), _given({"graceful_s": graceful_s}))
+
+    def delete(self, instance: str) -> Operation:
+        """Delete it with its disk. Raises Conflict when it is protected."""
+        return self._operation("DELETE", path_of("instances", instance))
+
+    def resize(
+        self,
+        instance: str,
+        *,
+        plan: str = "",
+        vcpus: int | None = None,
+        memory_mib: int | None = None,
+        disk_gib: int | None = None,
+    ) -> Operation:
+        """Change its size, with one reboot when it runs. A disk only grows."""
+        wish = {"plan": plan, "vcpus": vcpus, "memory_mib": memory_mib, "disk_gib": disk_gib}
+        return self._operation("POST", path_of("instances", instance, "resize"), _given(wish))
+
+    def rebuild(
+        self, instance: str, *, image: str = "", ssh_keys: Sequence[str] | None = None, user_data: str | None = None
+    ) -> Operation:
+        """Give it a fresh disk of `image` (or its own again); name, address, size stay. What it held is lost."""
+        wish = {
+            "image": image or None,
+            "ssh_keys": None if ssh_keys is None else list(ssh_keys),
+            "user_data": user_data,
+        }
+        return self._operation(
+            "POST",
+            path_of("instances", instance, "rebuild"),
+            {name: value for name, value in wish.items() if value is not None},
+        )
+
+    def rename(self, instance: str, name: str) -> Instance:
+        return self._change(instance, {"name": name})
+
+    def set_tags(self, instance: str, tags: Sequence[str]) -> Instance:
+        return self._change(instance, {"tags": list(tags)})
+
+    def protect(self, instance: str, protected: bool = True) -> Instance:
+        """A protected instance cannot be deleted or rebuilt."""
+        return self._change(instance, {"protected": protected})
+
+    def wait(self, instance: str, state: str = "running", *, timeout_s: float = 300.0) -> Instance:
+        """Wait until it is in `state`. Raises GuestFailure when it fails or does not get there in time."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            found = self.get(instance)
+            if found.state == state:
+                return found
+            late = time.monotonic() >= deadline
+            if late or found.state == "failed":
+                raise GuestFailure(
+                    f"Instance {found.name} is {found.state}, not {state}",
+                    why=found.problem or (f"Waited {timeout_s:g} s" if late else ""),
+                    todo=f"Look at its console: insula console {found.name} --log",
+                    code="wait-timeout" if late else "instance-failed",
+                )
+            time.sleep(0.3)
+
+    def _change(self, instance: str, changes: Mapping[str, Any]) -> Instance:
+        return build(Instance, self._connection.request("PATCH", path_of("instances", instance), body=changes))
+
+    def _operation(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Operation:
+        return build(Operation, self._connection.request(method, path, body=body))
+
+
+def _given(wish: Mapping[str, Any]) -> dict[str, Any]:
+    """Only what was asked for: the service knows the defaults."""
+    return {
+        name: value
+        for name, value in wish.items()
+        if value is not None and value is not False and value not in ("", [])
+    }

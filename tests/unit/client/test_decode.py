@@ -1,0 +1,51 @@
+"""What the service encodes, the client decodes to the same value."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from insula.client.decode import build
+from insula.client.operations import parse_events
+from insula.domain.image import Image
+from insula.domain.instance import Instance
+from insula.domain.operation import Operation
+from insula.frontends.api.examples import EXAMPLES
+from insula.frontends.api.schemas import InstanceView
+from insula.protocol.node import ExecResult
+
+
+@pytest.mark.parametrize("kind", [Operation, Image, ExecResult])
+def test_there_and_back(kind: type[Any]) -> None:
+    value = EXAMPLES[kind]
+    assert build(kind, json.loads(msgspec.json.encode(value))) == value
+
+
+def test_an_instance_is_its_view() -> None:
+    view = EXAMPLES[InstanceView]
+    built = build(Instance, json.loads(msgspec.json.encode(view)))
+    for name in InstanceView.__dataclass_fields__:
+        assert getattr(built, name) == getattr(view, name)
+
+
+def test_what_a_newer_service_adds_is_ignored() -> None:
+    data = json.loads(msgspec.json.encode(EXAMPLES[ExecResult])) | {"unheard_of": 1}
+    assert build(ExecResult, data) == EXAMPLES[ExecResult]
+
+
+def test_events() -> None:
+    stream = [
+        b": hello\n",
+        b"\n",
+        b"id: 1\r\n",
+        b"event: step\n",
+        b'data: {"a":1}\n',
+        b"\n",
+        b"event: end\n",
+        b"data: {}\n",
+    ]
+    assert list(parse_events(stream)) == [("step", {"a": 1})]
+    assert list(parse_events([*stream, b"\n"])) == [("step", {"a": 1}), ("end", {})]
