@@ -1,0 +1,64 @@
+"""The composition root: every part made from the settings and given to those that need it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+
+from insula.base.settings import Settings
+from insula.control.actions import Actions
+from insula.control.nodes import Nodes
+from insula.control.operations import open_engine
+from insula.control.reconcile import Reconciler
+from insula.control.scheduler import HostPolicy, Scheduler
+from insula.control.store import Store
+from insula.frontends.api.app import make_app
+from insula.frontends.listen import serve
+from insula.main.background import Background
+from insula.node.agent import assemble
+
+# Records refer to it: the host's own name may change, this must not.
+LOCAL_NODE = "local"
+
+Listen = Callable[[asyncio.Event, Callable[[str], None]], Coroutine[None, None, None]]
+
+
+async def wire(settings: Settings, parts: AsyncExitStack) -> Listen:
+    """Make and start everything below the listeners; `parts` ends it in the opposite order.
+
+    Returns the coroutine function that listens: it takes the event that stops it and whom to tell the bound address.
+    Raises what a part raises that cannot start: the database (Unavailable, DataCorrupt, Conflict), the node.
+    """
+    store = await Store.open(settings.database_url)
+    parts.push_async_callback(store.close)
+    node = await parts.enter_async_context(await assemble(settings))
+    nodes = Nodes({LOCAL_NODE: node})
+    policy = HostPolicy(
+        settings.reserve_memory_mib, settings.overcommit_vcpu, settings.overcommit_memory, settings.overcommit_disk
+    )
+    scheduler = Scheduler(store, nodes, policy)
+    engine = await open_engine(settings.database_url, store, nodes, scheduler)
+    parts.push_async_callback(engine.close)
+    background = await parts.enter_async_context(Background())
+    background.start("store watch", store.watch)
+    background.start("reconciler", Reconciler(store, nodes).run)
+    closing = asyncio.Event()
+    app = make_app(
+        Actions(store, engine, nodes, scheduler),
+        rate_limit_per_minute=settings.rate_limit_per_minute,
+        closing=closing,
+    )
+
+    async def listen(stop: asyncio.Event, on_ready: Callable[[str], None]) -> None:
+        await serve(
+            app,
+            host=settings.listen_host,
+            port=settings.listen_port,
+            socket_path=settings.socket_path,
+            stop=stop,
+            closing=closing,
+            on_ready=on_ready,
+        )
+
+    return listen

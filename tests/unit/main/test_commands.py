@@ -1,0 +1,173 @@
+"""The command line against the whole service with imaginary machines: what a user types, sees and gets back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from insula.base.settings import load
+from insula.cli.entry import main
+from insula.main import home
+from insula.main.wiring import wire
+
+
+@dataclass(frozen=True)
+class Typed:
+    """What one command did."""
+
+    status: int
+    out: str
+    err: str
+
+
+Insula = Callable[..., Awaitable[Typed]]
+
+
+@pytest.fixture
+def place(monkeypatch: pytest.MonkeyPatch, short_folder: Path) -> Path:
+    for name, value in {
+        "INSULA_HOME": str(short_folder),
+        "INSULA_LISTEN": "127.0.0.1:0",
+        "INSULA_DRIVER": "fake",
+        "HOME": str(short_folder),  # no key of whoever runs the tests
+    }.items():
+        monkeypatch.setenv(name, value)
+    return short_folder
+
+
+@pytest.fixture
+async def insula(place: Path, capsys: pytest.CaptureFixture[str]) -> AsyncIterator[Insula]:
+    settings = load()
+    home.prepare(settings.home)
+    stop, bound = asyncio.Event(), asyncio.Event()
+
+    async def typed(*words: str) -> Typed:
+        capsys.readouterr()
+        async with asyncio.timeout(30):
+            status = await asyncio.to_thread(main, words)
+        printed = capsys.readouterr()
+        return Typed(status, printed.out, printed.err)
+
+    async with AsyncExitStack() as parts:
+        listen = await wire(settings, parts)
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+            group.create_task(listen(stop, lambda _address: bound.set()))
+            await bound.wait()
+            yield typed
+            stop.set()
+
+
+async def _create(insula: Insula, name: str) -> None:
+    made = await insula("create", name, "--image", "tiny", "--plan", "micro-1", "--no-own-key")
+    assert made.status == 0, made.err
+
+
+async def test_a_day_in_the_life_of_an_instance(insula: Insula, place: Path) -> None:
+    await _create(insula, "web1")
+    listed = await insula("list")
+    assert "web1  running" in listed.out
+    ran = await insula("exec", "web1", "--", "sh", "-c", "exit 7")
+    assert ran.status == 7
+    (place / "note").write_text("hello")
+    assert (await insula("cp", str(place / "note"), "web1:/tmp/")).status == 0
+    assert (await insula("cp", "web1:/tmp/note", str(place / "back"))).status == 0
+    assert (place / "back").read_text() == "hello"
+    assert "login" in (await insula("console", "web1", "--log")).out
+    assert (await insula("rename", "web1", "web2")).status == 0
+    assert (await insula("tag", "web2", "b", "a")).out.split() == ["a", "b"]
+    stopped = await insula("stop", "web2")
+    assert "shut itself down" in stopped.err
+    shown = json.loads((await insula("show", "web2", "--json")).out)
+    assert (shown["state"], shown["tags"]) == ("stopped", ["a", "b"])
+    assert (await insula("resize", "web2", "--memory", "512M")).status == 0
+    assert (await insula("start", "web2")).status == 0
+    assert (await insula("delete", "web2", "--yes")).status == 0
+    assert (await insula("show", "web2")).status == 3
+
+
+MISTAKES: Sequence[tuple[tuple[str, ...], int, str]] = (
+    (("show", "nobody"), 3, "nobody"),
+    (("create", "web1", "--image", "tiny", "--no-own-key"), 4, "web1"),
+    (("create", "Bad_Name"), 2, "Choose a name like web1"),
+    (("create", "web3", "--plan", "huge"), 2, "insula plan list"),
+    (("create", "web3", "--vcpus", "0"), 2, "vcpus"),
+    (("create", "web3", "--vcpus", "1000000"), 2, "vcpus"),
+    (("create", "web3", "--memory", "much"), 2, "--memory 4G"),
+    (("create", "web3", "--user-data", "/nonexistent"), 3, "/nonexistent"),
+    (("delete", "web1"), 2, "--yes"),
+    (("resize", "web1"), 2, "--plan"),
+    (("stop", "nobody"), 3, "nobody"),
+    (("operation", "show", "op_0"), 3, "op_0"),
+    (("wait", "web1", "--for", "stopped", "--timeout", "0.1"), 1, "running"),
+)
+
+
+async def test_a_mistake_is_answered_in_words(insula: Insula) -> None:
+    await _create(insula, "web1")
+    for words, status, says in MISTAKES:
+        answer = await insula(*words)
+        assert (words, answer.status) == (words, status)
+        assert answer.err.startswith("error: ")
+        assert says in answer.err
+        assert "Traceback" not in answer.err
+
+
+async def test_a_protected_instance_stays_until_the_named_command_lifts_it(insula: Insula) -> None:
+    await _create(insula, "web1")
+    assert (await insula("protect", "web1")).status == 0
+    refused = await insula("delete", "web1", "--yes")
+    assert refused.status == 4
+    assert "insula unprotect web1" in refused.err
+    assert (await insula("unprotect", "web1")).status == 0
+    assert (await insula("delete", "web1", "--yes")).status == 0
+
+
+async def test_one_of_several_that_cannot_be_deleted_does_not_keep_the_others(insula: Insula) -> None:
+    for name in ("web1", "web2"):
+        await _create(insula, name)
+    await insula("protect", "web1")
+    assert (await insula("delete", "web1", "web2", "--yes")).status == 4
+    assert [each["name"] for each in json.loads((await insula("list", "--json")).out)] == ["web1"]
+
+
+async def test_an_operation_can_be_left_and_watched_later(insula: Insula) -> None:
+    left = await insula("create", "web1", "--image", "tiny", "--plan", "micro-1", "--no-wait", "--no-own-key")
+    watched = await insula("operation", "watch", left.out.strip())
+    assert watched.status == 0
+    assert "succeeded" in watched.err
+    assert "create_instance" in (await insula("operation", "list")).out
+
+
+async def test_a_token_opens_the_service_over_tcp_until_it_is_revoked(insula: Insula) -> None:
+    made = await insula("token", "create", "ci", "--scope", "instances:read")
+    assert made.out.startswith("insula_")
+    assert "ci" in (await insula("token", "list")).out
+    assert made.out.strip() not in (await insula("token", "list", "--json")).out
+    assert (await insula("token", "revoke", "ci")).status == 0
+    assert "revoked" in (await insula("token", "list")).out
+
+
+async def test_what_is_listed_can_be_read_by_people_and_programs(insula: Insula) -> None:
+    await _create(insula, "web1")
+    for typed in ("list", "image list", "plan list", "project list", "operation list", "capacity", "audit", "version"):
+        words = typed.split()
+        for_people = await insula(*words)
+        assert (typed, for_people.status) == (typed, 0)
+        for_programs = await insula(*words, "--json")
+        assert len(json.loads(for_programs.out)) > 0
+        assert for_programs.out != for_people.out
+
+
+async def test_key_round_trip(insula: Insula, place: Path) -> None:
+    public = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKWAxDW/wZ1uzNy+1nLpr6y5ewh+VG+uUTBZoLPl5HKD me"
+    (place / "me.pub").write_text(public)
+    assert (await insula("key", "add", "laptop", str(place / "me.pub"))).status == 0
+    assert "laptop" in (await insula("key", "list")).out
+    assert (await insula("key", "remove", "laptop")).status == 0
+    assert (await insula("key", "remove", "laptop")).status == 3
