@@ -1,0 +1,1 @@
+"""Kill the service again and again while it works, and count what was orphaned, lost or interrupted."""

@@ -1,0 +1,95 @@
+"""The image that people meet first: cloud-init's promises, every firmware and board, and disks that users bring."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from insula.base.errors import InsulaError
+from insula.client import Client
+from tests.private_service import PrivateService
+
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(1200), pytest.mark.xdist_group("debian")]
+
+_USER_DATA = """#cloud-config
+users:
+  - default
+  - name: bob
+    sudo: ALL=(ALL) NOPASSWD:ALL
+write_files:
+  - path: /etc/greeting
+    content: hello
+    permissions: '0640'
+runcmd:
+  - [sh, -c, 'id -un > /root/ran']
+"""
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[PrivateService]:
+    with PrivateService("qemu") as service:
+        with service.client() as client:
+            for image in ("tiny", "debian-12"):
+                client.operations.wait(client.images.prepare(image).id, timeout_s=1200)
+        yield service
+
+
+@pytest.fixture
+def client(service: PrivateService) -> Iterator[Client]:
+    with service.client(timeout_s=120) as client:
+        yield client
+        for one in client.instances.list():
+            client.operations.wait(client.instances.delete(one.id).id, timeout_s=120)
+
+
+def _create(client: Client, name: str, image: str, *, user_data: str = "", **options: str) -> None:
+    operation = client.instances.create(name, image=image, plan="entry-1", user_data=user_data, options=options)
+    client.operations.wait(operation.id, timeout_s=900)
+
+
+def _inside(client: Client, name: str, command: str) -> str:
+    done = client.guest.execute(name, ["sh", "-c", command], timeout_s=300)
+    assert done.exit_code == 0, done.stderr.decode()
+    return done.stdout.decode().strip()
+
+
+def test_user_data_takes_effect_and_the_system_is_sound(client: Client) -> None:
+    _create(client, "seeded", "debian-12", user_data=_USER_DATA)
+    assert _inside(client, "seeded", "cloud-init status --wait").endswith("status: done")
+    assert _inside(client, "seeded", "cat /etc/greeting; stat -c %a /etc/greeting") == "hello640"
+    assert _inside(client, "seeded", "cat /root/ran") == "root"
+    assert _inside(client, "seeded", "sudo -u bob sudo -n id -u") == "0"
+    assert _inside(client, "seeded", "hostname") == "seeded"
+    assert _inside(client, "seeded", "systemctl is-system-running --wait") == "running"
+    total_kib = int(_inside(client, "seeded", "df --output=size / | tail -1"))
+    assert total_kib > 23 * 2**20, "the root file system fills the plan's 25 GiB"
+
+
+@pytest.mark.parametrize("image", ["tiny", "debian-12"])
+def test_uefi_is_really_uefi(client: Client, image: str) -> None:
+    _create(client, "efi", image, firmware="uefi")
+    assert "config_table" in _inside(client, "efi", "ls /sys/firmware/efi")
+
+
+@pytest.mark.parametrize("image", ["tiny", "debian-12"])
+def test_microvm_has_no_pci(client: Client, image: str) -> None:
+    _create(client, "micro", image, machine_type="microvm")
+    assert _inside(client, "micro", "ls /sys/bus/pci/devices 2>/dev/null | wc -l") == "0"
+
+
+def test_a_disk_that_a_user_brings_is_checked_and_kept(service: PrivateService, client: Client) -> None:
+    good, secret, bad = (service.top / name for name in ("good.qcow2", "secret", "bad.qcow2"))
+    secret.write_bytes(b"host secret" * 100)
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(good), "64M"], check=True)
+    create_bad = ["qemu-img", "create", "-q", "-f", "qcow2", "-u", "-b", str(secret), "-F", "raw", str(bad), "64M"]
+    subprocess.run(create_bad, check=True)
+
+    client.operations.wait(client.images.import_file("mine", str(good), image_format="qcow2").id, timeout_s=120)
+    assert client.images.get("mine").state == "ready"
+    client.operations.wait(client.images.delete("mine").id, timeout_s=60)
+
+    with pytest.raises(InsulaError, match="backing"):
+        client.operations.wait(client.images.import_file("theirs", str(bad), image_format="qcow2").id, timeout_s=120)
+    assert "theirs" not in {image.name for image in client.images.list()}
