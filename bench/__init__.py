@@ -1,0 +1,1 @@
+"""Measurements, each paired with its alternative; `python -m bench` prints all."""
