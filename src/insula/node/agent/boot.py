@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from insula.base.clock import monotonic_s
 from insula.base.errors import GuestFailure, InsulaError
@@ -155,7 +156,16 @@ class BootWatch:
         self._took_ms = self._now_ms()
         if ready_by:
             self._parser.enter("ready", self._took_ms)
-            await self.on_ready(self)
+            try:
+                await self.on_ready(self)
+            except Exception:
+                # The guest is ready, though that could not be written down: those who wait must not wait for ever.
+                await self._end()
+                raise
+        await self._end()
+
+    async def _end(self) -> None:
+        if self.ready_by:
             self._ended = list(self._parser.phases(self._took_ms))
         self._over.set()
         await self._notify()
@@ -258,22 +268,36 @@ def ssh_address(forwards: Iterable[PortForward]) -> tuple[str, int] | None:
     return any_address.get(forward.host_address, forward.host_address), forward.host_port
 
 
-def next_boot_offset(console: Path, read_to: int) -> int:
-    """Where a boot begins that was just told: at the first sign of it after `read_to`, else at the log's end.
+def next_boot_offset(console: Path, begun_at: int, read_to: int) -> int:
+    """Where a boot begins that was just told: at its first sign, else where its watch is to read on.
 
-    The news of a reset may come later than the first lines of the boot that follows it.
+    The boot before began at `begun_at` and was read up to `read_to`. News of a reset may come later than the first
+    lines of the boot that follows it, and these may have been read already, as if they belonged to the boot before: so
+    the new boot begins where the sign that its predecessor began with stands for the last time.
     """
     try:
         with console.open("rb") as file:
             size = file.seek(0, 2)
-            start = max(read_to if read_to <= size else 0, size - _READ_BYTES)
-            file.seek(start)
-            news = file.read(_READ_BYTES)
+            begun_at, read_to = (begun_at, read_to) if begun_at <= read_to <= size else (0, 0)
+            head = _read_at(file, begun_at)
+            start = max(begun_at, size - _READ_BYTES)
+            tail = _read_at(file, start)
     except OSError:
         return 0
-    signs = [news.rfind(sign) for sign in _FIRST_SIGNS]
-    found = min((place for place in signs if place >= 0), default=-1)
-    return start + found if found >= 0 else size
+    places = {sign: place for sign in _FIRST_SIGNS if (place := head.find(sign)) >= 0}
+    if not places:
+        return size
+    first = min(places, key=places.__getitem__)
+    last = start + tail.rfind(first)
+    if last > begun_at + places[first]:
+        return last
+    # The one sign there is belongs to the boot before if that boot was read past it.
+    return size if begun_at + places[first] < read_to else begun_at + places[first]
+
+
+def _read_at(file: BinaryIO, offset: int) -> bytes:
+    file.seek(offset)
+    return file.read(_READ_BYTES)
 
 
 def _read_on(path: Path, offset: int) -> tuple[bytes, int]:

@@ -321,8 +321,8 @@ class InstanceKeeper:
             return
         now_s = time.time()
         await self.agent.close()  # what is in flight belongs to the guest of before
-        read_to = previous.read_to if previous is not None else 0
-        offset = await asyncio.to_thread(next_boot_offset, self._folder / "console.log", read_to)
+        begun_at, read_to = (previous.subject.offset, previous.read_to) if previous is not None else (0, 0)
+        offset = await asyncio.to_thread(next_boot_offset, self._folder / "console.log", begun_at, read_to)
         self._watch_boot(now_s, offset)
         if previous is not None:
             await previous.fail("The machine was reset", "boot-reset")

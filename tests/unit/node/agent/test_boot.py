@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from insula.base.clock import now_utc
-from insula.base.errors import GuestFailure
+from insula.base.errors import DiskFull, GuestFailure
 from insula.domain.image import Image
 from insula.node.agent.boot import BootSubject, BootWatch, console_tail, next_boot_offset
 from insula.node.agent.guest import GuestAgent
@@ -74,6 +74,18 @@ async def test_a_panic_ends_the_wait_with_the_consoles_words(folder: Path) -> No
     await task
 
 
+async def test_a_boot_that_cannot_be_written_down_keeps_nobody_waiting(folder: Path) -> None:
+    async def disk_full(watch: BootWatch) -> None:
+        raise DiskFull("No space is left")
+
+    watch = BootWatch(await subject(folder), disk_full)
+    task = asyncio.create_task(watch.run())
+    (folder / "console.log").write_text("Linux version 6\nweb1 login: ")
+    assert (await watch.wait(5, no_phase)).ready_by == "console"
+    with pytest.raises(ExceptionGroup):
+        await task
+
+
 def test_the_tail_of_a_console_cannot_play_tricks_on_a_terminal(tmp_path: Path) -> None:
     log = tmp_path / "console.log"
     log.write_bytes(b"old\n" * 5000 + b"\x1b]0;title\x07\x1b[2Jnew\r\n\x00\xff")
@@ -86,14 +98,17 @@ def test_the_tail_of_a_console_cannot_play_tricks_on_a_terminal(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("before", "after", "expected"),
     [
-        (b"Linux version 1\nlogin: ", b"reboot: Restarting\nSeaBIOS (v)\nLinux version 2\n", b"SeaBIOS (v)"),
+        (b"Linux version 1\nlogin: ", b"reboot: Restarting\nLinux version 2\n", b"Linux version 2"),
+        (b"SeaBIOS (1)\nLinux version 1\nlogin: ", b"Restarting\nSeaBIOS (2)\nLinux version 2\n", b"SeaBIOS (2)"),
+        (b"SeaBIOS (1)\nLinux version 1\nSeaBIOS (2)\nLinux version 2\nready", b"", b"SeaBIOS (2)"),
         (b"Linux version 1\nlogin: ", b"reboot: Restarting\n", b""),
         (b"", b"SeaBIOS (v)\n", b"SeaBIOS (v)"),
     ],
 )
 def test_the_next_boot_begins_at_its_first_sign(tmp_path: Path, before: bytes, after: bytes, expected: bytes) -> None:
     log = tmp_path / "console.log"
-    log.write_bytes(before + after)
-    offset = next_boot_offset(log, len(before))
-    assert log.read_bytes()[offset:].startswith(expected)
-    assert offset >= len(before)
+    earlier = b"Linux version 0\nSeaBIOS (0)\n"
+    log.write_bytes(earlier + before + after)
+    offset = next_boot_offset(log, len(earlier), len(earlier + before))
+    shown = log.read_bytes()[offset:]
+    assert shown.startswith(expected) if expected else shown == b""
