@@ -57,11 +57,13 @@ class BootSubject:
 class BootWatch:
     """One boot. :meth:`run` does the watching; :meth:`wait` may be called by many.
 
-    `on_ready` records that the guest is ready, before anybody who waits is told.
+    `on_ready` records that the guest is ready, before anybody who waits or looks is told; `on_over` is called when this
+    boot has ended either way, before those who wait go on.
     """
 
     subject: BootSubject
     on_ready: Callable[[BootWatch], Awaitable[None]]
+    on_over: Callable[[], None] = lambda: None
     ready_by: str = ""
     failure: InsulaError | None = None
     read_to: int = 0  # how far console.log was read
@@ -78,7 +80,7 @@ class BootWatch:
     @classmethod
     def finished(cls, subject: BootSubject, phases: tuple[BootPhase, ...], ready_by: str) -> BootWatch:
         """A boot that ended before this process began, as its record tells."""
-        watch = cls(subject, _told_already, ready_by)
+        watch = cls(subject, _told_already, ready_by=ready_by)
         watch._ended = list(phases)
         watch._took_ms = phases[-1].started_ms if phases else 0
         watch._over.set()
@@ -86,7 +88,8 @@ class BootWatch:
 
     @property
     def is_ready(self) -> bool:
-        return bool(self.ready_by)
+        """Whether the guest is ready and that is recorded."""
+        return self._over.is_set() and bool(self.ready_by)
 
     @property
     def has_just_begun(self) -> bool:
@@ -168,6 +171,7 @@ class BootWatch:
         if self.ready_by:
             self._ended = list(self._parser.phases(self._took_ms))
         self._over.set()
+        self.on_over()
         await self._notify()
 
     async def _notify(self) -> None:

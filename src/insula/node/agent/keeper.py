@@ -384,7 +384,7 @@ class InstanceKeeper:
     def _watch_boot(self, started_at_s: float, offset: int) -> None:
         if self._boot_task is not None:
             self._boot_task.cancel()
-        self._boot = BootWatch(self._subject(started_at_s, offset), self._note_ready)
+        self._boot = BootWatch(self._subject(started_at_s, offset), self._note_ready, self.publish)
         self._boot_task = self._around.background.spawn(self._boot.run(), f"boot of {self.record.spec.name}")
         self.publish()
 

@@ -19,7 +19,8 @@ from .conftest import no_phase
 
 
 async def _noted(watch: BootWatch) -> None:
-    assert watch.is_ready
+    assert watch.ready_by
+    assert not watch.is_ready, "nobody may see it before it is recorded"
 
 
 async def _image(folder: Path) -> Image:
