@@ -20,7 +20,7 @@ from insula.domain.image import Image, Provisioning
 from insula.domain.instance import BootPhase, PortForward, Protocol
 from insula.node.agent.guest import GuestAgent
 from insula.node.agent.guest_commands import exists
-from insula.node.agent.phases import PhaseParser
+from insula.node.agent.phases import FIRMWARE, PhaseParser
 from insula.protocol.node import BootReport
 
 _CONSOLE_POLL_S = 0.03
@@ -42,7 +42,10 @@ _DONE_FILE = {
 
 @dataclass(frozen=True)
 class BootSubject:
-    """What boots: `console` is the log file, read from `offset`; `ssh` is where its port 22 is reached, if at all."""
+    """What boots: `console` is the log file, read from `offset`; `ssh` is where its port 22 is reached, if at all.
+
+    `first` is the phase that it begins in.
+    """
 
     name: str
     console: Path
@@ -51,6 +54,7 @@ class BootSubject:
     ssh: tuple[str, int] | None
     started_at_s: float  # Unix time of this boot's begin
     offset: int = 0
+    first: str = FIRMWARE
 
 
 @dataclass
@@ -67,7 +71,7 @@ class BootWatch:
     ready_by: str = ""
     failure: InsulaError | None = None
     read_to: int = 0  # how far console.log was read
-    _parser: PhaseParser = field(default_factory=PhaseParser)
+    _parser: PhaseParser = field(init=False)
     _ended: list[BootPhase] = field(default_factory=list)
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
     _console_news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -76,6 +80,7 @@ class BootWatch:
 
     def __post_init__(self) -> None:
         self.read_to = self.subject.offset
+        self._parser = PhaseParser(self.subject.first)
 
     @classmethod
     def finished(cls, subject: BootSubject, phases: tuple[BootPhase, ...], ready_by: str) -> BootWatch:
@@ -94,7 +99,7 @@ class BootWatch:
     @property
     def has_just_begun(self) -> bool:
         """Whether it shows nothing yet but firmware."""
-        return not self._over.is_set() and self._parser.current == "firmware"
+        return not self._over.is_set() and self._parser.current == FIRMWARE
 
     @property
     def phases(self) -> tuple[BootPhase, ...]:

@@ -12,12 +12,11 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from insula.base.clock import monotonic_s
 from insula.base.errors import Conflict, GuestFailure, InsulaError, Unsupported
 from insula.base.log import get_logger
 from insula.domain.instance import BootPhase, RestartPolicy
 from insula.node.agent.background import Background
-from insula.node.agent.boot import BootSubject, BootWatch, next_boot_offset, ssh_address
+from insula.node.agent.boots import Boots
 from insula.node.agent.changes import Changes
 from insula.node.agent.console import ConsoleHub
 from insula.node.agent.guest import GuestAgent
@@ -25,7 +24,7 @@ from insula.node.agent.guest_commands import set_time
 from insula.node.agent.host_boot import host_boot_id
 from insula.node.agent.launch import Launcher
 from insula.node.agent.power_down import restart_guest, shut_down
-from insula.node.agent.records import BootRecord, InstanceRecord, Records
+from insula.node.agent.records import InstanceRecord, Records
 from insula.node.agent.restart import RestartCounter, RestartRules
 from insula.node.hypervisor.driver import EndReason, Machine, MachineEvent, MachineStatus
 from insula.protocol.node import BootReport, InstanceReport, Power, StopReport, StopWay
@@ -55,14 +54,12 @@ class InstanceKeeper:
         self._folder = around.records.folder_of(record.spec.id)
         self._machine: Machine | None = None
         self._paused = False
-        self._boot: BootWatch | None = None
-        self._boot_task: asyncio.Task[Any] | None = None
         self._network_task: asyncio.Task[Any] | None = None
-        self._new_boot = asyncio.Event()
         self._counter = RestartCounter(around.rules)
         self._wake = asyncio.Event()  # ends a wait for the next restart
         self._restart_pending = False
         self.agent = GuestAgent(self._folder / "agent.sock", record.spec.name)
+        self._boots = Boots(self, self._folder, around.background)
         self.console = ConsoleHub(self._folder / "console.sock", record.spec.name, around.background)
 
     # Looking
@@ -72,7 +69,7 @@ class InstanceKeeper:
         if self._machine is not None:
             if self._paused:
                 return Power.PAUSED
-            return Power.ON if self._boot is not None and self._boot.is_ready else Power.BOOTING
+            return Power.ON if self._boots.is_ready else Power.BOOTING
         if self._restart_pending:
             return Power.BOOTING
         if self.record.crashed:
@@ -93,7 +90,7 @@ class InstanceKeeper:
             started_at_s=machine.started_at_s if machine is not None else 0.0,
             restarts=self.record.restarts,
             problem=self.record.problem,
-            phases=self._boot.phases if self._boot is not None else (),
+            phases=self._boots.phases,
         )
 
     def require_off(self, wish: str) -> None:
@@ -142,19 +139,11 @@ class InstanceKeeper:
         machine = await self._around.launcher.adopt(self.record)
         if machine is None:
             return False
-        boot = self.record.boot
         if not self.record.desired_on or self.record.crashed:
             await self.change(desired_on=True, crashed=False, problem="")
         self._take(machine)
         self._paused = await machine.status() is MachineStatus.PAUSED
-        if boot is not None and boot.ready_by and boot.started_at_s >= machine.started_at_s - 1:
-            self._boot = BootWatch.finished(self._subject(boot.started_at_s, boot.offset), boot.phases, boot.ready_by)
-        else:
-            mid_boot = boot is not None and boot.started_at_s >= machine.started_at_s - 1
-            self._watch_boot(
-                boot.started_at_s if mid_boot and boot else machine.started_at_s,
-                boot.offset if mid_boot and boot else 0,
-            )
+        self._boots.watch_on(machine.started_at_s)
         self.publish()
         return True
 
@@ -200,9 +189,9 @@ class InstanceKeeper:
         if machine is None:
             await self.start()
             return StopReport(StopWay.ALREADY_OFF, 0)
-        self._new_boot.clear()
-        report = await restart_guest(machine, self._agent_if_any(), graceful_s, self._new_boot)
-        if not self._new_boot.is_set():  # it ended instead of being reset
+        self._boots.new_boot.clear()
+        report = await restart_guest(machine, self._agent_if_any(), graceful_s, self._boots.new_boot)
+        if not self._boots.new_boot.is_set():  # it ended instead of being reset
             await self._let_go("It was rebooted")
             self._restart_pending = True  # seen as booting in between, not as off
             try:
@@ -213,22 +202,12 @@ class InstanceKeeper:
         return report
 
     async def await_ready(self, timeout_s: float, on_phase: Callable[[BootPhase], None]) -> BootReport:
-        """See NodeApi; does not need the lock. A boot that is cut short by a reset is followed into the next one."""
-        deadline_s = monotonic_s() + timeout_s
-        while True:
-            boot = self._boot
-            if self._machine is None or boot is None:
-                raise GuestFailure(
-                    f"{self.record.spec.name} is not booting",
-                    why=self.record.problem or f"It is {self.power}",
-                    todo=f"Start it: `insula start {self.record.spec.name}`",
-                    code="not-booting",
-                )
-            try:
-                return await boot.wait(max(0.0, deadline_s - monotonic_s()), on_phase)
-            except GuestFailure as error:
-                if error.code != "boot-reset" or self._boot is boot:
-                    raise
+        """See NodeApi; does not need the lock."""
+
+        def why_not() -> str:
+            return "" if self._machine is not None else self.record.problem or f"It is {self.power}"
+
+        return await self._boots.await_ready(timeout_s, on_phase, why_not)
 
     async def detach(self) -> None:
         """Let go of the machine without ending it: the service stops."""
@@ -250,7 +229,7 @@ class InstanceKeeper:
         machine = await self._around.launcher.start(self.record)
         self._restart_pending = False
         self._take(machine)
-        self._watch_boot(machine.started_at_s, 0)
+        self._boots.watch(machine.started_at_s, 0)
 
     async def _note_start(self, **fields: Any) -> None:
         boot = self.record.boot  # a fast guest may be ready already
@@ -271,8 +250,7 @@ class InstanceKeeper:
         """The machine has ended: everything that belonged to its life goes. The caller says at once what follows."""
         if self._network_task is not None:
             self._network_task.cancel()
-        if self._boot is not None:
-            await self._boot.fail(why, "machine-ended")
+        await self._boots.end(why)
         await self.agent.close()
         await self.console.close()
         await self._around.launcher.put_down(self.record)
@@ -283,7 +261,8 @@ class InstanceKeeper:
         detail = ""
         async for event in events:
             if event.kind == "reset":
-                await self._begin_next_boot(machine)
+                if self._machine is machine:
+                    await self._boots.begin_next()
             elif event.kind in {"paused", "resumed"}:
                 self._paused = event.kind == "paused"
                 self.publish()
@@ -311,23 +290,6 @@ class InstanceKeeper:
                 f"Its network is broken: {part or 'its record'} is gone. Reconnect it: `insula stop` and `start {name}`"
             )
             await self.change(problem=problem)
-
-    async def _begin_next_boot(self, machine: Machine) -> None:
-        if self._machine is not machine:
-            return
-        previous = self._boot
-        if previous is not None and previous.has_just_begun:  # firmware resets a machine more than once on its way
-            self._new_boot.set()
-            return
-        now_s = time.time()
-        await self.agent.close()  # what is in flight belongs to the guest of before
-        begun_at, read_to = (previous.subject.offset, previous.read_to) if previous is not None else (0, 0)
-        offset = await asyncio.to_thread(next_boot_offset, self._folder / "console.log", begun_at, read_to)
-        self._watch_boot(now_s, offset)
-        if previous is not None:
-            await previous.fail("The machine was reset", "boot-reset")
-        self._new_boot.set()
-        await self.change(boot=BootRecord(now_s, offset))
 
     async def _after_end(self, reason: EndReason, lived_s: float, detail: str = "") -> None:
         """Decide what follows a machine's end that nobody commanded."""
@@ -371,25 +333,3 @@ class InstanceKeeper:
             await self.change(problem=f"{self.record.problem}: {error}", restarts=restarts)
             return
         await self._note_start(restarts=restarts)
-
-    # Boots
-
-    def _subject(self, started_at_s: float, offset: int) -> BootSubject:
-        image = self.record.image
-        assert image is not None  # noqa: S101 - the launcher starts and adopts no machine without it
-        ssh = ssh_address(self.record.spec.forwards)
-        console = self._folder / "console.log"
-        return BootSubject(self.record.spec.name, console, self.agent, image.image, ssh, started_at_s, offset)
-
-    def _watch_boot(self, started_at_s: float, offset: int) -> None:
-        if self._boot_task is not None:
-            self._boot_task.cancel()
-        self._boot = BootWatch(self._subject(started_at_s, offset), self._note_ready, self.publish)
-        self._boot_task = self._around.background.spawn(self._boot.run(), f"boot of {self.record.spec.name}")
-        self.publish()
-
-    async def _note_ready(self, boot: BootWatch) -> None:
-        if boot is self._boot:
-            subject = boot.subject
-            record = BootRecord(subject.started_at_s, boot.read_to, boot.phases, boot.ready_by)
-            await self.change(boot=record, problem="")

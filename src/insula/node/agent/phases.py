@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 from insula.domain.instance import BootPhase
 
-ORDER = ("firmware", "kernel", "init", "network", "cloud-init", "ready")
+FIRMWARE = "firmware"
+WAKE = "wake"  # memory that was saved goes on; what follows for a booting guest lies behind this one
+ORDER = (WAKE, FIRMWARE, "kernel", "init", "network", "cloud-init", "ready")
 
 _MARKER = re.compile(rb"insula-phase: (init|network|cloud-init|ready)\b(?: uptime=(\d+\.?\d*))?")
 _ESCAPES = re.compile(rb"\x1b(\[[0-9;?]*[A-Za-z]|[()][A-Z0-9]|[=>c78])")
@@ -37,11 +39,12 @@ _MAX_LINE_BYTES = 4096  # a guest may write without ever ending a line
 
 @dataclass
 class PhaseParser:
-    """What one boot's console has shown so far.
+    """What one boot's console has shown so far. It begins in the phase `first`.
 
     `marked_ready` tells our own marker, `login_seen` a login prompt, `cloud_init_done` cloud-init's last line.
     """
 
+    first: str = FIRMWARE
     marked_ready: bool = False
     login_seen: bool = False
     cloud_init_done: bool = False
@@ -49,7 +52,7 @@ class PhaseParser:
     _partial: bytes = b""
 
     def __post_init__(self) -> None:
-        self._begun: list[tuple[str, int]] = [("firmware", 0)]
+        self._begun: list[tuple[str, int]] = [(self.first, 0)]
 
     @property
     def current(self) -> str:
@@ -85,7 +88,7 @@ class PhaseParser:
 
     def _kernel_before(self, uptime_s: bytes | None, at_ms: int) -> list[BootPhase]:
         """A quiet kernel prints nothing; the marker's uptime tells when it began."""
-        if uptime_s is None or self.current != "firmware":
+        if uptime_s is None or self.current != FIRMWARE:
             return []
         return self.enter("kernel", max(0, at_ms - int(float(uptime_s) * 1000)))
 
