@@ -13,7 +13,16 @@ from pathlib import Path
 import pytest
 
 from insula.base.errors import Conflict, HostFailure
-from insula.node.hypervisor.driver import CanLimitLive, CanPause, Driver, EndReason, Machine, MachineSpec, MachineStatus
+from insula.node.hypervisor.driver import (
+    CanLimitLive,
+    CanPause,
+    CanSave,
+    Driver,
+    EndReason,
+    Machine,
+    MachineSpec,
+    MachineStatus,
+)
 from tests.conformance.rigs import FakeRig, QemuRig, Rig
 
 
@@ -199,6 +208,62 @@ async def test_a_paused_machine_stands_still_until_it_is_resumed(rig: Rig) -> No
         assert await machine.status() is MachineStatus.RUNNING
         kinds = [(await asyncio.wait_for(anext(events), 2)).kind for _ in range(2)]
         assert kinds == ["paused", "resumed"]
+
+
+async def test_a_saved_machine_goes_on_in_another_process(rig: Rig) -> None:
+    async with running(rig) as (spec, machine):
+        await rig.booted(spec)
+        assert isinstance(machine, CanSave)
+        saved = spec.folder / "memory"
+        await machine.pause()
+        await machine.save(saved)
+        assert await machine.status() is MachineStatus.PAUSED
+        await machine.save(saved)
+        await machine.kill()
+        again = await rig.driver().start(replace(spec, saved=saved))
+        assert isinstance(again, CanSave)
+        assert await again.status() is MachineStatus.PAUSED
+        await again.resume()
+        assert "insula-phase: init" not in (spec.folder / "console.log").read_text(), "it booted anew"
+        await rig.shut_down_from_inside(spec)
+        assert await _ended(again, 20) is EndReason.GUEST_SHUTDOWN
+        assert [path.name for path in spec.folder.glob(".*.tmp")] == []
+
+
+async def test_a_machine_goes_on_after_it_was_saved(rig: Rig) -> None:
+    async with running(rig) as (spec, machine):
+        await rig.booted(spec)
+        assert isinstance(machine, CanSave)
+        await machine.pause()
+        await machine.save(spec.folder / "memory")
+        await machine.resume()
+        await rig.shut_down_from_inside(spec)
+        assert await _ended(machine, 20) is EndReason.GUEST_SHUTDOWN
+
+
+async def test_a_machine_with_saved_memory_is_adopted_standing_still(rig: Rig) -> None:
+    async with running(rig) as (spec, machine):
+        await rig.booted(spec)
+        assert isinstance(machine, CanSave)
+        await machine.pause()
+        await machine.save(spec.folder / "memory")
+        await machine.kill()
+        await (await rig.driver().start(replace(spec, saved=spec.folder / "memory"))).detach()
+        adopted = await rig.driver().adopt(spec.id, spec.folder)
+        assert adopted is not None
+        assert await adopted.status() is MachineStatus.PAUSED
+        assert isinstance(adopted, CanPause)
+        await adopted.resume()
+        await adopted.kill()
+
+
+async def test_memory_that_cannot_be_read_starts_nothing(rig: Rig) -> None:
+    spec = rig.spec()
+    (spec.folder / "memory").write_bytes(b"no memory at all" * 100)
+    with pytest.raises(HostFailure) as caught:
+        await rig.driver().start(replace(spec, saved=spec.folder / "memory"))
+    assert caught.value.code == "saved-memory-unusable"
+    assert not rig.is_running(spec, None)
 
 
 async def test_limits_change_while_it_runs(rig: Rig) -> None:

@@ -48,7 +48,8 @@ class MachineSpec:
     """One machine. `folder` holds its own files and sockets (`qmp.sock`, `agent.sock`, `console.sock`, `console.log`).
 
     `disk` is qcow2 inside `folder`; `read_only` are further files it needs (its backing image). `firmware` and
-    `machine_type` are resolved, never AUTO. `uid` is the unprivileged user it runs as, None for our own.
+    `machine_type` are resolved, never AUTO. `uid` is the unprivileged user it runs as, None for our own. With `saved`,
+    a file that :meth:`CanSave.save` wrote, the machine goes on from there instead of booting.
     """
 
     id: str
@@ -63,6 +64,7 @@ class MachineSpec:
     direct_boot: DirectBoot | None = None
     nic: Nic | None = None
     uid: int | None = None
+    saved: Path | None = None
 
 
 class MachineStatus(StrEnum):
@@ -114,7 +116,9 @@ class Driver(Protocol):
     def name(self) -> str: ...
 
     async def start(self, spec: MachineSpec) -> Machine:
-        """Start it; returns when it executes guest code. Not repeatable while it runs: raises Conflict.
+        """Start it; returns when it executes guest code, or stands still with its saved memory loaded.
+
+        Not repeatable while it runs: raises Conflict.
 
         Raises HostFailure with the last lines of the hypervisor's log; nothing is left running then.
         """
@@ -140,6 +144,19 @@ class CanPause(Protocol):
 
     async def pause(self) -> None: ...
     async def resume(self) -> None: ...
+
+
+@runtime_checkable
+class CanSave(CanPause, Protocol):
+    """Optional: a machine that can be written to a file, and go on from it in another process."""
+
+    async def save(self, target: Path) -> None:
+        """Write memory and devices of a machine that stands still, and leave it so; whole or not at all.
+
+        Repeatable, also after a save that nobody saw end. Raises DiskFull and HostFailure. The file is only for the
+        same specification, disk, accelerator and version of the hypervisor.
+        """
+        ...
 
 
 @runtime_checkable

@@ -7,10 +7,11 @@ again with the same start time, ends for a reason, and its guest speaks the real
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from insula.base.errors import Conflict, HostFailure
@@ -75,6 +76,8 @@ class FakeDriver:
             ignores_power_button=faults.ignores_power_button,
             crash_at_s=now_s + faults.crash_after_s if faults.crash_after_s else 0.0,
         )
+        if spec.saved is not None:
+            state = await asyncio.to_thread(_gone_on, state, spec.saved)
         console = spec.folder / "console.log"
         if console.exists():
             console.replace(spec.folder / "console.log.previous")
@@ -102,6 +105,21 @@ class FakeDriver:
             await machine.kill()
             raise
         return machine
+
+
+def _gone_on(state: FakeState, saved: Path) -> FakeState:
+    """The machine as it was saved, standing still."""
+    try:
+        lines_written = int(json.loads(saved.read_bytes())["lines_written"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise HostFailure(
+            f"The machine of {state.name} did not start",
+            why=f"Its saved memory cannot be read: {error}",
+            todo="Boot it from its disk",
+            code="saved-memory-unusable",
+        ) from error
+    booted_at_s = state.started_at_s - state.boot_s
+    return replace(state, status=MachineStatus.PAUSED, booted_at_s=booted_at_s, lines_written=lines_written)
 
 
 def _disk_identity(disk: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 from collections.abc import AsyncIterator, Coroutine
 from dataclasses import replace
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from insula.base.errors import Conflict
+from insula.base.files import write_atomic
 from insula.domain.instance import Resources
 from insula.node.hypervisor.driver import EndReason, MachineEvent, MachineStatus
 from insula.node.hypervisor.fake.guest import FakeGuest
@@ -37,7 +39,7 @@ def boot_lines(name: str) -> tuple[tuple[float, str], ...]:
 
 
 class FakeMachine:
-    """Implements Machine, CanPause and CanLimitLive."""
+    """Implements Machine, CanSave and CanLimitLive."""
 
     def __init__(self, folder: Path, state: FakeState) -> None:
         self._folder = folder
@@ -121,6 +123,10 @@ class FakeMachine:
             self._change(status=MachineStatus.RUNNING)
             self._going_on.set()
             self._feed.send(MachineEvent("resumed"))
+
+    async def save(self, target: Path) -> None:
+        self._require_alive()
+        await asyncio.to_thread(write_atomic, target, json.dumps({"lines_written": self._state.lines_written}).encode())
 
     async def set_limits(self, resources: Resources) -> None:
         self._require_alive()

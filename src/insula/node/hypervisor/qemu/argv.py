@@ -30,12 +30,13 @@ _UUID_NAMESPACE = uuid.UUID("5c2d8f52-9c11-4d0c-9f0e-6d1f2b7f4a11")
 
 @dataclass(frozen=True)
 class Wires:
-    """Descriptors that QEMU inherits: listening sockets, and the tap device if there is one."""
+    """Descriptors that QEMU inherits: listening sockets, the tap device and saved memory if there are such."""
 
     qmp: int
     agent: int
     console: int
     tap: int | None = None
+    saved: int | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ def arguments(spec: MachineSpec, host: Host, wires: Wires) -> list[str]:
         *_network(spec, wires),
         *_further_devices(spec),
         *_kernel(spec, host),
+        *_saved(wires),
     ]
 
 
@@ -214,6 +216,12 @@ def _kernel(spec: MachineSpec, host: Host) -> Iterable[str]:
     yield from ("-kernel", str(boot.kernel), "-append", command_line)
     if boot.initrd is not None:
         yield from ("-initrd", str(boot.initrd))
+
+
+def _saved(wires: Wires) -> Iterable[str]:
+    # QEMU loads it by itself, also when the service dies meanwhile, and then stands still until it is told to go on.
+    if wires.saved is not None:
+        yield from ("-incoming", f"fd:{wires.saved}", "-S")
 
 
 def _device(spec: MachineSpec, kind: str) -> str:

@@ -23,6 +23,7 @@ from insula.node.hypervisor.qemu.limits import machine_limits
 from insula.node.hypervisor.qemu.machine import QemuMachine
 from insula.node.hypervisor.qemu.qmp import Qmp
 from insula.node.hypervisor.qemu.record import Record, load, save, unseen_end
+from insula.node.hypervisor.qemu.saving import loaded
 from insula.node.runtime import cgroups
 from insula.node.runtime.cgroups import Cgroup
 from insula.node.runtime.processes import Process, started_at_s
@@ -89,18 +90,21 @@ class QemuDriver:
         return QemuMachine(spec.folder, record, process, qmp, cgroup)
 
     async def _first_contact(self, spec: MachineSpec) -> Qmp:
-        """QEMU greets once its machine is complete and its virtual CPUs run."""
+        """QEMU greets once its machine is complete and its virtual CPUs run, or its saved memory is loaded."""
         try:
             qmp = await Qmp.open(spec.name, spec.folder / files.QMP_SOCKET, _GREETING_TIMEOUT_S)
         except (OSError, Unavailable) as error:
             what = "it ended at once" if getattr(error, "code", "") != "qmp-busy" else "it does not answer"
             raise await asyncio.to_thread(start_failure, spec.folder, spec.name, what) from error
         try:
-            state = (await qmp.run("query-status"))["status"]
+            state = await loaded(qmp)
+        except Unavailable as error:
+            await qmp.close()
+            raise await asyncio.to_thread(start_failure, spec.folder, spec.name, "it ended at once") from error
         except BaseException:
             await qmp.close()
             raise
-        if state != "running":
+        if state != ("running" if spec.saved is None else "paused"):
             await qmp.close()
             raise await asyncio.to_thread(start_failure, spec.folder, spec.name, f"its state is {state}")
         return qmp
@@ -133,6 +137,7 @@ class QemuDriver:
         if process is None or not await _is_machine_of(qmp, spec_id):
             await qmp.close()
             return None
+        await loaded(qmp)
         if record is None or (record.pid, record.start_ticks) != (process.pid, process.start_ticks):
             record = Record(spec_id, process.pid, process.start_ticks, started_at_s(process.start_ticks))
             await asyncio.to_thread(save, folder, record)

@@ -19,6 +19,12 @@ _CAUSES: Sequence[tuple[re.Pattern[str], str, str]] = (
         "Stop other instances or choose a smaller plan; `insula capacity` shows what is left",
     ),
     (
+        re.compile(r"load of migration failed|error while loading state|Machine type received", re.I),
+        "saved-memory-unusable",
+        "QEMU or the processor has changed since it was saved. Boot the instance from its disk: `insula start --cold`, "
+        "which loses what was in its memory",
+    ),
+    (
         re.compile(r"Failed to get .*lock|is another process using the image", re.I),
         "disk-locked",
         "Another process has the disk open; `insula doctor --repair` finds processes that no record owns",

@@ -39,7 +39,7 @@ def prepare_folder(spec: MachineSpec) -> None:
     Raises :class:`NotFound` when a file that the machine needs is missing.
     """
     kernel = [spec.direct_boot.kernel, spec.direct_boot.initrd] if spec.direct_boot else []
-    for path in (spec.disk, spec.seed, *spec.read_only, *kernel):
+    for path in (spec.disk, spec.seed, spec.saved, *spec.read_only, *kernel):
         if path is not None and not path.exists():
             raise NotFound(
                 f"A file that the machine of {spec.name} needs is missing",

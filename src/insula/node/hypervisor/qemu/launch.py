@@ -73,11 +73,12 @@ class _Inherited:
     go: _Pipe
     seccomp: int
     tap: int | None
+    saved: int | None
 
     def passed(self) -> Sequence[int]:
         sockets = (self.qmp.fileno(), self.agent.fileno(), self.console.fileno())
-        taps = () if self.tap is None else (self.tap,)
-        return (self.lock, *sockets, self.report.write, self.go.read, self.seccomp, *taps)
+        optional = (descriptor for descriptor in (self.tap, self.saved) if descriptor is not None)
+        return (self.lock, *sockets, self.report.write, self.go.read, self.seccomp, *optional)
 
 
 def is_locked(folder: Path) -> bool:
@@ -186,6 +187,7 @@ async def _spawn(spec: MachineSpec, host: Host, inherited: _Inherited) -> Proces
         agent=inherited.agent.fileno(),
         console=inherited.console.fileno(),
         tap=inherited.tap,
+        saved=inherited.saved,
     )
     gate = Gate(report=inherited.report.write, go=inherited.go.read)
     argv = confined(arguments(spec, host, wires), replace(jail_for(spec, host, gate), seccomp=inherited.seccomp))
@@ -231,4 +233,9 @@ def _inherited(spec: MachineSpec, lock: int) -> Iterator[_Inherited]:
         seccomp = program_file()
         stack.callback(os.close, seccomp)
         tap = spec.nic.fd if isinstance(spec.nic, TapNic) else None
-        yield _Inherited(lock, qmp, agent, console, report, go, seccomp, tap)
+        saved = None
+        if spec.saved is not None:
+            # Opened here and handed on, since the machine's user has no business with the file.
+            saved = os.open(spec.saved, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            stack.callback(os.close, saved)
+        yield _Inherited(lock, qmp, agent, console, report, go, seccomp, tap, saved)

@@ -15,6 +15,7 @@ from insula.base.log import get_logger
 from insula.domain.instance import Resources
 from insula.node.hypervisor.driver import EndReason, MachineEvent, MachineStatus
 from insula.node.hypervisor.feed import EventFeed
+from insula.node.hypervisor.qemu import saving
 from insula.node.hypervisor.qemu.argv import THROTTLE_GROUP, disk_limits
 from insula.node.hypervisor.qemu.files import QMP_SOCKET, cut_logs
 from insula.node.hypervisor.qemu.launch import wait_unlocked
@@ -28,14 +29,16 @@ _RECONNECT_TIMEOUT_S = 5.0
 _QUIT_TIMEOUT_S = 5.0
 _KILL_TIMEOUT_S = 10.0
 _LOG_CHECK_S = 15.0
-_PAUSED_STATES = frozenset({"paused", "suspended", "prelaunch", "io-error", "watchdog"})
+_PAUSED_STATES = frozenset(
+    {"paused", "suspended", "prelaunch", "io-error", "watchdog", "inmigrate", "postmigrate", "finish-migrate"}
+)
 _EVENT_KINDS = {"RESET": "reset", "STOP": "paused", "RESUME": "resumed", "GUEST_PANICKED": "panicked"}
 
 _log = get_logger(__name__)
 
 
 class QemuMachine:
-    """Implements Machine, CanPause and CanLimitLive."""
+    """Implements Machine, CanSave and CanLimitLive."""
 
     def __init__(self, folder: Path, record: Record, process: Process, qmp: Qmp, cgroup: Cgroup) -> None:
         self._folder = folder
@@ -111,6 +114,11 @@ class QemuMachine:
 
     async def resume(self) -> None:
         await self._run("cont")
+
+    async def save(self, target: Path) -> None:
+        """See CanSave."""
+        await self._run("query-status")  # connects again if need be, and refuses when the machine has ended
+        await saving.save(self._qmp, target)
 
     async def set_limits(self, resources: Resources) -> None:
         """See CanLimitLive: CPU quota and weight, disk rates. Memory changes at the next start."""

@@ -99,6 +99,16 @@ class Qmp:
                 code="qmp-closed",
             ) from error
 
+    async def give(self, name: str, descriptor: int) -> None:
+        """Hand QEMU a descriptor, known to it as `name` until a command uses it up. Ours stays open."""
+        try:
+            self._client.send_fd_scm(descriptor)
+        except (QMPError, OSError) as error:
+            raise Unavailable(
+                f"The machine of {self._name} takes no file", why=str(error), todo="Try again", code="qmp-closed"
+            ) from error
+        await self.run("getfd", {"fdname": name})
+
     async def events(self) -> AsyncIterator[Mapping[str, Any]]:
         """All events from the first call on, each with `event` and perhaps `data`; goes on until it is closed."""
         with self._client.listener() as listener:
