@@ -27,6 +27,13 @@ NO_WAY_BACK = {
     (Verb.REBOOT_INSTANCE, "ready", Mode.FAIL_BEFORE),
     (Verb.REBOOT_INSTANCE, "ready", Mode.FAIL_AFTER),
 }
+BEFOREHAND = {Verb.START_INSTANCE: Verb.STOP_INSTANCE, Verb.RESUME_INSTANCE: Verb.PAUSE_INSTANCE}
+# How a verb leaves its instance: the machine's power, and the record's state.
+LEFT_AS = {
+    Verb.STOP_INSTANCE: ("off", "stopped"),
+    Verb.PAUSE_INSTANCE: ("paused", "paused"),
+    Verb.HIBERNATE_INSTANCE: ("hibernated", "hibernated"),
+}
 FINAL = {(table.verb, step.name) for table in TABLES.values() for step in table.steps if step.final}
 CASES = [
     (verb, step.name, mode)
@@ -59,12 +66,12 @@ def params_of(verb: Verb, instance: Instance) -> dict[str, Any]:
 
 
 async def prepare(control: Control, verb: Verb) -> Instance:
-    """The instance to work on: a new one for a create, a stopped one for a start, else a running one."""
+    """The instance to work on: a new one for a create, a stopped or paused one to go on, else a running one."""
     if verb is Verb.CREATE_INSTANCE:
         return make_instance()
     instance = await control.create()
-    if verb is Verb.START_INSTANCE:
-        await control.do(Verb.STOP_INSTANCE, instance)
+    if verb in BEFOREHAND:
+        await control.do(BEFOREHAND[verb], instance)
     return await control.store.instances.get("default", "web1")
 
 
@@ -110,10 +117,41 @@ async def test_every_step_twice(control: Control, saboteur: Saboteur, folder: Pa
     if verb is Verb.DELETE_INSTANCE:
         assert found == {"instances": [], "ports": [], "files": {}, "machines": {}}
         return
-    is_stopped = verb is Verb.STOP_INSTANCE
-    assert found["machines"] == {instance.id: "off" if is_stopped else "on"}
-    assert [record["state"] for record in found["instances"]] == ["stopped" if is_stopped else "running"]
+    power, state = LEFT_AS.get(verb, ("on", "running"))
+    assert found["machines"] == {instance.id: power}
+    assert [record["state"] for record in found["instances"]] == [state]
     assert sum("disk" in name for name in found["files"]) == 1
+
+
+@pytest.mark.parametrize("mode", [Mode.FAIL_BEFORE, Mode.FAIL_AFTER, Mode.HANG_AFTER])
+async def test_a_wake_that_fails_loses_no_memory(
+    control: Control, saboteur: Saboteur, folder: Path, mode: Mode
+) -> None:
+    instance = await control.create()
+    await control.do(Verb.HIBERNATE_INSTANCE, instance)
+    before = await world(control, folder)
+    saboteur.aim(Verb.START_INSTANCE, "boot", mode)
+    operation = await control.accept(Verb.START_INSTANCE, instance)
+    if mode is Mode.HANG_AFTER:
+        async with asyncio.timeout(PATIENCE_S):
+            await saboteur.reached.wait()
+        await control.engine.cancel("default", operation.id)
+    check_end(await control.wait(operation), "boot", mode)
+    assert await world(control, folder) == before
+    saboteur.aim(None, "", Mode.TWICE)
+    ended = await control.do(Verb.START_INSTANCE, instance)
+    assert ended.state is OperationState.SUCCEEDED, ended.error
+    found = await control.store.instances.get("default", "web1")
+    assert [phase.name for phase in found.boot_phases] == ["wake", "ready"]
+
+
+async def test_a_cold_start_that_fails_leaves_it_stopped(control: Control, saboteur: Saboteur) -> None:
+    instance = await control.create()
+    await control.do(Verb.HIBERNATE_INSTANCE, instance)
+    saboteur.aim(Verb.START_INSTANCE, "boot", Mode.FAIL_AFTER)
+    ended = await control.do(Verb.START_INSTANCE, instance, cold=True)
+    assert ended.state is OperationState.FAILED
+    assert (await control.store.instances.get("default", "web1")).state is InstanceState.STOPPED
 
 
 async def test_a_stop_that_was_cut_off_is_observed(control: Control, saboteur: Saboteur, folder: Path) -> None:

@@ -104,3 +104,54 @@ async def test_images(control: Control) -> None:
     assert missing.state is OperationState.FAILED
     assert missing.error is not None
     assert missing.error["kind"] == NotFound.__name__
+
+
+async def test_pause_and_resume(control: Control) -> None:
+    instance = await control.create()
+    paused = await control.do(Verb.PAUSE_INSTANCE, instance)
+    assert paused.state is OperationState.SUCCEEDED, paused.error
+    assert (await control.store.instances.get("default", "web1")).state is InstanceState.PAUSED
+    assert await power(control, instance.id) is Power.PAUSED
+    resumed = await control.do(Verb.RESUME_INSTANCE, instance)
+    assert resumed.state is OperationState.SUCCEEDED, resumed.error
+    assert (await control.store.instances.get("default", "web1")).state is InstanceState.RUNNING
+    assert await power(control, instance.id) is Power.ON
+
+
+async def test_a_paused_guest_can_still_shut_down_by_itself(control: Control) -> None:
+    instance = await control.create()
+    await control.do(Verb.PAUSE_INSTANCE, instance)
+    stopped = await control.do(Verb.STOP_INSTANCE, instance, graceful_s=10)
+    assert stopped.result is not None
+    assert stopped.result["way"] == "agent"
+
+
+async def test_hibernate_and_wake(control: Control) -> None:
+    instance = await control.create()
+    hibernated = await control.do(Verb.HIBERNATE_INSTANCE, instance)
+    assert hibernated.state is OperationState.SUCCEEDED, hibernated.error
+    found = await control.store.instances.get("default", "web1")
+    assert (found.state, found.started_at) == (InstanceState.HIBERNATED, None)
+    assert await power(control, instance.id) is Power.HIBERNATED
+    woken = await control.do(Verb.START_INSTANCE, instance)
+    assert woken.state is OperationState.SUCCEEDED, woken.error
+    found = await control.store.instances.get("default", "web1")
+    assert [phase.name for phase in found.boot_phases] == ["wake", "ready"]
+    assert await power(control, instance.id) is Power.ON
+
+
+async def test_a_cold_start_gives_the_memory_up(control: Control) -> None:
+    instance = await control.create()
+    await control.do(Verb.HIBERNATE_INSTANCE, instance)
+    started = await control.do(Verb.START_INSTANCE, instance, cold=True)
+    assert started.state is OperationState.SUCCEEDED, started.error
+    found = await control.store.instances.get("default", "web1")
+    assert found.boot_phases[0].name == "firmware"
+
+
+async def test_a_hibernated_instance_can_be_deleted(control: Control) -> None:
+    instance = await control.create()
+    await control.do(Verb.HIBERNATE_INSTANCE, instance)
+    deleted = await control.do(Verb.DELETE_INSTANCE, instance)
+    assert deleted.state is OperationState.SUCCEEDED, deleted.error
+    assert await power(control, instance.id) is Power.ABSENT

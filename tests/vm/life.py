@@ -12,12 +12,16 @@ import secrets
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from typing import Self, TypeVar
 
+import pytest
+
 from insula.base import settings
 from insula.base.clock import monotonic_s
+from insula.base.errors import Conflict
 from insula.domain.ids import Kind, new_id
 from insula.domain.instance import BootPhase, PortForward, Resources
 from insula.node.agent import Node, assemble
@@ -56,6 +60,8 @@ class Life:
                 await self._inside(node)
                 await self._network(node)
                 await self._console(node)
+                await self._pause(node)
+                await self._hibernate(node)
                 await self._reboot(node)
                 await self._crash(node)
                 before = await self._report(node)
@@ -137,6 +143,41 @@ class Life:
         await one.close()
         await two.close()
         assert b"hello-console" in await node.console_log(self.spec.id, 4096)
+
+    async def _pause(self, node: Node) -> None:
+        await self._exec(node, "(while :; do date +%s > /tmp/beat; sleep 0.2; done) >/dev/null 2>&1 &")
+        await self._timed("pause", node.pause(self.spec.id))
+        assert (await self._report(node)).power is Power.PAUSED
+        await asyncio.sleep(3)
+        with pytest.raises(Conflict, match="stands still"):
+            await node.execute(self.spec.id, ["/bin/true"], b"", 5)
+        await self._timed("resume", node.resume(self.spec.id))
+        await self._beats(node)
+
+    async def _hibernate(self, node: Node) -> None:
+        before = await self._report(node)
+        uptime_s = float((await self._exec(node, "cut -d. -f1 /proc/uptime"))[1])
+        await self._timed("hibernate", node.hibernate(self.spec.id))
+        folder = self.home / "node" / "instances" / self.spec.id
+        assert (await self._report(node)).power is Power.HIBERNATED
+        assert [line for line in processes_of(folder) if "qemu" in line] == []
+        self.times_ms["memory_file_kib"] = (folder / "memory").stat().st_size // 1024
+        await asyncio.sleep(2)
+        await self._timed("wake", node.start(self.spec.id))
+        boot = await node.await_ready(self.spec.id, READY_S, lambda phase: None)
+        self.times_ms["wake_ready"] = boot.took_ms
+        assert [phase.name for phase in boot.phases] == ["wake", "ready"]
+        assert (await self._report(node)).pid != before.pid
+        assert not (folder / "memory").exists()
+        assert float((await self._exec(node, "cut -d. -f1 /proc/uptime"))[1]) >= uptime_s, "it booted anew"
+        await self._beats(node)
+        await self._network(node)
+
+    async def _beats(self, node: Node) -> None:
+        """The process from before the pause goes on, and the guest's clock is right again."""
+        await asyncio.sleep(1)
+        beat = int((await self._exec(node, "cat /tmp/beat"))[1])
+        assert abs(beat - time.time()) < 3
 
     async def _reboot(self, node: Node) -> None:
         before = await self._report(node)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from insula.base.errors import Conflict
 from insula.cli import known_hosts, own_key
 from insula.cli.session import Session
-from insula.domain.instance import Instance, InstanceState, Protocol
+from insula.domain.instance import Instance, InstanceState, Protocol, way_to_run
 
 
 def arguments(session: Session, instance: Instance, *, user: str = "root") -> list[str]:
@@ -39,7 +39,7 @@ def _where(session: Session, instance: Instance) -> tuple[str, int]:
         raise Conflict(
             f"Instance {instance.name} does not run",
             why=f"It is {instance.state}",
-            todo=f"Start it: insula start {instance.name}",
+            todo=f"Let it run: {way_to_run(instance)}",
             code="wrong-state",
         )
     for forward in instance.forwards:

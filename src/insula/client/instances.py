@@ -68,8 +68,21 @@ class Instances:
     def get(self, instance: str) -> Instance:
         return build(Instance, self._connection.get(path_of("instances", instance)))
 
-    def start(self, instance: str) -> Operation:
-        return self._operation("POST", path_of("instances", instance, "start"))
+    def start(self, instance: str, *, cold: bool = False) -> Operation:
+        """Boot it, or let a hibernated one go on; `cold` gives its memory up and boots from the disk."""
+        return self._operation("POST", path_of("instances", instance, "start"), {"cold": True} if cold else None)
+
+    def pause(self, instance: str) -> Operation:
+        """Let it stand still; its memory stays in the host's."""
+        return self._operation("POST", path_of("instances", instance, "pause"))
+
+    def resume(self, instance: str) -> Operation:
+        """Let a paused one go on."""
+        return self._operation("POST", path_of("instances", instance, "resume"))
+
+    def hibernate(self, instance: str) -> Operation:
+        """Save its memory to disk and free the host's; a start goes on from there."""
+        return self._operation("POST", path_of("instances", instance, "hibernate"))
 
     def stop(self, instance: str, *, graceful_s: float | None = None) -> Operation:
         """Stop it: agent or ACPI first, hard after `graceful_s` (0: hard at once). The operation's result says how."""

@@ -14,6 +14,11 @@ class InstanceState(StrEnum):
     CREATING = "creating"
     STARTING = "starting"
     RUNNING = "running"
+    PAUSING = "pausing"
+    PAUSED = "paused"  # stands still in the host's memory
+    RESUMING = "resuming"
+    HIBERNATING = "hibernating"
+    HIBERNATED = "hibernated"  # its memory is in a file; a start goes on from there
     STOPPING = "stopping"
     STOPPED = "stopped"
     REBOOTING = "rebooting"
@@ -30,18 +35,48 @@ TRANSITIONS: Mapping[InstanceState, frozenset[InstanceState]] = {
     _S.CREATING: frozenset({_S.RUNNING, _S.STOPPED, _S.FAILED, _S.DELETING}),
     # Also observed without an operation, when a guest restarts itself: then everything may be asked of it.
     _S.STARTING: frozenset(
-        {_S.RUNNING, _S.STOPPED, _S.FAILED, _S.STOPPING, _S.REBOOTING, _S.RESIZING, _S.REBUILDING, _S.DELETING}
+        {
+            *(_S.RUNNING, _S.STOPPED, _S.FAILED, _S.HIBERNATED, _S.PAUSED),
+            *(_S.STOPPING, _S.REBOOTING, _S.RESIZING, _S.REBUILDING, _S.DELETING),
+        }
     ),
     _S.RUNNING: frozenset(
-        {_S.STOPPING, _S.STOPPED, _S.REBOOTING, _S.RESIZING, _S.REBUILDING, _S.DELETING, _S.FAILED, _S.STARTING}
+        {
+            *(_S.STOPPING, _S.STOPPED, _S.REBOOTING, _S.RESIZING, _S.REBUILDING, _S.DELETING, _S.FAILED, _S.STARTING),
+            *(_S.PAUSING, _S.PAUSED, _S.HIBERNATING, _S.HIBERNATED),
+        }
     ),
-    _S.STOPPING: frozenset({_S.STOPPED, _S.RUNNING, _S.FAILED}),
-    _S.STOPPED: frozenset({_S.STARTING, _S.RESIZING, _S.REBUILDING, _S.DELETING, _S.RUNNING, _S.FAILED}),
+    _S.PAUSING: frozenset({_S.PAUSED, _S.RUNNING, _S.STOPPED, _S.FAILED}),
+    _S.PAUSED: frozenset(
+        {
+            *(_S.RESUMING, _S.HIBERNATING, _S.STOPPING, _S.DELETING),
+            *(_S.RUNNING, _S.STARTING, _S.HIBERNATED, _S.STOPPED, _S.FAILED),
+        }
+    ),
+    _S.RESUMING: frozenset({_S.RUNNING, _S.PAUSED, _S.STOPPED, _S.FAILED}),
+    _S.HIBERNATING: frozenset({_S.HIBERNATED, _S.RUNNING, _S.PAUSED, _S.STOPPED, _S.FAILED}),
+    _S.HIBERNATED: frozenset({_S.STARTING, _S.PAUSED, _S.DELETING, _S.RUNNING, _S.STOPPED, _S.FAILED}),
+    _S.STOPPING: frozenset({_S.STOPPED, _S.RUNNING, _S.PAUSED, _S.FAILED}),
+    _S.STOPPED: frozenset(
+        {_S.STARTING, _S.RESIZING, _S.REBUILDING, _S.DELETING, _S.RUNNING, _S.PAUSED, _S.HIBERNATED, _S.FAILED}
+    ),
     _S.REBOOTING: frozenset({_S.RUNNING, _S.FAILED, _S.STOPPED}),
     _S.RESIZING: frozenset({_S.RUNNING, _S.STOPPED, _S.FAILED}),
     _S.REBUILDING: frozenset({_S.RUNNING, _S.STOPPED, _S.FAILED}),
-    _S.DELETING: frozenset({_S.STOPPED, _S.RUNNING, _S.FAILED}),
-    _S.FAILED: frozenset({_S.STARTING, _S.STOPPED, _S.RUNNING, _S.RESIZING, _S.REBUILDING, _S.DELETING, _S.STOPPING}),
+    _S.DELETING: frozenset({_S.STOPPED, _S.RUNNING, _S.PAUSED, _S.HIBERNATED, _S.FAILED}),
+    _S.FAILED: frozenset(
+        {
+            _S.PAUSED,
+            _S.HIBERNATED,
+            _S.STARTING,
+            _S.STOPPED,
+            _S.RUNNING,
+            _S.RESIZING,
+            _S.REBUILDING,
+            _S.DELETING,
+            _S.STOPPING,
+        }
+    ),
 }
 
 
@@ -145,3 +180,9 @@ class Instance:
     def ssh_port(self) -> int | None:
         """The host port that reaches the guest's port 22, if any."""
         return next((f.host_port for f in self.forwards if f.guest_port == 22 and f.protocol is Protocol.TCP), None)
+
+
+def way_to_run(instance: Instance) -> str:
+    """The command that makes an instance run which does not."""
+    verb = "resume" if instance.state is InstanceState.PAUSED else "start"
+    return f"insula {verb} {instance.name}"

@@ -43,6 +43,7 @@ class Power(StrEnum):
     BOOTING = "booting"
     ON = "on"  # the guest answered since this boot
     PAUSED = "paused"
+    HIBERNATED = "hibernated"  # off, with its memory saved
     CRASHED = "crashed"  # ended by itself without a shutdown, and is not being restarted
 
 
@@ -161,7 +162,11 @@ class NodeApi(Protocol):
     async def forget(self, instance_id: str) -> None: ...  # stops it hard if needed, removes all that is left of it
 
     # Life
-    async def start(self, instance_id: str) -> None: ...
+    async def start(self, instance_id: str) -> None: ...  # from its saved memory if there is one; ends a pause
+    async def pause(self, instance_id: str) -> None: ...
+    async def resume(self, instance_id: str) -> None: ...
+    async def hibernate(self, instance_id: str) -> None: ...  # memory saved, machine ended
+    async def discard_memory(self, instance_id: str) -> None: ...  # the next start boots from the disk
     async def await_ready(
         self, instance_id: str, timeout_s: float, on_phase: Callable[[BootPhase], None]
     ) -> BootReport: ...

@@ -54,13 +54,48 @@ def confirm(question: str, yes: bool) -> None:
 
 @click.command()
 @click.argument("instance")
+@click.option("--cold", is_flag=True, help="Boot a hibernated one from its disk; what was in its memory is lost.")
 @wait_option
 @json_option
 @click.pass_obj
-def start(session: Session, instance: str, no_wait: bool, as_json: bool) -> None:
-    """Start an instance."""
-    if finish(session, session.client.instances.start(instance), no_wait=no_wait, as_json=as_json) and not as_json:
+def start(session: Session, instance: str, cold: bool, no_wait: bool, as_json: bool) -> None:
+    """Start an instance; a hibernated one goes on where it was."""
+    operation = session.client.instances.start(instance, cold=cold)
+    if finish(session, operation, no_wait=no_wait, as_json=as_json) and not as_json:
         say(f"{instance} is running")
+
+
+@click.command()
+@click.argument("instance")
+@wait_option
+@json_option
+@click.pass_obj
+def pause(session: Session, instance: str, no_wait: bool, as_json: bool) -> None:
+    """Let an instance stand still; its memory stays in the host's."""
+    if finish(session, session.client.instances.pause(instance), no_wait=no_wait, as_json=as_json) and not as_json:
+        say(f"{instance} is paused")
+
+
+@click.command()
+@click.argument("instance")
+@wait_option
+@json_option
+@click.pass_obj
+def resume(session: Session, instance: str, no_wait: bool, as_json: bool) -> None:
+    """Let a paused instance go on."""
+    if finish(session, session.client.instances.resume(instance), no_wait=no_wait, as_json=as_json) and not as_json:
+        say(f"{instance} is running")
+
+
+@click.command()
+@click.argument("instance")
+@wait_option
+@json_option
+@click.pass_obj
+def hibernate(session: Session, instance: str, no_wait: bool, as_json: bool) -> None:
+    """Save an instance's memory to disk and free the host's; start goes on from there."""
+    if finish(session, session.client.instances.hibernate(instance), no_wait=no_wait, as_json=as_json) and not as_json:
+        say(f"{instance} is hibernated; `insula start {instance}` wakes it")
 
 
 @click.command()

@@ -10,7 +10,7 @@ from insula.control.actions.faults import Faults
 from insula.control.actions.ports import Nodes
 from insula.control.store import Store
 from insula.domain.access import Scope
-from insula.domain.instance import Instance, InstanceState
+from insula.domain.instance import Instance, InstanceState, way_to_run
 from insula.domain.names import check_hostname
 from insula.protocol.node import ConsoleStream, ExecResult, NodeApi
 
@@ -97,7 +97,7 @@ class GuestActions:
             raise Conflict(
                 f"Instance {found.name} is not running",
                 why=f"It is {found.state}; its guest cannot answer",
-                todo=f"Start it with `insula start {found.name}`",
+                todo=f"Let it run: `{way_to_run(found)}`",
                 code="wrong-state",
             )
         return found, self._node_of(found)

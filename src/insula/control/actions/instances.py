@@ -83,7 +83,8 @@ class InstanceActions:
         return await self.store.instances.change(caller.project, found.id, **changes) if changes else found
 
     @action("instances.start", Scope.INSTANCES_WRITE, audit=Audit.ACCEPTED)
-    async def start(self, caller: Caller, instance: str) -> Operation:
+    async def start(self, caller: Caller, instance: str, cold: bool = False) -> Operation:
+        """Boot it, or let a hibernated one go on; `cold` gives its memory up and boots from the disk."""
         found = await self.store.instances.get(caller.project, instance)
         if found.state is InstanceState.RUNNING:
             raise Conflict(
@@ -92,7 +93,8 @@ class InstanceActions:
                 todo=f"Use `insula reboot {found.name}` to start it anew",
                 code="wrong-state",
             )
-        return await self._acceptor.change(caller, found, Verb.START_INSTANCE, InstanceState.STARTING)
+        params = {"cold": cold}
+        return await self._acceptor.change(caller, found, Verb.START_INSTANCE, InstanceState.STARTING, params=params)
 
     @action("instances.stop", Scope.INSTANCES_WRITE, audit=Audit.ACCEPTED)
     async def stop(self, caller: Caller, instance: str, graceful_s: float = DEFAULT_GRACEFUL_S) -> Operation:
@@ -108,6 +110,24 @@ class InstanceActions:
         found = await self.store.instances.get(caller.project, instance)
         params = {"graceful_s": graceful_s}
         return await self._acceptor.change(caller, found, Verb.REBOOT_INSTANCE, InstanceState.REBOOTING, params=params)
+
+    @action("instances.pause", Scope.INSTANCES_WRITE, audit=Audit.ACCEPTED)
+    async def pause(self, caller: Caller, instance: str) -> Operation:
+        """Let a running guest stand still; its memory stays in the host's."""
+        found = await self.store.instances.get(caller.project, instance)
+        return await self._acceptor.change(caller, found, Verb.PAUSE_INSTANCE, InstanceState.PAUSING)
+
+    @action("instances.resume", Scope.INSTANCES_WRITE, audit=Audit.ACCEPTED)
+    async def resume(self, caller: Caller, instance: str) -> Operation:
+        """Let a paused guest go on."""
+        found = await self.store.instances.get(caller.project, instance)
+        return await self._acceptor.change(caller, found, Verb.RESUME_INSTANCE, InstanceState.RESUMING)
+
+    @action("instances.hibernate", Scope.INSTANCES_WRITE, audit=Audit.ACCEPTED)
+    async def hibernate(self, caller: Caller, instance: str) -> Operation:
+        """Save a running or paused guest's memory to a file and free the host's; a start goes on from there."""
+        found = await self.store.instances.get(caller.project, instance)
+        return await self._acceptor.change(caller, found, Verb.HIBERNATE_INSTANCE, InstanceState.HIBERNATING)
 
     @action("instances.resize", Scope.INSTANCES_WRITE, audit=Audit.ACCEPTED)
     async def resize(self, caller: Caller, instance: str, wish: ResizeWish) -> Operation:

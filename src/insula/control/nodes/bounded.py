@@ -30,6 +30,7 @@ T = TypeVar("T")
 
 _QUICK_S = 30.0  # looks at files and sockets only
 _SLOW_S = 300.0  # starts programs, copies some data
+_MEMORY_S = 3600.0  # writes a guest's memory to a slow disk
 _IMAGE_S = 3 * 3600.0  # downloads or builds on a slow line and a slow machine
 _GRACE_S = 60.0  # on top of a time limit that the node keeps itself
 
@@ -87,6 +88,18 @@ class BoundedNode:
 
     async def start(self, instance_id: str) -> None:
         await self._ask("start the machine", _SLOW_S, self._node.start(instance_id))
+
+    async def pause(self, instance_id: str) -> None:
+        await self._ask("pause the machine", _QUICK_S, self._node.pause(instance_id))
+
+    async def resume(self, instance_id: str) -> None:
+        await self._ask("resume the machine", _QUICK_S, self._node.resume(instance_id))
+
+    async def hibernate(self, instance_id: str) -> None:
+        await self._ask("save the machine's memory", _MEMORY_S, self._node.hibernate(instance_id))
+
+    async def discard_memory(self, instance_id: str) -> None:
+        await self._ask("discard the saved memory", _QUICK_S, self._node.discard_memory(instance_id))
 
     async def await_ready(
         self, instance_id: str, timeout_s: float, on_phase: Callable[[BootPhase], None]

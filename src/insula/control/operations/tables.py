@@ -8,9 +8,12 @@ from insula.control.operations.images.import_image import IMPORT_IMAGE
 from insula.control.operations.images.prepare_image import PREPARE_IMAGE
 from insula.control.operations.instances.create_instance import CREATE_INSTANCE
 from insula.control.operations.instances.delete_instance import DELETE_INSTANCE
+from insula.control.operations.instances.hibernate_instance import HIBERNATE_INSTANCE
+from insula.control.operations.instances.pause_instance import PAUSE_INSTANCE
 from insula.control.operations.instances.reboot_instance import REBOOT_INSTANCE
 from insula.control.operations.instances.rebuild_instance import REBUILD_INSTANCE
 from insula.control.operations.instances.resize_instance import RESIZE_INSTANCE
+from insula.control.operations.instances.resume_instance import RESUME_INSTANCE
 from insula.control.operations.instances.start_instance import START_INSTANCE
 from insula.control.operations.instances.stop_instance import STOP_INSTANCE
 
@@ -21,6 +24,9 @@ TABLES: Tables = {
         START_INSTANCE,
         STOP_INSTANCE,
         REBOOT_INSTANCE,
+        PAUSE_INSTANCE,
+        RESUME_INSTANCE,
+        HIBERNATE_INSTANCE,
         RESIZE_INSTANCE,
         REBUILD_INSTANCE,
         DELETE_INSTANCE,

@@ -26,8 +26,12 @@ def judge(record: Instance, report: InstanceReport | None) -> Mapping[str, Any]:
     """
     if report is None or report.power is Power.ABSENT:
         return _changes(record, state=_S.FAILED, problem=_MISSING, started_at=None)
-    if report.power in (Power.ON, Power.PAUSED):
-        return _on(record, report)
+    if report.power is Power.ON:
+        return _on(record, report, _S.RUNNING)
+    if report.power is Power.PAUSED:
+        return _on(record, report, _S.PAUSED)
+    if report.power is Power.HIBERNATED:
+        return _changes(record, state=_S.HIBERNATED, problem=report.problem, started_at=None)
     if report.power is Power.BOOTING:
         return _changes(record, state=_S.STARTING, problem=report.problem, restarts=report.restarts)
     if report.power is Power.CRASHED:
@@ -38,9 +42,9 @@ def judge(record: Instance, report: InstanceReport | None) -> Mapping[str, Any]:
     return _changes(record, state=_S.STOPPED, problem=report.problem, started_at=None)
 
 
-def _on(record: Instance, report: InstanceReport) -> Mapping[str, Any]:
+def _on(record: Instance, report: InstanceReport, state: InstanceState) -> Mapping[str, Any]:
     started_at = datetime.fromtimestamp(report.started_at_s, UTC) if report.started_at_s else record.started_at
-    changes = _changes(record, state=_S.RUNNING, problem=report.problem, restarts=report.restarts)
+    changes = _changes(record, state=state, problem=report.problem, restarts=report.restarts)
     is_new_boot = record.started_at is None or started_at is None or abs(started_at - record.started_at) > _SAME_START
     if is_new_boot and started_at != record.started_at:
         changes["started_at"] = started_at

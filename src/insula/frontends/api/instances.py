@@ -15,6 +15,7 @@ from insula.frontends.api.schemas import (
     PageOf,
     RebuildInstance,
     ResizeInstance,
+    StartInstance,
     StopInstance,
     view,
 )
@@ -63,10 +64,18 @@ async def delete_instance(call: Call[Nothing, Nothing]) -> Reply:
     return accepted(await call.actions.instances.delete(call.caller, call.path["instance"]))
 
 
-@endpoint("POST", "/v1/instances/{instance}/start", action="instances.start", gives=Operation, status=202)
-async def start_instance(call: Call[Nothing, Nothing]) -> Reply:
-    """Start a stopped or failed instance."""
-    return accepted(await call.actions.instances.start(call.caller, call.path["instance"]))
+@endpoint(
+    "POST",
+    "/v1/instances/{instance}/start",
+    action="instances.start",
+    takes=StartInstance,
+    gives=Operation,
+    status=202,
+    optional_body=True,
+)
+async def start_instance(call: Call[StartInstance, Nothing]) -> Reply:
+    """Start a stopped, failed or hibernated instance."""
+    return accepted(await call.actions.instances.start(call.caller, call.path["instance"], call.body.cold))
 
 
 @endpoint(
@@ -97,6 +106,24 @@ async def reboot_instance(call: Call[StopInstance, Nothing]) -> Reply:
     """Reboot an instance."""
     graceful_s = call.body.graceful_s
     return accepted(await call.actions.instances.reboot(call.caller, call.path["instance"], graceful_s))
+
+
+@endpoint("POST", "/v1/instances/{instance}/pause", action="instances.pause", gives=Operation, status=202)
+async def pause_instance(call: Call[Nothing, Nothing]) -> Reply:
+    """Let a running instance stand still; its memory stays in the host's."""
+    return accepted(await call.actions.instances.pause(call.caller, call.path["instance"]))
+
+
+@endpoint("POST", "/v1/instances/{instance}/resume", action="instances.resume", gives=Operation, status=202)
+async def resume_instance(call: Call[Nothing, Nothing]) -> Reply:
+    """Let a paused instance go on."""
+    return accepted(await call.actions.instances.resume(call.caller, call.path["instance"]))
+
+
+@endpoint("POST", "/v1/instances/{instance}/hibernate", action="instances.hibernate", gives=Operation, status=202)
+async def hibernate_instance(call: Call[Nothing, Nothing]) -> Reply:
+    """Save an instance's memory to disk and free the host's; a start goes on from there."""
+    return accepted(await call.actions.instances.hibernate(call.caller, call.path["instance"]))
 
 
 @endpoint(

@@ -155,6 +155,12 @@ class ChangeInstance(Wish, frozen=True):
         return ChangeWish(self.name, None if self.tags is None else tuple(self.tags), self.protected)
 
 
+class StartInstance(Wish, frozen=True):
+    """Whether a hibernated instance boots from its disk, which loses what was in its memory."""
+
+    cold: bool = False
+
+
 class StopInstance(Wish, frozen=True):
     """How long the guest may take."""
 

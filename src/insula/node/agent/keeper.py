@@ -12,9 +12,10 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from insula.base.errors import Conflict, GuestFailure, InsulaError, Unsupported
+from insula.base.errors import GuestFailure, InsulaError, Unsupported
 from insula.base.log import get_logger
 from insula.domain.instance import BootPhase, RestartPolicy
+from insula.node.agent import refusals
 from insula.node.agent.background import Background
 from insula.node.agent.boots import Boots
 from insula.node.agent.changes import Changes
@@ -22,11 +23,12 @@ from insula.node.agent.console import ConsoleHub
 from insula.node.agent.guest import GuestAgent
 from insula.node.agent.guest_commands import set_time
 from insula.node.agent.host_boot import host_boot_id
-from insula.node.agent.launch import Launcher
+from insula.node.agent.launch import Launcher, memory_file
+from insula.node.agent.phases import WAKE
 from insula.node.agent.power_down import restart_guest, shut_down
 from insula.node.agent.records import InstanceRecord, Records
 from insula.node.agent.restart import RestartCounter, RestartRules
-from insula.node.hypervisor.driver import EndReason, Machine, MachineEvent, MachineStatus
+from insula.node.hypervisor.driver import CanPause, EndReason, Machine, MachineEvent, MachineStatus
 from insula.protocol.node import BootReport, InstanceReport, Power, StopReport, StopWay
 
 _log = get_logger(__name__)
@@ -72,6 +74,8 @@ class InstanceKeeper:
             return Power.ON if self._boots.is_ready else Power.BOOTING
         if self._restart_pending:
             return Power.BOOTING
+        if self.record.saved is not None:
+            return Power.HIBERNATED
         if self.record.crashed:
             return Power.CRASHED
         return Power.OFF if (self._folder / "disk.qcow2").exists() else Power.ABSENT
@@ -96,31 +100,21 @@ class InstanceKeeper:
     def require_off(self, wish: str) -> None:
         """Raise Conflict unless the machine is off."""
         if not self.is_off:
-            raise Conflict(
-                f"{self.record.spec.name} is on, so {wish}",
-                why=f"It is {self.power}",
-                todo=f"Stop it first: `insula stop {self.record.spec.name}`",
-                code="instance-on",
-            )
+            raise refusals.is_on(self.record.spec.name, self.power, wish)
 
     def require_on(self) -> GuestAgent:
         """The agent of a running machine. Raises Conflict when it is off, GuestFailure when its image has no agent."""
-        name = self.record.spec.name
-        if self._machine is None:
-            raise Conflict(
-                f"{name} is not running",
-                why=f"It is {self.power}",
-                todo=f"Start it first: `insula start {name}`",
-                code="instance-off",
-            )
+        self._require_machine()
+        if self._paused:
+            raise refusals.stands_still(self.record.spec.name)
         if not self._has_agent:
-            raise GuestFailure(
-                f"{name} has no guest agent",
-                why=f"Its image {self.record.spec.image} brings none",
-                todo="Use SSH, or an image with an agent such as debian-12",
-                code="no-agent",
-            )
+            raise refusals.has_no_agent(self.record.spec.name, self.record.spec.image)
         return self.agent
+
+    def _require_machine(self) -> Machine:
+        if self._machine is None:
+            raise refusals.is_off(self.record.spec.name, self.power)
+        return self._machine
 
     # Commands; the caller holds the lock
 
@@ -139,7 +133,7 @@ class InstanceKeeper:
         machine = await self._around.launcher.adopt(self.record)
         if machine is None:
             return False
-        if not self.record.desired_on or self.record.crashed:
+        if self.record.saved is None and (not self.record.desired_on or self.record.crashed):
             await self.change(desired_on=True, crashed=False, problem="")
         self._take(machine)
         self._paused = await machine.status() is MachineStatus.PAUSED
@@ -161,8 +155,11 @@ class InstanceKeeper:
         await self._after_end(end or EndReason.CRASHED, lived_s=0.0)
 
     async def start(self) -> None:
-        """Start the machine; nothing happens when it runs already."""
+        """Start the machine, from its saved memory if there is one; one that is paused goes on."""
         if self._machine is not None:
+            if self._paused:
+                await self._go_on(self._machine)
+                await self._note_start()
             return
         self._counter.reset()
         self._wake.set()
@@ -178,6 +175,8 @@ class InstanceKeeper:
         if machine is None:
             await self._around.launcher.put_down(self.record)
             return StopReport(StopWay.ALREADY_OFF, 0)
+        if self._paused and graceful_s > 0:
+            await self._go_on(machine)  # a guest that stands still cannot shut down
         report = await shut_down(machine, self._agent_if_any(), graceful_s)
         await self._let_go("It was stopped")
         self.publish()
@@ -200,6 +199,39 @@ class InstanceKeeper:
                 self._restart_pending = False
                 self.publish()
         return report
+
+    async def pause(self) -> None:
+        """Let the guest stand still, its memory kept; nothing happens when it does already."""
+        machine = self._require_machine()
+        if not isinstance(machine, CanPause):
+            raise Unsupported(f"The machine of {self.record.spec.name} cannot be paused", code="no-pause")
+        await machine.pause()
+        self._paused = True
+        self.publish()
+
+    async def resume(self) -> None:
+        """Let a paused guest go on; nothing happens when it does already."""
+        await self._go_on(self._require_machine())
+
+    async def hibernate(self) -> None:
+        """Save the guest's memory to a file and end its machine. Repeatable from any point at which it was cut off."""
+        if self._machine is None and self.record.saved is not None:
+            return
+        machine = self._require_machine()
+        if self.record.saved is None:
+            await self.pause()
+            saved = await self._around.launcher.save(self.record, machine)
+            await self.change(saved=saved, desired_on=False, problem="")
+        await machine.kill()
+        await self._let_go("It was hibernated")
+        self.publish()
+
+    async def discard_memory(self) -> None:
+        """Forget the saved memory; the next start boots from the disk. May be repeated."""
+        if self.record.saved is not None:
+            await self.change(saved=None)
+        await asyncio.to_thread(memory_file(self._folder).unlink, missing_ok=True)
+        self.publish()
 
     async def await_ready(self, timeout_s: float, on_phase: Callable[[BootPhase], None]) -> BootReport:
         """See NodeApi; does not need the lock."""
@@ -229,7 +261,21 @@ class InstanceKeeper:
         machine = await self._around.launcher.start(self.record)
         self._restart_pending = False
         self._take(machine)
-        self._boots.watch(machine.started_at_s, 0)
+        if self.record.saved is None:
+            self._boots.watch(machine.started_at_s, 0)
+            return
+        self._paused = True
+        self._boots.watch(machine.started_at_s, 0, WAKE)
+        await self._go_on(machine)
+
+    async def _go_on(self, machine: Machine) -> None:
+        # From here on the guest changes its disk, and memory that was saved before must never meet that again.
+        if self.record.saved is not None:
+            await self.discard_memory()
+        if isinstance(machine, CanPause):
+            await machine.resume()
+        self._paused = False
+        self.publish()
 
     async def _note_start(self, **fields: Any) -> None:
         boot = self.record.boot  # a fast guest may be ready already
@@ -293,6 +339,9 @@ class InstanceKeeper:
 
     async def _after_end(self, reason: EndReason, lived_s: float, detail: str = "") -> None:
         """Decide what follows a machine's end that nobody commanded."""
+        if self.record.saved is not None:  # between saving and ending it, somebody else ended it
+            self.publish()
+            return
         if reason is not EndReason.CRASHED:
             await self.change(desired_on=False, crashed=False, problem="")
             return

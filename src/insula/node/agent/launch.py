@@ -6,8 +6,9 @@ from pathlib import Path
 
 from insula.base.errors import Conflict, Unsupported
 from insula.domain.instance import Firmware, MachineType
-from insula.node.agent.records import InstanceRecord, Records
+from insula.node.agent.records import InstanceRecord, Records, SavedMemory
 from insula.node.hypervisor.driver import (
+    CanSave,
     DirectBoot,
     Driver,
     EndReason,
@@ -51,6 +52,7 @@ class Launcher:
         )
         accelerator = await self._driver.accelerator()
         _check_memory(record, record.image)
+        _check_saved(record, accelerator)
         with await self._network.wire(request) as wiring:
             try:
                 return await self._driver.start(
@@ -59,6 +61,13 @@ class Launcher:
             except BaseException:
                 await self._network.unwire(folder)
                 raise
+
+    async def save(self, record: InstanceRecord, machine: Machine) -> SavedMemory:
+        """Write the memory of a machine that stands still to its folder. Raises what the driver raises."""
+        if not isinstance(machine, CanSave):
+            raise Unsupported(f"The driver {self._driver.name} cannot save a machine's memory", code="no-save")
+        await machine.save(memory_file(self._records.folder_of(record.spec.id)))
+        return SavedMemory(await self._driver.accelerator())
 
     async def adopt(self, record: InstanceRecord) -> Machine | None:
         """The machine that runs already, or None."""
@@ -90,6 +99,21 @@ def _check_memory(record: InstanceRecord, image: BootableImage) -> None:
         )
 
 
+def memory_file(folder: Path) -> Path:
+    """Where the memory of a hibernated instance is."""
+    return folder / "memory"
+
+
+def _check_saved(record: InstanceRecord, accelerator: str) -> None:
+    if record.saved is not None and record.saved.accelerator != accelerator:
+        raise Unsupported(
+            f"{record.spec.name} cannot go on from its saved memory",
+            why=f"It was saved under {record.saved.accelerator}, and this host now runs machines under {accelerator}",
+            todo=f"Boot it from its disk, which loses what was in memory: `insula start {record.spec.name} --cold`",
+            code="saved-memory-unusable",
+        )
+
+
 def _machine_spec(
     record: InstanceRecord, image: BootableImage, folder: Path, accelerator: str, nic: Nic | None
 ) -> MachineSpec:
@@ -110,6 +134,7 @@ def _machine_spec(
         direct_boot=DirectBoot(kernel.kernel, kernel.initrd, kernel.command_line) if kernel is not None else None,
         nic=nic,
         uid=record.uid,
+        saved=memory_file(folder) if record.saved is not None else None,
     )
 
 

@@ -178,6 +178,22 @@ class Node:
         async with self._held(instance_id) as keeper:
             await keeper.start()
 
+    async def pause(self, instance_id: str) -> None:
+        async with self._held(instance_id) as keeper:
+            await keeper.pause()
+
+    async def resume(self, instance_id: str) -> None:
+        async with self._held(instance_id) as keeper:
+            await keeper.resume()
+
+    async def hibernate(self, instance_id: str) -> None:
+        async with self._held(instance_id) as keeper:
+            await keeper.hibernate()
+
+    async def discard_memory(self, instance_id: str) -> None:
+        async with self._held(instance_id) as keeper:
+            await keeper.discard_memory()
+
     async def await_ready(
         self, instance_id: str, timeout_s: float, on_phase: Callable[[BootPhase], None]
     ) -> BootReport:

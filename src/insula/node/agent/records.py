@@ -41,6 +41,13 @@ class BootRecord:
 
 
 @dataclass(frozen=True)
+class SavedMemory:
+    """The file `memory` holds the guest as it was, for a machine on the same accelerator (kvm or tcg)."""
+
+    accelerator: str
+
+
+@dataclass(frozen=True)
 class InstanceRecord:
     """One instance as this node knows it.
 
@@ -58,6 +65,7 @@ class InstanceRecord:
     problem: str = ""
     boot: BootRecord | None = None
     host_boot_id: str = ""
+    saved: SavedMemory | None = None
 
     def uses_image(self, name: str) -> bool:
         """Whether its disk, or the one set aside, is based on the image."""

@@ -11,7 +11,10 @@ from insula.domain.instance import TRANSITIONS, BootPhase, InstanceState
 from insula.protocol.node import InstanceReport, Power
 from tests.unit.control.store.samples import make_instance
 
-STEADY = (InstanceState.RUNNING, InstanceState.STOPPED, InstanceState.FAILED, InstanceState.STARTING)
+STEADY = (
+    *(InstanceState.RUNNING, InstanceState.STOPPED, InstanceState.FAILED, InstanceState.STARTING),
+    *(InstanceState.PAUSED, InstanceState.HIBERNATED),
+)
 
 
 @pytest.mark.parametrize(
@@ -25,6 +28,8 @@ STEADY = (InstanceState.RUNNING, InstanceState.STOPPED, InstanceState.FAILED, In
         (InstanceState.STOPPED, Power.ON, InstanceState.RUNNING),
         (InstanceState.FAILED, Power.ON, InstanceState.RUNNING),
         (InstanceState.CREATING, Power.ON, InstanceState.RUNNING),
+        (InstanceState.RUNNING, Power.PAUSED, InstanceState.PAUSED),
+        (InstanceState.STARTING, Power.HIBERNATED, InstanceState.HIBERNATED),
     ],
 )
 def test_the_state_follows(state: InstanceState, power: Power, after: InstanceState) -> None:

@@ -59,6 +59,21 @@ async def halt(work: Work) -> None:
         await work.node.stop(work.target.id, 0)
 
 
+async def pause(work: Work) -> None:
+    """Let the guest stand still."""
+    await work.node.pause(work.target.id)
+
+
+async def resume(work: Work) -> None:
+    """Let it go on."""
+    await work.node.resume(work.target.id)
+
+
+async def hibernate(work: Work) -> None:
+    """Save the guest's memory and end its machine."""
+    await work.node.hibernate(work.target.id)
+
+
 async def configure(work: Work) -> None:
     """Give the node the record as it is."""
     await work.node.configure(node_spec(work.target))

@@ -1,0 +1,43 @@
+"""Why a command does not fit the present power of an instance, and what does."""
+
+from __future__ import annotations
+
+from insula.base.errors import Conflict, GuestFailure
+from insula.protocol.node import Power
+
+
+def is_on(name: str, power: Power, wish: str) -> Conflict:
+    """`wish` says what cannot be done, as a clause."""
+    return Conflict(
+        f"{name} is on, so {wish}",
+        why=f"It is {power}",
+        todo=f"Stop it first: `insula stop {name}`",
+        code="instance-on",
+    )
+
+
+def is_off(name: str, power: Power) -> Conflict:
+    return Conflict(
+        f"{name} is not running",
+        why=f"It is {power}",
+        todo=f"Start it first: `insula start {name}`",
+        code="instance-off",
+    )
+
+
+def stands_still(name: str) -> Conflict:
+    return Conflict(
+        f"{name} stands still",
+        why="It is paused, so its guest cannot answer",
+        todo=f"Let it go on: `insula resume {name}`",
+        code="instance-paused",
+    )
+
+
+def has_no_agent(name: str, image: str) -> GuestFailure:
+    return GuestFailure(
+        f"{name} has no guest agent",
+        why=f"Its image {image} brings none",
+        todo="Use SSH, or an image with an agent such as debian-12",
+        code="no-agent",
+    )
