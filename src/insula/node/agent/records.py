@@ -93,7 +93,9 @@ class Records:
         """Make the folder of folders. Users of instances pass through it to their own files, but cannot list it."""
         self._instances.mkdir(mode=0o711, parents=True, exist_ok=True)
         for folder in (self._instances, self._instances.parent, self._instances.parent.parent):
-            folder.chmod(folder.stat().st_mode | 0o111)
+            mode = folder.stat().st_mode
+            if mode & 0o111 != 0o111:  # one that is open already may belong to somebody else
+                folder.chmod(mode | 0o111)
 
     def folder_of(self, instance_id: str) -> Path:
         """The folder of an instance. Raises :class:`InvalidInput` for what is no instance id (a path, say)."""
