@@ -25,7 +25,7 @@ from insula.node.agent.records import InstanceRecord, Records
 from insula.node.agent.restart import RestartRules
 from insula.node.hypervisor.driver import Driver
 from insula.node.network.wiring import InstanceNetwork
-from insula.node.runtime.cgroups import Cgroups
+from insula.node.runtime.cgroups import Cgroups, remove_emptied
 from insula.node.runtime.uids import UidRange
 from insula.node.storage.backend import DiskBackend, ImageSource
 from insula.protocol.node import (
@@ -167,7 +167,7 @@ class Node:
             if self._keepers.get(instance_id) is not keeper:
                 return
             await keeper.stop(0)
-            await asyncio.to_thread(self._remove, instance_id)
+            await self._remove(instance_id)
             del self._keepers[instance_id]
         self._changes.publish(InstanceReport(instance_id, Power.ABSENT))
         self._changes.forget(instance_id)
@@ -305,10 +305,12 @@ class Node:
                 _log.error("an instance could not be brought back", instance_id=instance_id, problem=str(error))
                 keeper.record = replace(keeper.record, problem=str(error))
 
-    def _remove(self, instance_id: str) -> None:
+    async def _remove(self, instance_id: str) -> None:
+        if self._parts.cgroups is not None:
+            await remove_emptied(self._parts.cgroups.open(instance_id))
         if self._parts.uids is not None:
-            self._parts.uids.release(self._records.folder_of(instance_id))
-        self._records.remove(instance_id)
+            await asyncio.to_thread(self._parts.uids.release, self._records.folder_of(instance_id))
+        await asyncio.to_thread(self._records.remove, instance_id)
 
     async def _forget_unkept(self, instance_id: str) -> None:
         folder = self._records.folder_of(instance_id)
@@ -318,7 +320,7 @@ class Node:
         if machine is not None:
             await machine.kill()
         await self._parts.network.unwire(folder)
-        await asyncio.to_thread(self._remove, instance_id)
+        await self._remove(instance_id)
         self._damaged.pop(instance_id, None)
 
 

@@ -10,6 +10,7 @@ All calls are a few small writes to a kernel file system, without waiting; remov
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import os
@@ -22,6 +23,7 @@ from insula.base.errors import HostFailure
 
 _PERIOD_US = 100_000
 _SMALLEST_QUOTA_US = 1_000  # the kernel refuses less
+_REMOVAL_TRIES, _REMOVAL_WAIT_S = 20, 0.02
 _CONTROLLERS = ("cpu", "memory", "pids")
 
 
@@ -109,6 +111,20 @@ def _detect_v2(mount: Path, own: str, scope: str, is_root: bool) -> Cgroups:
             "this user's cgroup is not delegated: start the service with `systemd-run --user -p Delegate=yes`"
         )
     return CgroupsV2(mine / f"insula-{scope}", delegated_root=mine)
+
+
+async def remove_emptied(cgroup: Cgroup) -> None:
+    """Remove a cgroup whose last process has just ended.
+
+    The kernel takes a dying process out of its cgroup a moment after everything else of it is gone, a long moment on a
+    busy host. Raises :class:`HostFailure` when that does not happen.
+    """
+    for _ in range(_REMOVAL_TRIES):
+        with contextlib.suppress(HostFailure):
+            cgroup.remove()
+            return
+        await asyncio.sleep(_REMOVAL_WAIT_S)
+    cgroup.remove()
 
 
 class CgroupsV2:

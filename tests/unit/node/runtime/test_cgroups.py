@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 from insula.base.errors import HostFailure
-from insula.node.runtime.cgroups import CgroupsV1, CgroupsV2, Limits, Mount, NoCgroups, cgroup_mounts
+from insula.node.runtime.cgroups import (
+    CgroupsV1,
+    CgroupsV2,
+    Limits,
+    Mount,
+    NoCgroups,
+    _NoCgroup,
+    cgroup_mounts,
+    remove_emptied,
+)
 
 LIMITS = Limits(cpu_percent=25, cpu_weight=25, memory_bytes=1 << 28, pids=99)
 
@@ -94,3 +103,23 @@ def test_a_host_without_cgroups_says_what_is_missing() -> None:
     group.add(1)
     group.remove()
     assert set(groups.missing) == {"cpu", "memory", "pids"}
+
+
+class _Busy(_NoCgroup):
+    """Its last process is still on its way out for so many looks."""
+
+    def __init__(self, looks: int) -> None:
+        self.looks = looks
+
+    def remove(self) -> None:
+        self.looks -= 1
+        if self.looks >= 0:
+            raise HostFailure("it is busy")
+
+
+async def test_a_cgroup_goes_when_its_last_process_has_left() -> None:
+    cgroup = _Busy(3)
+    await remove_emptied(cgroup)
+    assert cgroup.looks == -1
+    with pytest.raises(HostFailure):
+        await remove_emptied(_Busy(1000))

@@ -25,7 +25,7 @@ from insula.node.hypervisor.qemu.qmp import Qmp
 from insula.node.hypervisor.qemu.record import Record, load, save, unseen_end
 from insula.node.hypervisor.qemu.saving import loaded
 from insula.node.runtime import cgroups
-from insula.node.runtime.cgroups import Cgroup
+from insula.node.runtime.cgroups import Cgroup, remove_emptied
 from insula.node.runtime.processes import Process, started_at_s
 from insula.node.runtime.uids import UidRange
 
@@ -84,7 +84,7 @@ class QemuDriver:
                     await asyncio.shield(end(process))
                     raise
             except BaseException:
-                _clean_up(spec.folder, cgroup)
+                await asyncio.shield(_clean_up(spec.folder, cgroup))
                 raise
         _log.info("machine started", instance_id=spec.id, pid=record.pid, accelerator=host.accelerator)
         return QemuMachine(spec.folder, record, process, qmp, cgroup)
@@ -159,12 +159,11 @@ async def _is_machine_of(qmp: Qmp, spec_id: str) -> bool:
         return False
 
 
-def _clean_up(folder: Path, cgroup: Cgroup) -> None:
+async def _clean_up(folder: Path, cgroup: Cgroup) -> None:
     """After a failed start: what remains is the folder as it was, with the log that tells why."""
     for name in ("machine.json", files.QMP_SOCKET, files.AGENT_SOCKET, files.CONSOLE_SOCKET):
         (folder / name).unlink(missing_ok=True)
     try:
-        cgroup.remove()
-    except InsulaError as error:
-        # Empty but busy: the kernel still accounts a dying process there. The next start uses it again.
+        await remove_emptied(cgroup)
+    except InsulaError as error:  # the next start uses it again, and forgetting the instance removes it
         _log.warning("a cgroup is left behind", folder=str(folder), error=str(error))

@@ -22,7 +22,7 @@ from insula.node.hypervisor.qemu.launch import wait_unlocked
 from insula.node.hypervisor.qemu.limits import machine_limits
 from insula.node.hypervisor.qemu.qmp import Qmp
 from insula.node.hypervisor.qemu.record import Record, load, reason_of, save, unseen_end
-from insula.node.runtime.cgroups import Cgroup
+from insula.node.runtime.cgroups import Cgroup, remove_emptied
 from insula.node.runtime.processes import Process
 
 _RECONNECT_TIMEOUT_S = 5.0
@@ -189,8 +189,8 @@ class QemuMachine:
         self._record = replace(record, end_reason=reason)
         if self._folder.exists():
             await asyncio.to_thread(save, self._folder, self._record)
-        with contextlib.suppress(HostFailure):  # a last thread may still be leaving; the next start uses it again
-            self._cgroup.remove()
+        with contextlib.suppress(HostFailure):  # the next start uses it again, and forgetting the instance removes it
+            await remove_emptied(self._cgroup)
         self._ended.set()
         _log.info("machine ended", instance_id=self.spec_id, reason=reason, detail=detail)
         self._feed.send(MachineEvent("ended", reason, detail))
