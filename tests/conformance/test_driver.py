@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -19,10 +21,12 @@ from insula.node.hypervisor.driver import (
     CanSave,
     Driver,
     EndReason,
+    GuestMemory,
     Machine,
     MachineSpec,
     MachineStatus,
 )
+from insula.node.runtime import shared_memory
 from tests.conformance.rigs import FakeRig, QemuRig, Rig
 
 
@@ -264,6 +268,47 @@ async def test_memory_that_cannot_be_read_starts_nothing(rig: Rig) -> None:
         await rig.driver().start(replace(spec, saved=spec.folder / "memory"))
     assert caught.value.code == "saved-memory-unusable"
     assert not rig.is_running(spec, None)
+
+
+async def test_many_machines_go_on_from_one_memory(rig: Rig) -> None:
+    async with running_template(rig) as (template, memory):
+        again: list[Machine] = []
+        try:
+            for name in ("web2", "web3"):
+                spec = replace(rig.spec(name), saved=template.folder / "devices", memory=GuestMemory(memory, True))
+                shutil.copyfile(template.disk, spec.disk)
+                machine = await rig.driver().start(spec)
+                again.append(machine)
+                assert isinstance(machine, CanSave)
+                assert await machine.status() is MachineStatus.PAUSED
+                await machine.resume()
+                assert "insula-phase: init" not in (spec.folder / "console.log").read_text(), "it booted anew"
+                await rig.shut_down_from_inside(spec)
+                assert await _ended(machine, 20) is EndReason.GUEST_SHUTDOWN
+        finally:
+            for machine in again:
+                await machine.kill()
+
+
+@asynccontextmanager
+async def running_template(rig: Rig) -> AsyncIterator[tuple[MachineSpec, int]]:
+    """A machine that was saved beside its memory, which is sealed now."""
+    spec = rig.spec("template")
+    memory = shared_memory.make("template", spec.resources.memory_mib << 20)
+    try:
+        machine = await rig.driver().start(replace(spec, memory=GuestMemory(memory)))
+        try:
+            await rig.booted(spec)
+            assert isinstance(machine, CanSave)
+            await machine.pause()
+            await machine.save(spec.folder / "devices")
+        finally:
+            await machine.kill()
+        assert (spec.folder / "devices").stat().st_size < 4 << 20, "it holds the memory, too"
+        shared_memory.seal(memory)
+        yield spec, memory
+    finally:
+        os.close(memory)
 
 
 async def test_limits_change_while_it_runs(rig: Rig) -> None:

@@ -44,12 +44,25 @@ Nic = TapNic | StreamNic
 
 
 @dataclass(frozen=True)
+class GuestMemory:
+    """Memory made by the caller, who keeps `fd` open (see `runtime.shared_memory`).
+
+    A machine writes to it, until it is saved and the memory is sealed; from then on, with `is_sealed`, any number of
+    machines go on from there, each with a private copy of the pages that it changes.
+    """
+
+    fd: int
+    is_sealed: bool = False
+
+
+@dataclass(frozen=True)
 class MachineSpec:
     """One machine. `folder` holds its own files and sockets (`qmp.sock`, `agent.sock`, `console.sock`, `console.log`).
 
     `disk` is qcow2 inside `folder`; `read_only` are further files it needs (its backing image). `firmware` and
     `machine_type` are resolved, never AUTO. `uid` is the unprivileged user it runs as, None for our own. With `saved`,
-    a file that :meth:`CanSave.save` wrote, the machine goes on from there instead of booting.
+    a file that :meth:`CanSave.save` wrote, the machine goes on from there instead of booting; when it was saved with a
+    `memory` of the caller's, the file holds its devices only, and `memory` is needed again, sealed.
     """
 
     id: str
@@ -65,6 +78,7 @@ class MachineSpec:
     nic: Nic | None = None
     uid: int | None = None
     saved: Path | None = None
+    memory: GuestMemory | None = None
 
 
 class MachineStatus(StrEnum):

@@ -21,6 +21,7 @@ from insula.node.hypervisor.qemu.firmware import UefiFirmware
 
 PROGRAM = "qemu-system-x86_64"
 NVRAM = "nvram.qcow2"
+_MEMORY = "memory"
 THROTTLE_GROUP = "disk-limits"
 # QEMU's own choice is up to 1 GiB of translated code, which the machine's memory limit would have to allow for.
 TCG_CODE_CACHE_MIB = 128
@@ -30,13 +31,14 @@ _UUID_NAMESPACE = uuid.UUID("5c2d8f52-9c11-4d0c-9f0e-6d1f2b7f4a11")
 
 @dataclass(frozen=True)
 class Wires:
-    """Descriptors that QEMU inherits: listening sockets, the tap device and saved memory if there are such."""
+    """Descriptors that QEMU inherits: listening sockets, and a tap device, saved state and memory if there are such."""
 
     qmp: int
     agent: int
     console: int
     tap: int | None = None
     saved: int | None = None
+    memory: int | None = None
 
 
 @dataclass(frozen=True)
@@ -64,13 +66,14 @@ def arguments(spec: MachineSpec, host: Host, wires: Wires) -> list[str]:
         *("-name", f"guest={_escaped(spec.name)},debug-threads=on"),
         *("-uuid", machine_uuid(spec.id)),
         *_board(spec, host),
+        *_memory(spec, wires),
         *_control(wires),
         *_firmware(spec, host),
         *_disk(spec, host),
         *_network(spec, wires),
         *_further_devices(spec),
         *_kernel(spec, host),
-        *_saved(wires),
+        *_saved(spec, wires),
     ]
 
 
@@ -80,7 +83,8 @@ def disk_limits(resources: Resources) -> Mapping[str, int]:
 
 
 def _board(spec: MachineSpec, host: Host) -> Iterable[str]:
-    yield from ("-machine", ",".join(_machine_options(spec, host)))
+    memory = (f"memory-backend={_MEMORY}",) if spec.memory is not None else ()
+    yield from ("-machine", ",".join((*_machine_options(spec, host), *memory)))
     if host.accelerator == "kvm":
         yield from ("-accel", "kvm", "-cpu", "host")
     else:
@@ -218,9 +222,27 @@ def _kernel(spec: MachineSpec, host: Host) -> Iterable[str]:
         yield from ("-initrd", str(boot.initrd))
 
 
-def _saved(wires: Wires) -> Iterable[str]:
-    # QEMU loads it by itself, also when the service dies meanwhile, and then stands still until it is told to go on.
-    if wires.saved is not None:
+def _memory(spec: MachineSpec, wires: Wires) -> Iterable[str]:
+    if spec.memory is not None:
+        # A private mapping copies what the guest changes; the sealed memory itself cannot be written through it.
+        backend = {
+            "qom-type": "memory-backend-file",
+            "id": _MEMORY,
+            "size": spec.resources.memory_mib << 20,
+            "mem-path": f"/proc/self/fd/{wires.memory}",
+            "share": not spec.memory.is_sealed,
+        }
+        yield from ("-object", _json(backend))
+
+
+def _saved(spec: MachineSpec, wires: Wires) -> Iterable[str]:
+    if spec.saved is None:
+        return
+    if spec.memory is not None:
+        # That the file holds no memory must be said before QEMU reads it, and can only be said over QMP.
+        yield from ("-incoming", "defer", "-S")
+    else:
+        # QEMU loads it by itself, also when the service dies meanwhile, and stands still until it is told to go on.
         yield from ("-incoming", f"fd:{wires.saved}", "-S")
 
 

@@ -23,7 +23,7 @@ from insula.node.hypervisor.qemu.limits import machine_limits
 from insula.node.hypervisor.qemu.machine import QemuMachine
 from insula.node.hypervisor.qemu.qmp import Qmp
 from insula.node.hypervisor.qemu.record import Record, load, save, unseen_end
-from insula.node.hypervisor.qemu.saving import loaded
+from insula.node.hypervisor.qemu.saving import load_devices, loaded
 from insula.node.runtime import cgroups
 from insula.node.runtime.cgroups import Cgroup, remove_emptied
 from insula.node.runtime.processes import Process, started_at_s
@@ -97,6 +97,8 @@ class QemuDriver:
             what = "it ended at once" if getattr(error, "code", "") != "qmp-busy" else "it does not answer"
             raise await asyncio.to_thread(start_failure, spec.folder, spec.name, what) from error
         try:
+            if spec.saved is not None and spec.memory is not None:
+                await load_devices(qmp, spec.saved)
             state = await loaded(qmp)
         except Unavailable as error:
             await qmp.close()

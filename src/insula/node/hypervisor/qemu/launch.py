@@ -74,10 +74,11 @@ class _Inherited:
     seccomp: int
     tap: int | None
     saved: int | None
+    memory: int | None
 
     def passed(self) -> Sequence[int]:
         sockets = (self.qmp.fileno(), self.agent.fileno(), self.console.fileno())
-        optional = (descriptor for descriptor in (self.tap, self.saved) if descriptor is not None)
+        optional = (descriptor for descriptor in (self.tap, self.saved, self.memory) if descriptor is not None)
         return (self.lock, *sockets, self.report.write, self.go.read, self.seccomp, *optional)
 
 
@@ -188,6 +189,7 @@ async def _spawn(spec: MachineSpec, host: Host, inherited: _Inherited) -> Proces
         console=inherited.console.fileno(),
         tap=inherited.tap,
         saved=inherited.saved,
+        memory=inherited.memory,
     )
     gate = Gate(report=inherited.report.write, go=inherited.go.read)
     argv = confined(arguments(spec, host, wires), replace(jail_for(spec, host, gate), seccomp=inherited.seccomp))
@@ -234,8 +236,9 @@ def _inherited(spec: MachineSpec, lock: int) -> Iterator[_Inherited]:
         stack.callback(os.close, seccomp)
         tap = spec.nic.fd if isinstance(spec.nic, TapNic) else None
         saved = None
-        if spec.saved is not None:
+        if spec.saved is not None and spec.memory is None:
             # Opened here and handed on, since the machine's user has no business with the file.
             saved = os.open(spec.saved, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
             stack.callback(os.close, saved)
-        yield _Inherited(lock, qmp, agent, console, report, go, seccomp, tap, saved)
+        memory = spec.memory.fd if spec.memory is not None else None
+        yield _Inherited(lock, qmp, agent, console, report, go, seccomp, tap, saved, memory)

@@ -17,7 +17,8 @@ from insula.node.hypervisor.qemu.qmp import Qmp
 
 _FILE = "saved"
 _UNLIMITED_BYTES_A_SECOND = 1 << 40
-_POLL_S = 0.02
+_WITHOUT_MEMORY = {"capability": "x-ignore-shared", "state": True}
+_POLL_S = 0.01
 _LEAST_S = 60.0
 _SLOWEST_BYTES_A_SECOND = 20_000_000
 _UNDER_WAY = frozenset({"setup", "active", "device", "cancelling", "pre-switchover", "wait-unplug"})
@@ -31,6 +32,8 @@ async def save(qmp: Qmp, target: Path) -> None:
     draft = target.with_name(f".{target.name}.tmp")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
+        is_shared = any(backend["share"] for backend in await qmp.run("query-memdev"))
+        await qmp.run("migrate-set-capabilities", {"capabilities": [_WITHOUT_MEMORY | {"state": is_shared}]})
         await qmp.run("migrate-set-parameters", {"max-bandwidth": _UNLIMITED_BYTES_A_SECOND})
         await qmp.give(_FILE, descriptor)
         await qmp.run("migrate", {"uri": f"fd:{_FILE}"})
@@ -42,6 +45,20 @@ async def save(qmp: Qmp, target: Path) -> None:
             await asyncio.shield(qmp.run("migrate_cancel"))
         draft.unlink(missing_ok=True)
         raise
+    finally:
+        os.close(descriptor)
+
+
+async def load_devices(qmp: Qmp, source: Path) -> None:
+    """Let a machine that waits with sealed memory read its devices, up to its standing still.
+
+    Raises :class:`Unavailable` when QEMU ends over it.
+    """
+    descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        await qmp.run("migrate-set-capabilities", {"capabilities": [_WITHOUT_MEMORY]})
+        await qmp.give(_FILE, descriptor)
+        await qmp.run("migrate-incoming", {"uri": f"fd:{_FILE}"})
     finally:
         os.close(descriptor)
 
