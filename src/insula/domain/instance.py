@@ -80,13 +80,28 @@ TRANSITIONS: Mapping[InstanceState, frozenset[InstanceState]] = {
 }
 
 
+# What a command does to an instance, by the state that it puts it into.
+_DONE: Mapping[InstanceState, str] = {
+    _S.STARTING: "started",
+    _S.STOPPING: "stopped",
+    _S.REBOOTING: "rebooted",
+    _S.PAUSING: "paused",
+    _S.RESUMING: "resumed",
+    _S.HIBERNATING: "hibernated",
+    _S.RESIZING: "resized",
+    _S.REBUILDING: "rebuilt",
+    _S.DELETING: "deleted",
+}
+
+
 def check_transition(name: str, current: InstanceState, wanted: InstanceState) -> None:
     """Raise :class:`Conflict` unless an instance may go from `current` to `wanted`."""
-    if wanted not in TRANSITIONS[current]:
-        allowed = ", ".join(sorted(TRANSITIONS[current]))
+    allowed = TRANSITIONS[current]
+    if wanted not in allowed:
+        possible = " or ".join(done for state, done in _DONE.items() if state in allowed)
         raise Conflict(
-            f"Instance {name} cannot become {wanted}",
-            why=f"It is {current}; from there it can become {allowed}",
+            f"Instance {name} cannot be {_DONE.get(wanted, wanted)} now",
+            why=f"It is {current}; as such it can be {possible}" if possible else f"It is {current}",
             todo=f"Look at it with `insula show {name}` and try again when its state fits",
             code="wrong-state",
         )
