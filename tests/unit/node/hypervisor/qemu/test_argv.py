@@ -130,7 +130,9 @@ def test_a_kernel_is_loaded_directly() -> None:
     boot = DirectBoot(Path("/i/kernel"), Path("/i/initrd"), "console=ttyS0 root=/dev/vda")
     argv = arguments(_spec(direct_boot=boot), TCG, WIRES)
     assert (_values(argv, "-kernel"), _values(argv, "-initrd")) == (["/i/kernel"], ["/i/initrd"])
-    assert _values(argv, "-append") == ["console=ttyS0 root=/dev/vda"]
+    assert _values(argv, "-append") == ["console=ttyS0 root=/dev/vda no_timer_check"]
+    under_kvm = arguments(_spec(direct_boot=boot), replace(TCG, accelerator="kvm"), WIRES)
+    assert _values(under_kvm, "-append") == ["console=ttyS0 root=/dev/vda"]
     assert "bootindex" not in _device(argv, "virtio-blk-pci")
     assert "-initrd" not in arguments(_spec(direct_boot=replace(boot, initrd=None)), TCG, WIRES)
 
@@ -139,6 +141,9 @@ def test_an_emulated_microvm_is_told_its_counter_and_nothing_else_is() -> None:
     boot = DirectBoot(Path("/i/kernel"), None, "console=ttyS0")
     microvm = _spec(machine_type=MachineType.MICROVM, direct_boot=boot)
     known = Host("tcg", tsc_khz=2_596_148)
-    assert _values(arguments(microvm, known, WIRES), "-append") == ["console=ttyS0 tsc_early_khz=2596148"]
+    assert _values(arguments(microvm, known, WIRES), "-append") == [
+        "console=ttyS0 no_timer_check tsc_early_khz=2596148"
+    ]
     for spec, host in ((microvm, TCG), (microvm, replace(known, accelerator="kvm")), (_spec(direct_boot=boot), known)):
-        assert _values(arguments(spec, host, WIRES), "-append") == ["console=ttyS0"]
+        (command_line,) = _values(arguments(spec, host, WIRES), "-append")
+        assert "tsc_early_khz" not in command_line
