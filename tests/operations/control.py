@@ -29,6 +29,14 @@ from insula.node.storage.memory import MemoryDisks, MemoryImages
 RULES = RestartRules(first_delay_s=0.01, longest_delay_s=0.02, quick_death_s=60, quick_deaths_allowed=3)
 POLICY = HostPolicy(reserve_memory_mib=1, overcommit_memory=100, overcommit_disk=1000, overcommit_vcpu=1000)
 PATIENCE_S = 30.0
+# What is done to a running instance, so that the verb can be asked for.
+BEFOREHAND = {Verb.START_INSTANCE: Verb.STOP_INSTANCE, Verb.RESUME_INSTANCE: Verb.PAUSE_INSTANCE}
+# How a verb leaves its instance: the machine's power, and the record's state.
+LEFT_AS = {
+    Verb.STOP_INSTANCE: ("off", "stopped"),
+    Verb.PAUSE_INSTANCE: ("paused", "paused"),
+    Verb.HIBERNATE_INSTANCE: ("hibernated", "hibernated"),
+}
 QUICK_UNDO = EngineOptions(undo=RetryPolicy(tries=2, first_wait_s=0.01))
 
 

@@ -17,7 +17,7 @@ from insula.control.reconcile import Reconciler
 from insula.domain.instance import Instance, InstanceState
 from insula.domain.operation import Operation, OperationState, StepState, Verb
 from insula.node.agent import Node
-from tests.operations.control import PATIENCE_S, Control, make_instance, open_control
+from tests.operations.control import BEFOREHAND, LEFT_AS, PATIENCE_S, Control, make_instance, open_control
 from tests.operations.sabotage import Mode, Saboteur, world
 
 # Where the nature of the thing forbids an undo; each has a test of its own below.
@@ -26,13 +26,6 @@ NO_WAY_BACK = {
     (Verb.STOP_INSTANCE, "stop", Mode.HANG_AFTER),
     (Verb.REBOOT_INSTANCE, "ready", Mode.FAIL_BEFORE),
     (Verb.REBOOT_INSTANCE, "ready", Mode.FAIL_AFTER),
-}
-BEFOREHAND = {Verb.START_INSTANCE: Verb.STOP_INSTANCE, Verb.RESUME_INSTANCE: Verb.PAUSE_INSTANCE}
-# How a verb leaves its instance: the machine's power, and the record's state.
-LEFT_AS = {
-    Verb.STOP_INSTANCE: ("off", "stopped"),
-    Verb.PAUSE_INSTANCE: ("paused", "paused"),
-    Verb.HIBERNATE_INSTANCE: ("hibernated", "hibernated"),
 }
 FINAL = {(table.verb, step.name) for table in TABLES.values() for step in table.steps if step.final}
 CASES = [

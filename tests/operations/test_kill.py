@@ -17,14 +17,21 @@ from insula.base.run import run
 from insula.control.operations.tables import TABLES
 from insula.domain.instance import Instance
 from insula.domain.operation import Operation, OperationState, Verb
-from tests.operations.control import Control, make_instance, make_node, open_control
+from tests.operations.control import BEFOREHAND, LEFT_AS, Control, make_instance, make_node, open_control
 from tests.operations.sabotage import world
 from tests.operations.victim import Fate, fated_tables
 
 pytestmark = pytest.mark.thorough
 ROOT = Path(__file__).parents[2]
 VERBS = [verb for verb in Verb if verb.endswith("_instance")]
-UNDONE = {Verb.CREATE_INSTANCE: "boot", Verb.RESIZE_INSTANCE: "boot", Verb.REBUILD_INSTANCE: "boot"}
+# The step at which a verb fails, so that it is undone.
+UNDONE = {
+    Verb.CREATE_INSTANCE: "boot",
+    Verb.RESIZE_INSTANCE: "boot",
+    Verb.REBUILD_INSTANCE: "boot",
+    Verb.PAUSE_INSTANCE: "pause",
+    Verb.HIBERNATE_INSTANCE: "hibernate",
+}
 DEATH_S = 60.0
 
 
@@ -44,8 +51,8 @@ async def prepare(url: str, folder: Path, verb: Verb) -> tuple[Instance, dict[st
         if verb is Verb.CREATE_INSTANCE:
             return make_instance(), await world(control, folder), {}
         instance = await control.create()
-        if verb is Verb.START_INSTANCE:
-            await control.do(Verb.STOP_INSTANCE, instance)
+        if verb in BEFOREHAND:
+            await control.do(BEFOREHAND[verb], instance)
         instance = await control.store.instances.get("default", "web1")
         return instance, await world(control, folder), params_of(verb, instance)
 
@@ -85,10 +92,24 @@ async def test_killed_at_every_step_it_goes_on(database_url: str, folder: Path, 
     if verb is Verb.DELETE_INSTANCE:
         assert found == {"instances": [], "ports": [], "files": {}, "machines": {}}
         return
-    is_stopped = verb is Verb.STOP_INSTANCE
-    assert found["machines"] == {instance.id: "off" if is_stopped else "on"}
-    assert [record["state"] for record in found["instances"]] == ["stopped" if is_stopped else "running"]
+    power, state = LEFT_AS.get(verb, ("on", "running"))
+    assert found["machines"] == {instance.id: power}
+    assert [record["state"] for record in found["instances"]] == [state]
     assert sum("disk" in name for name in found["files"]) == 1
+
+
+async def test_killed_while_it_wakes_it_goes_on_where_it_was(database_url: str, folder: Path) -> None:
+    instance, _, _ = await prepare(database_url, folder, Verb.HIBERNATE_INSTANCE)
+    async with make_node(folder) as node, open_control(database_url, node) as control:
+        await control.do(Verb.HIBERNATE_INSTANCE, instance)
+        instance = await control.store.instances.get("default", "web1")
+    fates = [Fate(Verb.START_INSTANCE, step.name) for step in TABLES[Verb.START_INSTANCE].steps]
+    await kill_at_each(database_url, folder, fates, instance, {})
+    async with make_node(folder) as node, open_control(database_url, node) as control:
+        assert (await settle(control)).state is OperationState.SUCCEEDED
+        found = await control.store.instances.get("default", "web1")
+        assert [phase.name for phase in found.boot_phases] == ["wake", "ready"]
+        assert "memory" not in {name.rpartition("/")[2] for name in (await world(control, folder))["files"]}
 
 
 @pytest.mark.parametrize("verb", UNDONE)

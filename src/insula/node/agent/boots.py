@@ -65,7 +65,7 @@ class Boots:
             subject = self._subject(boot.started_at_s, boot.offset, FIRMWARE)
             self._current = BootWatch.finished(subject, boot.phases, boot.ready_by)
         else:
-            self.watch(boot.started_at_s, boot.offset)
+            self.watch(boot.started_at_s, boot.offset, boot.first)
 
     async def begin_next(self) -> None:
         """The machine was reset."""

@@ -26,7 +26,7 @@ from insula.node.agent.host_boot import host_boot_id
 from insula.node.agent.launch import Launcher, memory_file
 from insula.node.agent.phases import WAKE
 from insula.node.agent.power_down import restart_guest, shut_down
-from insula.node.agent.records import InstanceRecord, Records
+from insula.node.agent.records import BootRecord, InstanceRecord, Records
 from insula.node.agent.restart import RestartCounter, RestartRules
 from insula.node.hypervisor.driver import CanPause, EndReason, Machine, MachineEvent, MachineStatus
 from insula.protocol.node import BootReport, InstanceReport, Power, StopReport, StopWay
@@ -265,6 +265,7 @@ class InstanceKeeper:
             self._boots.watch(machine.started_at_s, 0)
             return
         self._paused = True
+        await self.change(boot=BootRecord(machine.started_at_s, first=WAKE))
         self._boots.watch(machine.started_at_s, 0, WAKE)
         await self._go_on(machine)
 

@@ -19,6 +19,7 @@ from insula.base.files import write_atomic
 from insula.base.log import get_logger
 from insula.domain.ids import Kind, is_id
 from insula.domain.instance import BootPhase
+from insula.node.agent.phases import FIRMWARE
 from insula.node.storage.backend import BootableImage
 from insula.protocol.node import InstanceSpec
 
@@ -31,13 +32,15 @@ _RECORDS = ("spec.json", "spec.json.backup")
 class BootRecord:
     """The latest boot: when it began (Unix time), and how it ended when it was ready.
 
-    `offset` is where to read on in console.log: at the boot's begin, or behind what made it ready.
+    `offset` is where to read on in console.log: at the boot's begin, or behind what made it ready. `first` is the phase
+    that it began in.
     """
 
     started_at_s: float
     offset: int = 0
     phases: tuple[BootPhase, ...] = ()
     ready_by: str = ""
+    first: str = FIRMWARE
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,10 @@ class FakeMachine:
         for name, handler in (("agent.sock", self._serve_agent), ("console.sock", self._serve_console)):
             path = self._folder / name
             path.unlink(missing_ok=True)
-            self._servers.append(await asyncio.start_unix_server(handler, path, limit=64 * 1024 * 1024))
+            # Known before it serves, so that a start that is cancelled in between closes it.
+            server = await asyncio.start_unix_server(handler, path, limit=64 * 1024 * 1024, start_serving=False)
+            self._servers.append(server)
+            await server.start_serving()
             path.chmod(0o600)
         self._begin_boot()
         self._spawn(self._follow())
