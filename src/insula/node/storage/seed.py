@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from insula.node.storage.user_script import first_boot_script
 
 VOLUME = "cidata"
 MAX_USER_DATA_BYTES = 1 << 20
+# All seeds are of one length, since a running guest that gets another's seed keeps the size of the one it saw.
+SEED_BYTES = 8 << 20
 
 # Matches every Ethernet card, whatever the kernel calls it.
 _DHCP = {"version": 2, "ethernets": {"nic": {"match": {"name": "e*"}, "dhcp4": True, "dhcp6": True}}}
@@ -66,7 +69,10 @@ def _json(value: object) -> bytes:
 
 
 def write_seed(path: Path, contents: SeedContents, uid: int | None = None) -> None:
-    """Write the seed, mode 0600 (user-data may hold secrets). May be repeated; about 2 ms."""
+    """Write the seed, mode 0600 (user-data may hold secrets), `SEED_BYTES` long, mostly a hole. May be repeated.
+
+    Raises what :func:`seed_files` raises, and :class:`InvalidInput` when all together is too long.
+    """
     iso = pycdlib.PyCdlib()
     iso.new(interchange_level=3, joliet=3, rock_ridge="1.09", vol_ident=VOLUME)
     try:
@@ -84,5 +90,17 @@ def write_seed(path: Path, contents: SeedContents, uid: int | None = None) -> No
         iso.write_fp(image)
     finally:
         iso.close()
+    _check_length(image)
     with replacing(path, mode=0o600, uid=uid) as temporary:
         write_atomic(temporary, image.getvalue())
+        os.truncate(temporary, SEED_BYTES)
+
+
+def _check_length(image: io.BytesIO) -> None:
+    if (length := image.getbuffer().nbytes) > SEED_BYTES:
+        raise InvalidInput(
+            "The instance's first-boot data is too long",
+            why=f"Its keys, user-data and network configuration take {length} bytes; a seed holds {SEED_BYTES}",
+            todo="Use fewer keys or shorter user-data",
+            code="seed-too-long",
+        )

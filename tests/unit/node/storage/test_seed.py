@@ -10,7 +10,7 @@ import yaml
 
 from insula.base.errors import InvalidInput
 from insula.node.storage.backend import SeedContents
-from insula.node.storage.seed import seed_files, write_seed
+from insula.node.storage.seed import SEED_BYTES, seed_files, write_seed
 
 KEYS = ("ssh-ed25519 AAAA one@example", "ssh-ed25519 BBBB two")
 
@@ -57,6 +57,20 @@ def test_writing_it_again_replaces_it(tmp_path: Path) -> None:
     for name in ("one", "two"):
         write_seed(tmp_path / "seed.iso", SeedContents("ins_1", name))
     assert read_back(tmp_path / "seed.iso")["/insula/hostname"] == b"two\n"
+
+
+def test_all_seeds_have_one_length_and_take_little_room(tmp_path: Path) -> None:
+    for name, user_data in (("short", ""), ("long", "#!/bin/sh\n" + "#" * 300_000)):
+        write_seed(tmp_path / name, SeedContents("ins_1", name, user_data=user_data))
+        assert (tmp_path / name).stat().st_size == SEED_BYTES
+        assert (tmp_path / name).stat().st_blocks * 512 < SEED_BYTES // 2
+
+
+def test_more_than_a_seed_holds_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        write_seed(tmp_path / "seed.iso", SeedContents("i", "h", network="#" * (9 << 20)))
+    assert caught.value.code == "seed-too-long"
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("blank", ["", "\n", "  \n\t"])
