@@ -36,8 +36,9 @@ class BootableImage:
     """An image that is ready. `disk` is a read-only qcow2 file (0644), the backing file of instances' disks.
 
     `firmwares` and `machine_types` are all that the image boots with; `image` names the ones it prefers. `renew` lists
-    what must be made anew before a copy of a *running* guest of this image may be somebody else (`machine-id`,
-    `host-keys`, `hostname`, `keys`, `random-seed`).
+    what must be made anew before a copy of a *running* guest of this image may be somebody else (`random`, `clock`,
+    `mac`, `hostname`, `keys`, `host-keys`, `machine-id`, `boot-id`, `random-seed`, `journal`); a guest that has
+    `/usr/lib/insula/renew` does all that is listed itself.
     """
 
     name: str

@@ -17,7 +17,8 @@ from insula.node.storage.recipes.filesystem import make_disk
 from insula.node.storage.recipes.initrd import ROOT_LABEL
 from insula.node.storage.recipes.kernel import take_kernel
 from insula.node.storage.recipes.packages import PrivateApt, Suite, version_of
-from insula.node.storage.recipes.tree import overlay, remove
+from insula.node.storage.recipes.reseed import RESEED, reseed_program
+from insula.node.storage.recipes.tree import SHELL, install, overlay, remove
 from insula.node.storage.staging import owner_namespace, remove_tree
 from insula.protocol.node import Progress
 
@@ -60,7 +61,7 @@ class Tiny:
         min_memory_mib=128,
         min_disk_gib=1,
         trust="Built here from packages signed by the Debian archive.",
-        renew=("machine-id", "host-keys", "hostname", "keys"),
+        renew=("random", "clock", "mac", "hostname", "keys", "host-keys", "machine-id", "boot-id"),
     )
 
     @property
@@ -79,7 +80,7 @@ class Tiny:
         await _unpack([files[name] for name in _PACKAGES], work / "root")
         await _unpack([files[kernel], files[_EARLY_BUSYBOX]], work / "kernel")
         progress("Putting the root disk together", 65)
-        await asyncio.to_thread(_furnish, work / "root")
+        await asyncio.to_thread(_furnish, work / "root", work / "kernel/bin/busybox")
         await _link_applets(work / "root")
         await _smoke_test(work / "root")
         packed = work / f"kernel/boot/vmlinuz-{kernel.removeprefix('linux-image-')}"
@@ -101,10 +102,12 @@ async def _unpack(packages: Sequence[Path], target: Path) -> None:
         await run(["dpkg-deb", "--extract", str(package), str(target)], timeout_s=_TIMEOUT_S)
 
 
-def _furnish(root: Path) -> None:
+def _furnish(root: Path, busybox: Path) -> None:
     """Take out what nobody needs and lay our own files over the rest."""
     remove(root, _PRUNED)
     overlay(root, "shared", "tiny")
+    install(root / RESEED, reseed_program())
+    install(root / SHELL, busybox.read_bytes())
     for name in _FOLDERS + _FOLDERS_MORE:
         (root / name).mkdir(parents=True, exist_ok=True)
     (root / "etc/mtab").symlink_to("/proc/self/mounts")

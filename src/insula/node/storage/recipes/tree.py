@@ -6,6 +6,9 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+# A busybox without libraries, for scripts that must be quick: it has most commands in itself, so that an emulated CPU
+# need not start, link and translate a program for each.
+SHELL = "usr/lib/insula/sh"
 FILES = Path(__file__).parent / "files"
 
 
@@ -21,6 +24,13 @@ def overlay(root: Path, *layers: str) -> None:
             target.unlink(missing_ok=True)
             shutil.copyfile(path, target)
             target.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
+
+
+def install(path: Path, program: bytes) -> None:
+    """Write a program that is no file of ours."""
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    path.write_bytes(program)
+    path.chmod(0o755)
 
 
 def remove(root: Path, patterns: Iterable[str]) -> None:
