@@ -26,6 +26,7 @@ _MODULES = (
     "virtio_blk",
     "virtio_console",
     "virtio_rng",
+    "virtio_net",
     "button",
     "evdev",
     "pvpanic-mmio",

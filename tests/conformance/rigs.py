@@ -6,12 +6,13 @@ import asyncio
 import os
 import shutil
 import signal
+import socket
 import subprocess
 from pathlib import Path
 from typing import Protocol
 
 from insula.domain.instance import Firmware, MachineType, Resources
-from insula.node.hypervisor.driver import DirectBoot, Driver, Machine, MachineSpec, MachineStatus
+from insula.node.hypervisor.driver import DirectBoot, Driver, Machine, MachineSpec, MachineStatus, StreamNic
 from insula.node.hypervisor.fake import state
 from insula.node.hypervisor.fake.driver import FakeDriver, Faults
 from insula.node.hypervisor.qemu.driver import QemuDriver
@@ -31,6 +32,7 @@ class Rig(Protocol):
     def spec(self, name: str = "web1") -> MachineSpec: ...
     async def booted(self, spec: MachineSpec, times: int = 1) -> None: ...
     async def shut_down_from_inside(self, spec: MachineSpec) -> None: ...
+    async def has_link(self, spec: MachineSpec) -> bool: ...
     def crash(self, spec: MachineSpec, machine: Machine) -> None: ...
     def is_running(self, spec: MachineSpec, machine: Machine | None) -> bool: ...
     def close(self) -> None: ...
@@ -66,6 +68,10 @@ class FakeRig:
         writer.close()
         await writer.wait_closed()
 
+    async def has_link(self, spec: MachineSpec) -> bool:
+        found = state.load(spec.folder)
+        return found is not None and found.link_up
+
     def crash(self, spec: MachineSpec, machine: Machine) -> None:
         state.crash(spec.folder)
 
@@ -86,6 +92,7 @@ class QemuRig:
         self._home = home
         self._uids = UidRange() if UidRange.is_usable() else None
         self._specs: list[MachineSpec] = []
+        self._sockets: list[socket.socket] = []
 
     def driver(self) -> Driver:
         return QemuDriver(self._home, accelerator="tcg")
@@ -111,6 +118,7 @@ class QemuRig:
             firmware=Firmware.BIOS,
             disk=disk,
             direct_boot=DirectBoot(guest.kernel, guest.initrd, guest.command_line),
+            nic=StreamNic("52:54:00:00:00:01", self._cable(folder)),
             uid=self._uids.claim(folder) if self._uids else None,
         )
         self._specs.append(spec)
@@ -124,6 +132,10 @@ class QemuRig:
             await typed.type("poweroff -f")
             await typed.until_closed(30)  # QEMU drops what was typed when the typist leaves at once
 
+    async def has_link(self, spec: MachineSpec) -> bool:
+        async with console(spec.folder) as typed:
+            return (await typed.run("ip link set eth0 up; cat /sys/class/net/eth0/carrier")).endswith("1")
+
     def crash(self, spec: MachineSpec, machine: Machine) -> None:
         os.kill(machine.pid, signal.SIGKILL)
 
@@ -131,7 +143,18 @@ class QemuRig:
         alive = machine is not None and start_ticks(machine.pid) is not None
         return alive or is_locked(spec.folder)
 
+    def _cable(self, folder: Path) -> Path:
+        """A socket whose other end nobody reads."""
+        listener = socket.socket(socket.AF_UNIX)
+        self._sockets.append(listener)
+        listener.bind(str(folder / "net.sock"))
+        (folder / "net.sock").chmod(0o666)
+        listener.listen()
+        return folder / "net.sock"
+
     def close(self) -> None:
+        for listener in self._sockets:
+            listener.close()
         for spec in self._specs:
             if self._uids:
                 self._uids.release(spec.folder)

@@ -16,6 +16,7 @@ import pytest
 
 from insula.base.errors import Conflict, HostFailure
 from insula.node.hypervisor.driver import (
+    CanCutNetwork,
     CanLimitLive,
     CanPause,
     CanSave,
@@ -283,6 +284,10 @@ async def test_many_machines_go_on_from_one_memory(rig: Rig) -> None:
                 assert await machine.status() is MachineStatus.PAUSED
                 await machine.resume()
                 assert "insula-phase: init" not in (spec.folder / "console.log").read_text(), "it booted anew"
+                assert not await rig.has_link(spec)
+                assert isinstance(machine, CanCutNetwork)
+                await machine.set_link(True)
+                assert await rig.has_link(spec)
                 await rig.shut_down_from_inside(spec)
                 assert await _ended(machine, 20) is EndReason.GUEST_SHUTDOWN
         finally:
@@ -300,6 +305,8 @@ async def running_template(rig: Rig) -> AsyncIterator[tuple[MachineSpec, int]]:
         try:
             await rig.booted(spec)
             assert isinstance(machine, CanSave)
+            assert isinstance(machine, CanCutNetwork)
+            await machine.set_link(False)
             await machine.pause()
             await machine.save(spec.folder / "devices")
         finally:
@@ -309,6 +316,16 @@ async def running_template(rig: Rig) -> AsyncIterator[tuple[MachineSpec, int]]:
         yield spec, memory
     finally:
         os.close(memory)
+
+
+async def test_the_network_is_cut_and_mended(rig: Rig) -> None:
+    async with running(rig) as (spec, machine):
+        await rig.booted(spec)
+        assert isinstance(machine, CanCutNetwork)
+        assert await rig.has_link(spec)
+        for up in (False, False, True):
+            await machine.set_link(up)
+            assert await rig.has_link(spec) is up
 
 
 async def test_limits_change_while_it_runs(rig: Rig) -> None:

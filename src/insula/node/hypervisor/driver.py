@@ -174,6 +174,18 @@ class CanSave(CanPause, Protocol):
 
 
 @runtime_checkable
+class CanCutNetwork(Protocol):
+    """Optional: a machine whose network cable can be pulled out."""
+
+    async def set_link(self, up: bool) -> None:
+        """Plug its cable in or out, which the guest sees; nothing happens when it has no network card. Repeatable.
+
+        A machine that was saved with its link down has it down wherever it goes on.
+        """
+        ...
+
+
+@runtime_checkable
 class CanLimitLive(Protocol):
     """Optional: limits that change while the machine runs."""
 

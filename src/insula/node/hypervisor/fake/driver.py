@@ -110,7 +110,8 @@ class FakeDriver:
 def _gone_on(state: FakeState, saved: Path) -> FakeState:
     """The machine as it was saved, standing still."""
     try:
-        lines_written = int(json.loads(saved.read_bytes())["lines_written"])
+        found = json.loads(saved.read_bytes())
+        lines_written, link_up = int(found["lines_written"]), bool(found["link_up"])
     except (ValueError, KeyError, TypeError) as error:
         raise HostFailure(
             f"The machine of {state.name} did not start",
@@ -119,7 +120,8 @@ def _gone_on(state: FakeState, saved: Path) -> FakeState:
             code="saved-memory-unusable",
         ) from error
     booted_at_s = state.started_at_s - state.boot_s
-    return replace(state, status=MachineStatus.PAUSED, booted_at_s=booted_at_s, lines_written=lines_written)
+    status = MachineStatus.PAUSED
+    return replace(state, status=status, booted_at_s=booted_at_s, lines_written=lines_written, link_up=link_up)
 
 
 def _disk_identity(disk: Path) -> str:

@@ -39,7 +39,7 @@ def boot_lines(name: str) -> tuple[tuple[float, str], ...]:
 
 
 class FakeMachine:
-    """Implements Machine, CanSave and CanLimitLive."""
+    """Implements Machine, CanSave, CanCutNetwork and CanLimitLive."""
 
     def __init__(self, folder: Path, state: FakeState) -> None:
         self._folder = folder
@@ -129,7 +129,12 @@ class FakeMachine:
 
     async def save(self, target: Path) -> None:
         self._require_alive()
-        await asyncio.to_thread(write_atomic, target, json.dumps({"lines_written": self._state.lines_written}).encode())
+        saved = {"lines_written": self._state.lines_written, "link_up": self._state.link_up}
+        await asyncio.to_thread(write_atomic, target, json.dumps(saved).encode())
+
+    async def set_link(self, up: bool) -> None:
+        self._require_alive()
+        self._change(link_up=up)
 
     async def set_limits(self, resources: Resources) -> None:
         self._require_alive()

@@ -32,6 +32,7 @@ class FakeState:
     status: MachineStatus = MachineStatus.RUNNING
     end_reason: EndReason | None = None
     lines_written: int = 0
+    link_up: bool = True
     never_ready: bool = False
     ignores_power_button: bool = False
     crash_at_s: float = 0.0

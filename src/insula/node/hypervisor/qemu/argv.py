@@ -23,6 +23,7 @@ PROGRAM = "qemu-system-x86_64"
 NVRAM = "nvram.qcow2"
 _MEMORY = "memory"
 THROTTLE_GROUP = "disk-limits"
+NETWORK = "net0"
 # QEMU's own choice is up to 1 GiB of translated code, which the machine's memory limit would have to allow for.
 TCG_CODE_CACHE_MIB = 128
 # Names machines by their instance: the same id always gives the same UUID.
@@ -185,11 +186,11 @@ def _network(spec: MachineSpec, wires: Wires) -> Iterable[str]:
             return
         case TapNic():
             # A tap that was opened elsewhere: its queue and its offloads are what the opener chose.
-            yield from ("-netdev", f"tap,id=net0,fd={wires.tap}")
+            yield from ("-netdev", f"tap,id={NETWORK},fd={wires.tap}")
         case StreamNic():
             address = {"type": "unix", "path": _name(spec, spec.nic.socket)}
-            yield from ("-netdev", _json({"type": "stream", "id": "net0", "server": False, "addr": address}))
-    card: dict[str, Any] = {"driver": _device(spec, "virtio-net"), "netdev": "net0", "mac": spec.nic.mac}
+            yield from ("-netdev", _json({"type": "stream", "id": NETWORK, "server": False, "addr": address}))
+    card: dict[str, Any] = {"driver": _device(spec, "virtio-net"), "netdev": NETWORK, "mac": spec.nic.mac}
     if spec.machine_type is not MachineType.MICROVM:
         card["romfile"] = ""  # no network boot: its option ROM would cost each start some time
     yield from ("-device", _json(card))

@@ -16,7 +16,7 @@ from insula.domain.instance import Resources
 from insula.node.hypervisor.driver import EndReason, MachineEvent, MachineStatus
 from insula.node.hypervisor.feed import EventFeed
 from insula.node.hypervisor.qemu import saving
-from insula.node.hypervisor.qemu.argv import THROTTLE_GROUP, disk_limits
+from insula.node.hypervisor.qemu.argv import NETWORK, THROTTLE_GROUP, disk_limits
 from insula.node.hypervisor.qemu.files import QMP_SOCKET, cut_logs
 from insula.node.hypervisor.qemu.launch import wait_unlocked
 from insula.node.hypervisor.qemu.limits import machine_limits
@@ -38,7 +38,7 @@ _log = get_logger(__name__)
 
 
 class QemuMachine:
-    """Implements Machine, CanSave and CanLimitLive."""
+    """Implements Machine, CanSave, CanCutNetwork and CanLimitLive."""
 
     def __init__(self, folder: Path, record: Record, process: Process, qmp: Qmp, cgroup: Cgroup) -> None:
         self._folder = folder
@@ -119,6 +119,11 @@ class QemuMachine:
         """See CanSave."""
         await self._run("query-status")  # connects again if need be, and refuses when the machine has ended
         await saving.save(self._qmp, target)
+
+    async def set_link(self, up: bool) -> None:
+        """See CanCutNetwork."""
+        if await self._run("query-rx-filter"):  # lists the network cards
+            await self._run("set_link", {"name": NETWORK, "up": up})
 
     async def set_limits(self, resources: Resources) -> None:
         """See CanLimitLive: CPU quota and weight, disk rates. Memory changes at the next start."""
