@@ -288,6 +288,13 @@ async def test_many_machines_go_on_from_one_memory(rig: Rig) -> None:
                 assert isinstance(machine, CanCutNetwork)
                 await machine.set_link(True)
                 assert await rig.has_link(spec)
+                await machine.pause()
+                await machine.save(spec.folder / "memory")
+                await machine.kill()
+                machine = await rig.driver().start(replace(spec, saved=spec.folder / "memory", memory=None))
+                again.append(machine)
+                assert isinstance(machine, CanPause)
+                await machine.resume()
                 await rig.shut_down_from_inside(spec)
                 assert await _ended(machine, 20) is EndReason.GUEST_SHUTDOWN
         finally:

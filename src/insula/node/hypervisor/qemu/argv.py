@@ -21,7 +21,6 @@ from insula.node.hypervisor.qemu.firmware import UefiFirmware
 
 PROGRAM = "qemu-system-x86_64"
 NVRAM = "nvram.qcow2"
-_MEMORY = "memory"
 THROTTLE_GROUP = "disk-limits"
 NETWORK = "net0"
 # QEMU's own choice is up to 1 GiB of translated code, which the machine's memory limit would have to allow for.
@@ -84,7 +83,7 @@ def disk_limits(resources: Resources) -> Mapping[str, int]:
 
 
 def _board(spec: MachineSpec, host: Host) -> Iterable[str]:
-    memory = (f"memory-backend={_MEMORY}",) if spec.memory is not None else ()
+    memory = (f"memory-backend={_memory_name(spec)}",) if spec.memory is not None else ()
     yield from ("-machine", ",".join((*_machine_options(spec, host), *memory)))
     if host.accelerator == "kvm":
         yield from ("-accel", "kvm", "-cpu", "host")
@@ -232,12 +231,18 @@ def _memory(spec: MachineSpec, wires: Wires) -> Iterable[str]:
         # A private mapping copies what the guest changes; the sealed memory itself cannot be written through it.
         backend = {
             "qom-type": "memory-backend-file",
-            "id": _MEMORY,
+            "id": _memory_name(spec),
+            "x-use-canonical-path-for-ramblock-id": False,
             "size": spec.resources.memory_mib << 20,
             "mem-path": f"/proc/self/fd/{wires.memory}",
             "share": not spec.memory.is_sealed,
         }
         yield from ("-object", _json(backend))
+
+
+def _memory_name(spec: MachineSpec) -> str:
+    # What QEMU calls the memory that it makes itself: a machine that is saved whole can so go on without ours.
+    return "microvm.ram" if spec.machine_type is MachineType.MICROVM else "pc.ram"
 
 
 def _saved(spec: MachineSpec, wires: Wires) -> Iterable[str]:
