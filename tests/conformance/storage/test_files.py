@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from insula.base.clock import now_utc
 from insula.base.errors import Conflict, DataCorrupt, InvalidInput, NotFound
 from insula.domain.image import ImageState
 from insula.node.storage.backend import BootableImage
@@ -18,6 +19,7 @@ from insula.node.storage.disks import Disks
 from insula.node.storage.downloading import CloudImage, Downloaded, verify_signature
 from insula.node.storage.headers import FileFormat
 from insula.node.storage.library import ImageLibrary
+from insula.node.storage.template import Template, TemplateFacts, write_template
 from tests.unit.node.storage.loopback import Served, serving
 
 pytestmark = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="needs qemu-img")
@@ -145,6 +147,26 @@ async def test_a_disk_whose_header_was_bent_to_a_host_file_is_not_opened(room: P
     qemu_img("create", "-q", "-f", "qcow2", "-F", "raw", "-b", secret, disk, "1G")
     with pytest.raises(DataCorrupt) as caught:
         await Disks().grow(disk, 2)
+    assert caught.value.code == "foreign-backing-file"
+
+
+async def test_a_disk_on_a_template_grows_when_the_template_is_based_on_an_image(room: Path, qcow2: Path) -> None:
+    bootable = await imported(room, qcow2)
+    template = Template(room, TemplateFacts("0" * 64, bootable.name, str(bootable.disk), 128, now_utc(), {}))
+    await Disks().clone(bootable, template.disk, 5)
+    write_template(room, template.facts)
+    based = template.based(bootable)
+    assert based.disks == (template.disk, bootable.disk)
+    disk = room / "own.qcow2"
+    await Disks().clone(based, disk, 5)
+    await Disks().grow(disk, 7)
+    assert facts_of(disk)["virtual-size"] == 7 << 30
+    secret = room / "secret"
+    secret.write_bytes(b"s" * 4096)
+    template.disk.unlink()
+    qemu_img("create", "-q", "-f", "qcow2", "-F", "raw", "-b", secret, template.disk, "5G")
+    with pytest.raises(DataCorrupt) as caught:
+        await Disks().grow(disk, 8)
     assert caught.value.code == "foreign-backing-file"
 
 

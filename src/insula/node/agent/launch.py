@@ -129,7 +129,7 @@ def _machine_spec(
         machine_type=_machine_type(spec.machine_type, image),
         firmware=firmware,
         disk=folder / "disk.qcow2",
-        read_only=(image.disk,),
+        read_only=image.disks,
         seed=seed if seed.exists() else None,
         direct_boot=DirectBoot(kernel.kernel, kernel.initrd, kernel.command_line) if kernel is not None else None,
         nic=nic,

@@ -251,7 +251,8 @@ class Node:
 
     def _disks_in_use(self) -> frozenset[Path]:
         records = (keeper.record for keeper in self._keepers.values())
-        return frozenset(image.disk for record in records for image in (record.image, record.image_aside) if image)
+        images = (image for record in records for image in (record.image, record.image_aside) if image)
+        return frozenset(disk for image in images for disk in image.disks)
 
     def _keeper(self, instance_id: str) -> InstanceKeeper:
         if (keeper := self._keepers.get(instance_id)) is not None:

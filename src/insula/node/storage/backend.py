@@ -35,6 +35,7 @@ class KernelBoot:
 class BootableImage:
     """An image that is ready. `disk` is a read-only qcow2 file (0644), the backing file of instances' disks.
 
+    `behind` are the further files of its chain: a template's disk is based on the one of its image. `disks` are both.
     `firmwares` and `machine_types` are all that the image boots with; `image` names the ones it prefers. `renew` lists
     what must be made anew before a copy of a *running* guest of this image may be somebody else (`random`, `clock`,
     `mac`, `hostname`, `keys`, `host-keys`, `machine-id`, `boot-id`, `random-seed`, `journal`); a guest that has
@@ -48,6 +49,11 @@ class BootableImage:
     firmwares: tuple[Firmware, ...] = (Firmware.BIOS, Firmware.UEFI)
     machine_types: tuple[MachineType, ...] = (MachineType.Q35,)
     renew: tuple[str, ...] = ()
+    behind: tuple[Path, ...] = ()
+
+    @property
+    def disks(self) -> tuple[Path, ...]:
+        return (self.disk, *self.behind)
 
     def boot_for(self, firmware: Firmware, accelerator: str) -> KernelBoot | None:
         """The kernel to start a machine with, None when the image's own boot loader shall do it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from insula.base.errors import Conflict, DataCorrupt, InvalidInput, NotFound
@@ -15,6 +16,7 @@ from insula.node.storage.confined import run_confined
 from insula.node.storage.headers import read_qcow2
 from insula.node.storage.manifest import MANIFEST_FILE
 from insula.node.storage.seed import write_seed
+from insula.node.storage.template import TEMPLATE_FILE
 
 _GIB = 1 << 30
 MAX_SIZE_GIB = 16_384
@@ -63,7 +65,7 @@ class Disks:
         # image, nothing else.
         owner = target.stat().st_uid
         jail = Jail(
-            read_only=_image_behind(target, header.backing_file),
+            read_only=tuple(_chain_behind(target, header.backing_file)),
             read_write=(target,),
             uid=owner if owner != os.geteuid() else None,
             dies_with_us=True,
@@ -88,16 +90,23 @@ def _check_size(size_gib: int, least_gib: int, name: str) -> None:
     )
 
 
-def _image_behind(disk: Path, backing_file: str) -> tuple[Path, ...]:
-    """The image a disk is made from; nothing but an image of ours is accepted as that."""
+def _chain_behind(disk: Path, backing_file: str) -> Iterator[Path]:
+    """What a disk is made from: an image, or a template and its image; nothing else is accepted as that."""
     if not backing_file:
-        return ()
+        return
     backing = Path(backing_file)
-    if backing.is_absolute() and not backing.is_symlink() and (backing.parent / MANIFEST_FILE).is_file():
-        return (backing,)
+    if backing.is_absolute() and not backing.is_symlink():
+        yield backing
+        if (backing.parent / MANIFEST_FILE).is_file():
+            return
+        if (backing.parent / TEMPLATE_FILE).is_file():
+            image = Path(read_qcow2(backing).backing_file)
+            if image.is_absolute() and not image.is_symlink() and (image.parent / MANIFEST_FILE).is_file():
+                yield image
+                return
     raise DataCorrupt(
         f"The disk {disk} names a backing file that is no image",
-        why=f"Its header names {backing_file[:200]!r}; only images of this node may stand behind a disk",
+        why=f"Its header names {backing_file[:200]!r}; only images and templates of this node may stand behind a disk",
         todo="Restore the disk from a backup or rebuild the instance: the file was changed from outside",
         code="foreign-backing-file",
     )

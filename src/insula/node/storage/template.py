@@ -1,0 +1,113 @@
+"""What a template's folder says about itself: `template.json` beside the disk, the devices and the memory.
+
+A template is a guest that was booted once and frozen when it was ready. Instances go on from its memory and devices,
+each with a disk of its own that is based on the template's disk.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from insula.base.errors import DataCorrupt
+from insula.base.files import write_atomic
+from insula.node.storage.backend import BootableImage
+from insula.node.storage.manifest import FileFacts, file_facts
+
+TEMPLATE_FILE = "template.json"
+DISK_FILE, DEVICES_FILE, MEMORY_FILE = "disk.qcow2", "devices", "memory"
+_LARGE = frozenset({DISK_FILE, MEMORY_FILE})  # hashing these at each start would take longer than a boot
+
+
+@dataclass(frozen=True)
+class TemplateFacts:
+    """The content of `template.json`. A file's `sha256` is empty where only its size is compared.
+
+    `image` is the name of its image, `image_disk` the disk of the image's version that it was booted from.
+    """
+
+    key: str
+    image: str
+    image_disk: str
+    memory_mib: int
+    made_at: datetime
+    files: dict[str, FileFacts]
+
+
+@dataclass(frozen=True)
+class Template:
+    """A template that is whole, in its folder."""
+
+    folder: Path
+    facts: TemplateFacts
+
+    @property
+    def key(self) -> str:
+        return self.facts.key
+
+    @property
+    def disk(self) -> Path:
+        return self.folder / DISK_FILE
+
+    @property
+    def devices(self) -> Path:
+        return self.folder / DEVICES_FILE
+
+    @property
+    def memory(self) -> Path:
+        return self.folder / MEMORY_FILE
+
+    def based(self, image: BootableImage) -> BootableImage:
+        """The image with the template's disk, for disks of instances that go on from here."""
+        return replace(image, disk=self.disk, behind=image.disks)
+
+
+def describe_files(folder: Path) -> dict[str, FileFacts]:
+    """What is noted of a template's files. Blocking: call it from a thread."""
+    return {name: _facts(folder / name) for name in (DISK_FILE, DEVICES_FILE, MEMORY_FILE)}
+
+
+def write_template(folder: Path, facts: TemplateFacts) -> None:
+    """Write `template.json`, which makes the folder a template: call it last."""
+    write_atomic(folder / TEMPLATE_FILE, msgspec.json.format(msgspec.json.encode(facts)) + b"\n")
+
+
+def read_facts(folder: Path) -> TemplateFacts:
+    """Only what it says about itself. Raises :class:`DataCorrupt`."""
+    try:
+        return msgspec.json.decode((folder / TEMPLATE_FILE).read_bytes(), type=TemplateFacts)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise _damaged(folder, f"its {TEMPLATE_FILE} cannot be read: {error}") from error
+
+
+def read_template(folder: Path) -> Template:
+    """Read it, and check that its files are what they were; of large ones only the size.
+
+    Blocking: call it from a thread. Raises :class:`DataCorrupt`.
+    """
+    facts = read_facts(folder)
+    if facts.key != folder.name:
+        raise _damaged(folder, f"it says that its key is {facts.key[:80]}")
+    for name in (DISK_FILE, DEVICES_FILE, MEMORY_FILE):
+        path = folder / name
+        if not path.is_file() or path.is_symlink():
+            raise _damaged(folder, f"{name} is missing")
+        if _facts(path) != facts.files.get(name):
+            raise _damaged(folder, f"{name} is not what it was")
+    return Template(folder, facts)
+
+
+def _facts(path: Path) -> FileFacts:
+    return FileFacts("", path.stat().st_size) if path.name in _LARGE else file_facts(path)
+
+
+def _damaged(folder: Path, why: str) -> DataCorrupt:
+    return DataCorrupt(
+        f"The template in {folder} is damaged",
+        why=f"In detail: {why}",
+        todo="It is removed unless disks of instances need it, and made anew",
+        code="damaged-template",
+    )
