@@ -151,6 +151,13 @@ class Driver(Protocol):
 
     async def accelerator(self) -> str: ...  # "kvm", "tcg" or "none"
 
+    async def fingerprint(self) -> str:
+        """What saved devices depend on beside their machine's specification: version, firmware, processor.
+
+        Devices that were saved under another fingerprint may not be loaded.
+        """
+        ...
+
 
 @runtime_checkable
 class CanPause(Protocol):

@@ -16,7 +16,7 @@ from insula.base.errors import Conflict, DataCorrupt, InvalidInput, NotFound
 from insula.base.files import write_atomic
 from insula.domain.image import Image, ImageSource, ImageState, Provisioning
 from insula.domain.instance import Firmware, MachineType
-from insula.node.storage.backend import BootableImage, SeedContents
+from insula.node.storage.backend import BootableImage, KernelBoot, SeedContents
 from insula.protocol.node import Progress
 
 
@@ -96,7 +96,10 @@ class MemoryImages:
                 todo=f"Make it first: `insula image prepare {name}`",
                 code="image-not-ready",
             )
-        return BootableImage(name=name, image=image, disk=self._folder / f"{name}.json")
+        disk = self._folder / f"{name}.json"
+        return BootableImage(
+            name, image, disk, KernelBoot(disk, None, "console=ttyS0"), renew=("machine-id", "hostname")
+        )
 
     async def clean(self) -> Sequence[Path]:
         return ()

@@ -30,6 +30,7 @@ class Faults:
     never_ready: bool = False  # the boot stands still before the network, the agent never answers
     ignores_power_button: bool = False
     crash_after_s: float = 0.0  # 0: never
+    broken_program: str = ""  # the name of a program that fails in the guest
 
 
 class FakeDriver:
@@ -43,6 +44,9 @@ class FakeDriver:
 
     async def accelerator(self) -> str:
         return "none"
+
+    async def fingerprint(self) -> str:
+        return "fake"
 
     async def start(self, spec: MachineSpec) -> FakeMachine:
         """See Driver.start."""
@@ -74,6 +78,7 @@ class FakeDriver:
             boot_s=self._boot_s,
             never_ready=faults.never_ready,
             ignores_power_button=faults.ignores_power_button,
+            broken_program=faults.broken_program,
             crash_at_s=now_s + faults.crash_after_s if faults.crash_after_s else 0.0,
         )
         if spec.saved is not None:

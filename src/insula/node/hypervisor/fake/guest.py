@@ -45,6 +45,7 @@ class FakeGuest:
         self._captures: dict[int, bool] = {}
         self._numbers = itertools.count(1000)
         self._clock_offset_ns = 0
+        self.broken_program = ""  # one that always fails
         self._commands: Mapping[str, Command] = {
             "guest-sync": self._sync,
             "guest-sync-delimited": self._sync,
@@ -109,7 +110,8 @@ class FakeGuest:
         return {"version": _VERSION, "supported_commands": known}
 
     async def _exec(self, arguments: Mapping[str, Any]) -> dict[str, int]:
-        program = programs.find(arguments["path"])
+        is_broken = bool(self.broken_program) and arguments["path"].endswith(self.broken_program)
+        program = programs.find("false" if is_broken else arguments["path"])
         if program is None:
             raise GuestError(
                 f"Guest agent command failed, error was 'Failed to execute child process “{arguments['path']}” "

@@ -50,6 +50,7 @@ class FakeMachine:
         self._ready = asyncio.Event()
         self._one_client = asyncio.Lock()
         self._guest = FakeGuest(state.name, state.mac, folder / state.files, self._on_guest_power)
+        self._guest.broken_program = state.broken_program
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._boot: asyncio.Task[None] | None = None

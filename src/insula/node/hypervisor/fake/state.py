@@ -35,6 +35,7 @@ class FakeState:
     link_up: bool = True
     never_ready: bool = False
     ignores_power_button: bool = False
+    broken_program: str = ""
     crash_at_s: float = 0.0
 
     @property

@@ -17,6 +17,7 @@ from insula.node.hypervisor.kvm.verdict import Verdict
 from insula.node.hypervisor.qemu import files
 from insula.node.hypervisor.qemu.argv import Host, machine_uuid
 from insula.node.hypervisor.qemu.failures import start_failure
+from insula.node.hypervisor.qemu.fingerprint import qemu_fingerprint
 from insula.node.hypervisor.qemu.firmware import find_uefi
 from insula.node.hypervisor.qemu.launch import end, end_strays, is_locked, launch, locked, wait_unlocked
 from insula.node.hypervisor.qemu.limits import machine_limits
@@ -45,6 +46,8 @@ class QemuDriver:
     def __init__(self, home: Path, accelerator: str = "auto") -> None:
         self._cgroups = cgroups.detect(hashlib.sha256(os.fsencode(home.absolute())).hexdigest()[:8])
         self._wanted_accelerator = accelerator
+        self._fingerprint = ""
+        self._fingerprinting = asyncio.Lock()
         self._proof = KvmProof(home / "node" / "kvm-proof.json", needs_group=UidRange.is_usable())
 
     @property
@@ -55,6 +58,13 @@ class QemuDriver:
     async def accelerator(self) -> str:
         """See Driver.accelerator."""
         return await self._accelerator(None)
+
+    async def fingerprint(self) -> str:
+        """See Driver.fingerprint. QEMU is asked for its version once."""
+        async with self._fingerprinting:
+            if not self._fingerprint:
+                self._fingerprint = await qemu_fingerprint(await self.accelerator())
+        return self._fingerprint
 
     async def kvm_verdict(self) -> Verdict:
         """What the proof of KVM says on this host, for the doctor. May take seconds the first time."""

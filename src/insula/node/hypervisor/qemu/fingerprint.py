@@ -1,0 +1,33 @@
+"""What QEMU's saved devices depend on, apart from its arguments."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+
+from insula.base.run import run
+from insula.node.hypervisor.qemu.argv import PROGRAM
+from insula.node.hypervisor.qemu.firmware import data_folders
+
+_CPU_FACTS = re.compile(r"^(model name|stepping|microcode|flags)\s*:(.*)$", re.MULTILINE)
+_FIRMWARE = "bios-256k.bin"
+_TIMEOUT_S = 20.0
+
+
+async def qemu_fingerprint(accelerator: str, cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """QEMU's version with its package's, the BIOS that it brings, and under KVM the processor, which guests see."""
+    version = (await run([PROGRAM, "-version"], timeout_s=_TIMEOUT_S)).text.partition("\n")[0].strip()
+    processor = await asyncio.to_thread(_processor, cpuinfo) if accelerator == "kvm" else "emulated"
+    return "; ".join((version, await asyncio.to_thread(_firmware), processor))
+
+
+def _firmware() -> str:
+    files = (folder / _FIRMWARE for folder in data_folders())
+    facts = (file.stat() for file in files if file.is_file())
+    return ", ".join(f"{fact.st_size} {fact.st_mtime_ns}" for fact in facts)
+
+
+def _processor(cpuinfo: Path) -> str:
+    first = cpuinfo.read_text().partition("\n\n")[0]
+    return ", ".join(value.strip() for _, value in _CPU_FACTS.findall(first))
