@@ -16,14 +16,23 @@ _ASIDE = ".aside"
 
 
 async def make(
-    keeper: InstanceKeeper, spec: InstanceSpec, image: BootableImage, backend: DiskBackend, folder: Path
+    keeper: InstanceKeeper,
+    spec: InstanceSpec,
+    image: BootableImage,
+    backend: DiskBackend,
+    folder: Path,
+    *,
+    template: str = "",
 ) -> None:
-    """Disk and seed from the image; nothing happens when the disk is there."""
+    """Disk and seed from the image; nothing happens when the disk is there.
+
+    `template` is the key of the template that the image's disk is from, and that the first start may go on from.
+    """
     if (folder / "disk.qcow2").exists() and keeper.record.image is not None:
         return
     keeper.require_off("no disk can be made for it")
     # The record first: a disk without one would belong to nobody after a crash.
-    await keeper.change(image=image)
+    await keeper.change(image=image, template=template)
     if image.image.provisioning is not Provisioning.NONE:
         contents = SeedContents(spec.id, spec.hostname, spec.ssh_keys, spec.user_data)
         await backend.make_seed(folder / "seed.iso", contents, keeper.record.uid)
@@ -34,6 +43,7 @@ async def make(
 async def remove(keeper: InstanceKeeper, folder: Path) -> None:
     """Remove the disk and what belongs to it."""
     keeper.require_off("its disk cannot be removed")
+    await _boot_it(keeper)
     await asyncio.to_thread(_unlink, folder, "")
     keeper.publish()
 
@@ -41,6 +51,7 @@ async def remove(keeper: InstanceKeeper, folder: Path) -> None:
 async def grow(keeper: InstanceKeeper, disk_gib: int, backend: DiskBackend, folder: Path) -> None:
     """Make the disk larger."""
     keeper.require_off("its disk cannot grow")
+    await _boot_it(keeper)
     await backend.grow(folder / "disk.qcow2", disk_gib)
 
 
@@ -49,7 +60,7 @@ async def set_aside(keeper: InstanceKeeper, folder: Path) -> None:
     keeper.require_off("its disk cannot be set aside")
     if (folder / f"disk.qcow2{_ASIDE}").exists():
         return
-    await keeper.change(image_aside=keeper.record.image)
+    await keeper.change(image_aside=keeper.record.image, template="")
     await asyncio.to_thread(_rename, folder, "", _ASIDE)
     keeper.publish()
 
@@ -60,7 +71,7 @@ async def bring_back(keeper: InstanceKeeper, folder: Path) -> None:
     if not (folder / f"disk.qcow2{_ASIDE}").exists():
         return
     await asyncio.to_thread(_unlink, folder, "", keep="disk.qcow2")
-    await keeper.change(image=keeper.record.image_aside)
+    await keeper.change(image=keeper.record.image_aside, template="")
     await asyncio.to_thread(_rename, folder, _ASIDE, "")
     await keeper.change(image_aside=None)
 
@@ -69,6 +80,12 @@ async def drop_aside(keeper: InstanceKeeper, folder: Path) -> None:
     """The new disk has proved itself: the old one goes."""
     await asyncio.to_thread(_unlink, folder, _ASIDE)
     await keeper.change(image_aside=None)
+
+
+async def _boot_it(keeper: InstanceKeeper) -> None:
+    """Its disk is not what the template's guest knows any more: the first start is a boot."""
+    if keeper.record.template:
+        await keeper.change(template="")
 
 
 def _unlink(folder: Path, suffix: str, keep: str = "") -> None:

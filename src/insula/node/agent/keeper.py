@@ -9,40 +9,28 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from insula.base.errors import GuestFailure, InsulaError, Unsupported
 from insula.base.log import get_logger
 from insula.domain.instance import BootPhase, RestartPolicy
 from insula.node.agent import refusals
-from insula.node.agent.background import Background
 from insula.node.agent.boots import Boots
-from insula.node.agent.changes import Changes
 from insula.node.agent.console import ConsoleHub
 from insula.node.agent.guest import GuestAgent
 from insula.node.agent.guest_commands import set_time
 from insula.node.agent.host_boot import host_boot_id
-from insula.node.agent.launch import Launcher, memory_file
+from insula.node.agent.launch import memory_file
 from insula.node.agent.phases import WAKE
 from insula.node.agent.power_down import restart_guest, shut_down
-from insula.node.agent.records import BootRecord, InstanceRecord, Records
-from insula.node.agent.restart import RestartCounter, RestartRules
+from insula.node.agent.records import BootRecord, InstanceRecord
+from insula.node.agent.restart import RestartCounter
+from insula.node.agent.surroundings import Surroundings
 from insula.node.hypervisor.driver import CanPause, EndReason, Machine, MachineEvent, MachineStatus
 from insula.protocol.node import BootReport, InstanceReport, Power, StopReport, StopWay
 
 _log = get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What every keeper of a node shares."""
-
-    records: Records
-    launcher: Launcher
-    background: Background
-    changes: Changes
-    rules: RestartRules = field(default_factory=RestartRules)
 
 
 class InstanceKeeper:
@@ -132,6 +120,9 @@ class InstanceKeeper:
         """Take over the machine that runs already, if one does."""
         machine = await self._around.launcher.adopt(self.record)
         if machine is None:
+            return False
+        if self.record.is_renewing:  # it has another's identity and no network; what follows boots from the disk
+            await machine.kill()
             return False
         if self.record.saved is None and (not self.record.desired_on or self.record.crashed):
             await self.change(desired_on=True, crashed=False, problem="")
@@ -258,6 +249,10 @@ class InstanceKeeper:
     # The machine
 
     async def _start_machine(self) -> None:
+        if self.record.template and await self._start_from_template(self.record.template):
+            return
+        if self.record.is_renewing:
+            await self.change(is_renewing=False)
         machine = await self._around.launcher.start(self.record)
         self._restart_pending = False
         self._take(machine)
@@ -268,6 +263,23 @@ class InstanceKeeper:
         await self.change(boot=BootRecord(machine.started_at_s, first=WAKE))
         self._boots.watch(machine.started_at_s, 0, WAKE)
         await self._go_on(machine)
+
+    async def _start_from_template(self, key: str) -> bool:
+        """Whether that worked; if not, it boots from the disk, which is always right."""
+        # From here on the guest may change its disk, and the template's memory must never meet that.
+        await self.change(template="", is_renewing=True)
+        self._restart_pending = True  # seen as booting, not as off
+        try:
+            machine = await self._around.first_starts.start(self.record, key, self.agent)
+        except (InsulaError, OSError) as error:
+            _log.warning("booting instead of a template", instance_id=self.record.spec.id, problem=str(error))
+            return False
+        finally:
+            self._restart_pending = False
+        self._take(machine)
+        self._boots.watch(machine.started_at_s, 0, WAKE)
+        await self.change(is_renewing=False)
+        return True
 
     async def _go_on(self, machine: Machine) -> None:
         # From here on the guest changes its disk, and memory that was saved before must never meet that again.

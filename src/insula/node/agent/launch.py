@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from insula.base.errors import Conflict, Unsupported
@@ -12,6 +13,7 @@ from insula.node.hypervisor.driver import (
     DirectBoot,
     Driver,
     EndReason,
+    GuestMemory,
     Machine,
     MachineSpec,
     Nic,
@@ -24,6 +26,14 @@ from insula.node.storage.backend import BootableImage
 _UEFI_MEMORY_MIB = 256  # OVMF crashes with 128
 
 
+@dataclass(frozen=True)
+class Frozen:
+    """Memory of the caller's for a machine to write to, or, sealed and with `devices`, to go on from."""
+
+    memory: GuestMemory
+    devices: Path | None = None
+
+
 class Launcher:
     """Starts and finds machines of records."""
 
@@ -32,9 +42,12 @@ class Launcher:
         self._driver = driver
         self._network = network
 
-    async def start(self, record: InstanceRecord) -> Machine:
+    async def start(self, record: InstanceRecord, frozen: Frozen | None = None) -> Machine:
         """Start the machine. Raises what storage, network and driver raise; nothing is left running then."""
-        folder = self._records.folder_of(record.spec.id)
+        return await self.start_in(self._records.folder_of(record.spec.id), record, frozen)
+
+    async def start_in(self, folder: Path, record: InstanceRecord, frozen: Frozen | None = None) -> Machine:
+        """The same for a machine whose files are in `folder`."""
         if record.image is None or not (folder / "disk.qcow2").exists():
             raise Conflict(
                 f"{record.spec.name} has no disk to start from",
@@ -55,9 +68,10 @@ class Launcher:
         _check_saved(record, accelerator)
         with await self._network.wire(request) as wiring:
             try:
-                return await self._driver.start(
-                    _machine_spec(record, record.image, folder, accelerator, _nic(record.spec.mac, wiring))
-                )
+                spec = _machine_spec(record, record.image, folder, accelerator, _nic(record.spec.mac, wiring))
+                if frozen is not None:
+                    spec = replace(spec, saved=frozen.devices, memory=frozen.memory)
+                return await self._driver.start(spec)
             except BaseException:
                 await self._network.unwire(folder)
                 raise
@@ -68,6 +82,10 @@ class Launcher:
             raise Unsupported(f"The driver {self._driver.name} cannot save a machine's memory", code="no-save")
         await machine.save(memory_file(self._records.folder_of(record.spec.id)))
         return SavedMemory(await self._driver.accelerator())
+
+    async def adopt_in(self, spec_id: str, folder: Path) -> Machine | None:
+        """The machine that runs already with its files in `folder`, or None."""
+        return await self._driver.adopt(spec_id, folder)
 
     async def adopt(self, record: InstanceRecord) -> Machine | None:
         """The machine that runs already, or None."""
@@ -85,12 +103,16 @@ class Launcher:
 
     async def put_down(self, record: InstanceRecord) -> None:
         """Take the network away after the machine has ended. May be repeated."""
-        await self._network.unwire(self._records.folder_of(record.spec.id))
+        await self.put_down_in(self._records.folder_of(record.spec.id))
+
+    async def put_down_in(self, folder: Path) -> None:
+        """The same for a machine whose files are in `folder`."""
+        await self._network.unwire(folder)
 
 
 def _check_memory(record: InstanceRecord, image: BootableImage) -> None:
     memory_mib = record.spec.resources.memory_mib
-    if _firmware(record.spec.firmware, image) is Firmware.UEFI and memory_mib < _UEFI_MEMORY_MIB:
+    if firmware_of(record.spec.firmware, image) is Firmware.UEFI and memory_mib < _UEFI_MEMORY_MIB:
         raise Unsupported(
             f"{record.spec.name} cannot start with UEFI",
             why=f"UEFI firmware needs {_UEFI_MEMORY_MIB} MiB of memory, and its plan has {memory_mib} MiB",
@@ -118,7 +140,7 @@ def _machine_spec(
     record: InstanceRecord, image: BootableImage, folder: Path, accelerator: str, nic: Nic | None
 ) -> MachineSpec:
     spec = record.spec
-    firmware = _firmware(spec.firmware, image)
+    firmware = firmware_of(spec.firmware, image)
     kernel = image.boot_for(firmware, accelerator)
     seed = folder / "seed.iso"
     return MachineSpec(
@@ -126,7 +148,7 @@ def _machine_spec(
         name=spec.name,
         folder=folder,
         resources=spec.resources,
-        machine_type=_machine_type(spec.machine_type, image),
+        machine_type=machine_type_of(spec.machine_type, image),
         firmware=firmware,
         disk=folder / "disk.qcow2",
         read_only=image.disks,
@@ -138,12 +160,14 @@ def _machine_spec(
     )
 
 
-def _machine_type(wish: MachineType, image: BootableImage) -> MachineType:
+def machine_type_of(wish: MachineType, image: BootableImage) -> MachineType:
+    """The wish, or what the image prefers; never AUTO."""
     wanted = image.image.machine_type if wish is MachineType.AUTO else wish
     return MachineType.Q35 if wanted is MachineType.AUTO else wanted
 
 
-def _firmware(wish: Firmware, image: BootableImage) -> Firmware:
+def firmware_of(wish: Firmware, image: BootableImage) -> Firmware:
+    """The wish, or what the image prefers; never AUTO."""
     wanted = image.image.firmware if wish is Firmware.AUTO else wish
     return Firmware.BIOS if wanted is Firmware.AUTO else wanted
 

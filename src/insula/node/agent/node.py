@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,18 +15,26 @@ from insula.base.files import remove_drafts
 from insula.base.log import get_logger
 from insula.domain.image import Image
 from insula.domain.instance import BootPhase
-from insula.node.agent import disks, doctor, guest_commands, host, sweep
+from insula.node.agent import disks, doctor, guest_commands, host, refusals, sweep
 from insula.node.agent.background import Background
 from insula.node.agent.changes import Changes
-from insula.node.agent.keeper import InstanceKeeper, Surroundings
+from insula.node.agent.first_start import FirstStarts
+from insula.node.agent.keeper import InstanceKeeper
 from insula.node.agent.launch import Launcher, read_console
 from insula.node.agent.records import InstanceRecord, Records
 from insula.node.agent.restart import RestartRules
+from insula.node.agent.surroundings import Surroundings
+from insula.node.agent.template_key import TemplateKeys
+from insula.node.agent.template_maker import TemplateMaker, Workshop
+from insula.node.agent.template_memory import TemplateMemories
+from insula.node.agent.template_store import TemplateStore
+from insula.node.agent.users import give_user
 from insula.node.hypervisor.driver import Driver
 from insula.node.network.wiring import InstanceNetwork
 from insula.node.runtime.cgroups import Cgroups, remove_emptied
 from insula.node.runtime.uids import UidRange
 from insula.node.storage.backend import DiskBackend, ImageSource
+from insula.node.storage.template import Template
 from insula.protocol.node import (
     BootReport,
     Check,
@@ -52,7 +59,8 @@ class NodeParts:
     """What a node is made of. `folder` holds its `images` and `instances`.
 
     `uids` gives each instance a user of its own; None where the service may not change users. `cgroups` are the
-    driver's, None when it has none.
+    driver's, None when it has none. `template_memory_mib` is how much of templates' memory is kept in the host's,
+    `template_settle_s` how long a guest has before it is frozen.
     """
 
     name: str
@@ -65,6 +73,8 @@ class NodeParts:
     cgroups: Cgroups | None = None
     driver_checks: doctor.DriverChecks | None = None
     rules: RestartRules = field(default_factory=RestartRules)
+    template_memory_mib: int = 1024
+    template_settle_s: float = 1.0
 
 
 class Node:
@@ -76,18 +86,28 @@ class Node:
         self._background = Background()
         self._changes = Changes()
         launcher = Launcher(self._records, parts.driver, parts.network)
-        self._around = Surroundings(self._records, launcher, self._background, self._changes, parts.rules)
+        self._templates = TemplateStore(
+            parts.folder / "templates", self._disks_in_use, TemplateMemories(parts.template_memory_mib)
+        )
+        self._template_keys = TemplateKeys(parts.driver, parts.network)
+        workshop = Workshop(launcher, self._templates, parts.disks, parts.uids, parts.cgroups, parts.template_settle_s)
+        self._template_maker = TemplateMaker(workshop)
+        self._first_starts = FirstStarts(launcher, self._template_keys, self._templates)
+        self._around = Surroundings(
+            self._records, launcher, self._background, self._changes, self._first_starts, parts.rules
+        )
         self._keepers: dict[str, InstanceKeeper] = {}
         self._damaged: dict[str, DataCorrupt] = {}
 
     async def __aenter__(self) -> Self:
         await asyncio.to_thread(self._records.make_folder)
         await self._parts.images.clean()
+        await self._template_maker.clean()
         at_once = asyncio.Semaphore(_ADOPT_AT_ONCE)
         async with asyncio.TaskGroup() as group:
             for instance_id in await asyncio.to_thread(self._records.ids):
                 group.create_task(self._bring_back(instance_id, at_once))
-        await self._parts.images.remove_superseded(self._disks_in_use())
+        await self._remove_superseded()
         return self
 
     async def __aexit__(
@@ -95,6 +115,7 @@ class Node:
     ) -> None:
         await self._background.close()
         await asyncio.gather(*(keeper.detach() for keeper in self._keepers.values()))
+        self._templates.memories.close()
 
     # The host
 
@@ -124,7 +145,31 @@ class Node:
                 todo="Delete or rebuild these instances first",
                 code="image-in-use",
             )
+        await self._templates.remove_of(name)
         await self._parts.images.delete(name)
+
+    async def make_template(self, spec: InstanceSpec) -> Template:
+        """Make what new instances like this one go on from, of its image and of machines of its size.
+
+        May be repeated. Raises Unsupported for what can have no template, else as TemplateMaker.make.
+        """
+        image = await self._parts.images.bootable(spec.image)
+        key = await self._template_keys.of(spec, image)
+        if not key:
+            raise refusals.has_no_template(spec.image)
+        return await self._template_maker.make(key, spec, image)
+
+    async def _remove_superseded(self) -> None:
+        """Remove old versions of images, and templates made from them, except what a disk needs."""
+        if self._damaged:
+            return  # nobody knows what their disks need
+        current = {}
+        for name in await self._templates.image_names():
+            with contextlib.suppress(InsulaError):
+                current[name] = (await self._parts.images.bootable(name)).disk
+        await self._templates.remove_superseded(current)
+        in_use = self._disks_in_use() | await self._templates.image_disks()
+        await self._parts.images.remove_superseded(in_use)
 
     # The pieces of an instance
 
@@ -135,7 +180,10 @@ class Node:
     async def make_disk(self, spec: InstanceSpec) -> None:
         async with self._held(spec.id, spec) as keeper:
             image = await self._parts.images.bootable(spec.image)
-            await disks.make(keeper, spec, image, self._parts.disks, self._records.folder_of(spec.id))
+            template = await self._first_starts.template_for(spec, image)
+            source, key = (template.based(image), template.key) if template is not None else (image, "")
+            folder = self._records.folder_of(spec.id)
+            await disks.make(keeper, spec, source, self._parts.disks, folder, template=key)
 
     async def remove_disk(self, instance_id: str) -> None:
         if instance_id in self._keepers:
@@ -240,7 +288,7 @@ class Node:
         return self._changes.watch()
 
     async def leftovers(self, known: frozenset[str], remove: bool) -> Sequence[Leftover]:
-        ground = sweep.Ground(self._records, self._parts.cgroups, self.forget)
+        ground = sweep.Ground(self._records, self._parts.cgroups, self.forget, self._template_maker.machines)
         return await sweep.sweep(ground, known, remove)
 
     # Keepers
@@ -282,7 +330,7 @@ class Node:
                 )
             if spec is not None and keeper.record.uid is None and self._parts.uids is not None:
                 await keeper.change(spec=spec)  # the folder must exist before its user
-                uid = await asyncio.to_thread(_give_user, self._parts.uids, self._records.folder_of(instance_id))
+                uid = await asyncio.to_thread(give_user, self._parts.uids, self._records.folder_of(instance_id))
                 await keeper.change(uid=uid)
             yield keeper
 
@@ -323,11 +371,3 @@ class Node:
         await self._parts.network.unwire(folder)
         await self._remove(instance_id)
         self._damaged.pop(instance_id, None)
-
-
-def _give_user(uids: UidRange, folder: Path) -> int:
-    """A user of its own for the instance, who may pass through its folder, but not list or change it."""
-    uid = uids.claim(folder)
-    os.chown(folder, -1, uid)
-    folder.chmod(0o710)
-    return uid

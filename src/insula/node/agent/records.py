@@ -55,7 +55,8 @@ class InstanceRecord:
     """One instance as this node knows it.
 
     `uid` is the unprivileged user of its processes, None for our own; `host_boot_id` names the host's boot in which its
-    machine was started last.
+    machine was started last. `template` is the key of the template that its disk, which was never started, was made
+    from; `is_renewing` says that its machine may still be that template's guest.
     """
 
     spec: InstanceSpec
@@ -69,6 +70,8 @@ class InstanceRecord:
     boot: BootRecord | None = None
     host_boot_id: str = ""
     saved: SavedMemory | None = None
+    template: str = ""
+    is_renewing: bool = False
 
     def uses_image(self, name: str) -> bool:
         """Whether its disk, or the one set aside, is based on the image."""

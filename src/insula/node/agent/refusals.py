@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from insula.base.errors import Conflict, GuestFailure
+from insula.base.errors import Conflict, GuestFailure, Unsupported
 from insula.protocol.node import Power
 
 
@@ -40,4 +40,13 @@ def has_no_agent(name: str, image: str) -> GuestFailure:
         why=f"Its image {image} brings none",
         todo="Use SSH, or an image with an agent such as debian-12",
         code="no-agent",
+    )
+
+
+def has_no_template(image: str) -> Unsupported:
+    return Unsupported(
+        f"Instances of {image} like this one cannot go on from a template",
+        why="That needs a guest with an agent and our renewing program, its kernel beside the image, BIOS and q35",
+        todo="Nothing needs to be done: they boot from their disks",
+        code="no-template",
     )

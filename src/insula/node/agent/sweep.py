@@ -35,6 +35,7 @@ class Ground:
     records: Records
     cgroups: Cgroups | None
     forget: Callable[[str], Awaitable[None]]
+    other_machines: frozenset[str] = frozenset()  # which are no instances, and have cgroups
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ async def sweep(ground: Ground, known: frozenset[str], remove: bool) -> Sequence
         if remove:
             await _end(stray)
         found.append(Leftover("process", f"{stray.name} {stray.pid} of {stray.instance_id}", remove))
-    return [*found, *await asyncio.to_thread(_sweep_cgroups, ground.cgroups, known, remove)]
+    owners = known | ground.other_machines
+    return [*found, *await asyncio.to_thread(_sweep_cgroups, ground.cgroups, owners, remove)]
 
 
 def _strays(records: Records, known: frozenset[str]) -> list[_Stray]:

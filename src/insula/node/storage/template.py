@@ -64,6 +64,10 @@ class Template:
         """The image with the template's disk, for disks of instances that go on from here."""
         return replace(image, disk=self.disk, behind=image.disks)
 
+    def original(self, based: BootableImage) -> BootableImage:
+        """What :meth:`based` was given."""
+        return replace(based, disk=based.behind[0], behind=based.behind[1:])
+
 
 def describe_files(folder: Path) -> dict[str, FileFacts]:
     """What is noted of a template's files. Blocking: call it from a thread."""

@@ -37,6 +37,7 @@ def make_node(folder: Path, driver: FakeDriver | None = None) -> Node:
         disks=MemoryDisks(),
         network=NoNetwork(),
         rules=RULES,
+        template_settle_s=0.0,
     )
     return Node(parts)
 

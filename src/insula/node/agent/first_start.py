@@ -1,0 +1,91 @@
+"""The first start of an instance from a template: its machine goes on as the template's, and becomes somebody else."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+
+from insula.base.errors import DataCorrupt, GuestFailure, Unsupported
+from insula.node.agent.guest import GuestAgent
+from insula.node.agent.guest_commands import execute
+from insula.node.agent.launch import Frozen, Launcher
+from insula.node.agent.records import InstanceRecord
+from insula.node.agent.template_key import TemplateKeys
+from insula.node.agent.template_store import TemplateStore
+from insula.node.hypervisor.driver import CanCutNetwork, CanPause, Machine
+from insula.node.storage.backend import BootableImage
+from insula.node.storage.template import Template
+from insula.protocol.node import InstanceSpec
+
+PROGRAM = "/usr/lib/insula/renew"
+_RANDOM_BYTES = 64
+_ANSWER_S = 20.0
+_RENEW_S = 60.0  # a cold boot on a busy host takes longer
+
+
+class FirstStarts:
+    """Finds templates for new instances, and starts instances from them."""
+
+    def __init__(self, launcher: Launcher, keys: TemplateKeys, store: TemplateStore) -> None:
+        self._launcher = launcher
+        self._keys = keys
+        self._store = store
+
+    async def template_for(self, spec: InstanceSpec, image: BootableImage) -> Template | None:
+        """What a new instance may go on from."""
+        return await self._store.find(await self._keys.of(spec, image))
+
+    async def start(self, record: InstanceRecord, key: str, agent: GuestAgent) -> Machine:
+        """Start the machine and make its guest the instance; `key` is the template that its disk was made from.
+
+        Raises InsulaError when the instance must boot from its disk instead; no machine is left then.
+        """
+        template = await self._fitting(record, key)
+        async with self._store.memories.lent(template) as memory:
+            machine = await self._launcher.start(record, Frozen(memory, template.devices))
+        try:
+            await _become(machine, agent, record.spec)
+        except BaseException:
+            await agent.close()
+            await asyncio.shield(machine.kill())
+            await asyncio.shield(self._launcher.put_down(record))
+            raise
+        return machine
+
+    async def _fitting(self, record: InstanceRecord, key: str) -> Template:
+        """The template, if it is whole and everything is as it was when the disk was made from it."""
+        template = await self._store.find(key)
+        image = record.image
+        if template is None or image is None or image.disk != template.disk:
+            raise DataCorrupt(f"The template of {record.spec.name} is gone", code="template-gone")
+        original = template.original(image)
+        if await self._keys.of(record.spec, original) != key:
+            raise Unsupported(
+                f"{record.spec.name} cannot go on from its template",
+                why="The host or the instance's resources have changed since its disk was made",
+                code="template-unfit",
+            )
+        return template
+
+
+async def _become(machine: Machine, agent: GuestAgent, spec: InstanceSpec) -> None:
+    if not isinstance(machine, CanPause) or not isinstance(machine, CanCutNetwork):
+        raise Unsupported("This driver's machines cannot go on from a template", code="no-templates")
+    await machine.resume()
+    await _renew(agent, spec)
+    await machine.set_link(True)  # it was silent until now, or it would have spoken with its siblings' addresses
+
+
+async def _renew(agent: GuestAgent, spec: InstanceSpec) -> None:
+    """Until this is done the guest has the identity, the random numbers and the time of all its siblings."""
+    await agent.await_answer(_ANSWER_S)
+    argv = (PROGRAM, str(int(time.time())), spec.mac)
+    done = await execute(agent, argv, os.urandom(_RANDOM_BYTES), _RENEW_S)
+    if done.exit_code != 0:
+        said = (done.stderr or done.stdout).decode("utf-8", "replace").strip()[-500:]
+        raise GuestFailure(
+            f"The guest of {spec.name} did not take on its identity",
+            why=f"{PROGRAM} ended with status {done.exit_code}: {said or 'it said nothing'}",
+            code="renew-failed",
+        )

@@ -1,0 +1,299 @@
+"""Templates: made from a booted guest, found by what they depend on, and gone on from; on the fake driver."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from insula.base.clock import now_utc
+from insula.base.errors import Conflict, GuestFailure, Unsupported
+from insula.domain.instance import Firmware, MachineType, Resources
+from insula.node.agent import Node
+from insula.node.agent.template_key import Ingredients
+from insula.node.agent.template_memory import TemplateMemories
+from insula.node.hypervisor.driver import MachineSpec
+from insula.node.hypervisor.fake import state
+from insula.node.hypervisor.fake.driver import FakeDriver, Faults
+from insula.node.runtime import shared_memory
+from insula.node.storage.template import Template, TemplateFacts
+from insula.protocol.node import BootReport, InstanceSpec, Power
+
+from .conftest import make_node, no_phase, quiet
+from .test_node import report_of
+
+NewSpec = Callable[..., InstanceSpec]
+
+_INGREDIENTS = Ingredients(
+    image_disk="/images/tiny/1/disk.qcow2",
+    image_bytes=1000,
+    kernel="/images/tiny/1/vmlinuz",
+    initrd="",
+    command_line="console=ttyS0",
+    hypervisor="QEMU 7.2",
+    accelerator="kvm",
+    network="namespace",
+    machine_type=MachineType.Q35,
+    firmware=Firmware.BIOS,
+    vcpus=1,
+    memory_mib=128,
+    disk_gib=2,
+)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"image_disk": "/images/tiny/2/disk.qcow2"},
+        {"image_bytes": 1001},
+        {"kernel": "/images/tiny/2/vmlinuz"},
+        {"initrd": "/images/tiny/1/initrd"},
+        {"command_line": "quiet"},
+        {"hypervisor": "QEMU 8.0"},
+        {"accelerator": "tcg"},
+        {"network": "passt"},
+        {"machine_type": MachineType.MICROVM},
+        {"firmware": Firmware.UEFI},
+        {"vcpus": 2},
+        {"memory_mib": 256},
+        {"disk_gib": 3},
+        {"layout": 0},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_key_changes_with_each_ingredient(change: dict[str, object]) -> None:
+    assert replace(_INGREDIENTS, **change).key != _INGREDIENTS.key  # type: ignore[arg-type]  # the table gives fitting values
+    assert replace(_INGREDIENTS).key == _INGREDIENTS.key
+
+
+async def first_boot(node: Node, spec: InstanceSpec) -> BootReport:
+    await node.configure(spec)
+    await node.make_disk(spec)
+    await node.start(spec.id)
+    return await node.await_ready(spec.id, 10, no_phase)
+
+
+def phases(boot: BootReport) -> list[str]:
+    return [phase.name for phase in boot.phases]
+
+
+def left_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in (folder / "templates").iterdir())
+
+
+async def test_a_template_is_made_once_and_leaves_nothing_else(node: Node, new_spec: NewSpec, folder: Path) -> None:
+    template = await node.make_template(new_spec())
+    assert left_in(folder) == [template.key]
+    assert sorted(path.name for path in template.folder.iterdir()) == [
+        "devices",
+        "disk.qcow2",
+        "memory",
+        "template.json",
+    ]
+    before = template.disk.stat()
+    assert await node.make_template(new_spec(name="other", mac="52:54:00:00:00:09")) == template
+    assert template.disk.stat() == before
+    assert await node.observe() == []
+
+
+async def test_an_instance_goes_on_from_its_template_as_itself(node: Node, new_spec: NewSpec, folder: Path) -> None:
+    await node.make_template(new_spec())
+    for number in range(2):
+        spec = new_spec(name=f"web{number}", mac=f"52:54:00:00:00:0{number}")
+        boot = await first_boot(node, spec)
+        assert phases(boot) == ["wake", "ready"]
+        assert (await report_of(node, spec)).power is Power.ON
+        renewed = await node.execute(spec.id, ["cat", "/var/lib/insula/renewed"], b"", 5)
+        assert renewed.stdout.decode() == f"{spec.mac}\n"
+        found = state.load(folder / "instances" / spec.id)
+        assert found is not None
+        assert found.link_up
+    await node.stop(spec.id, 5)
+    await node.start(spec.id)
+    assert phases(await node.await_ready(spec.id, 10, no_phase))[0] == "firmware"
+
+
+async def test_without_a_fitting_template_an_instance_boots(node: Node, new_spec: NewSpec) -> None:
+    await node.make_template(new_spec())
+    larger = Resources(vcpus=1, memory_mib=256, disk_gib=2, cpu_percent=100)
+    assert phases(await first_boot(node, new_spec(resources=larger)))[0] == "firmware"
+
+
+@pytest.mark.parametrize("change", ["grown", "resized", "used up"])
+async def test_what_changed_after_the_disk_was_made_is_booted(node: Node, new_spec: NewSpec, change: str) -> None:
+    spec = new_spec()
+    template = await node.make_template(spec)
+    await node.configure(spec)
+    await node.make_disk(spec)
+    if change == "grown":
+        await node.grow_disk(spec.id, 5)
+    elif change == "resized":
+        await node.configure(replace(spec, resources=replace(spec.resources, vcpus=2)))
+    else:
+        template.devices.unlink()
+    await node.start(spec.id)
+    assert phases(await node.await_ready(spec.id, 10, no_phase))[0] == "firmware"
+
+
+async def test_a_guest_that_cannot_renew_itself_is_booted(folder: Path, new_spec: NewSpec) -> None:
+    def faults(spec: MachineSpec) -> Faults:
+        return Faults(broken_program="renew") if spec.saved is not None else Faults()
+
+    async with make_node(folder, FakeDriver(faults=faults)) as node:
+        await node.prepare_image("tiny", quiet)
+        spec = new_spec()
+        await node.make_template(spec)
+        assert phases(await first_boot(node, spec))[0] == "firmware"
+        assert (await report_of(node, spec)).power is Power.ON
+
+
+async def test_a_machine_that_does_not_go_on_is_booted(folder: Path, new_spec: NewSpec) -> None:
+    def faults(spec: MachineSpec) -> Faults:
+        return Faults(fail_start="no such device" if spec.saved is not None else "")
+
+    async with make_node(folder, FakeDriver(faults=faults)) as node:
+        await node.prepare_image("tiny", quiet)
+        spec = new_spec()
+        await node.make_template(spec)
+        assert phases(await first_boot(node, spec))[0] == "firmware"
+
+
+async def test_a_start_that_was_cut_off_while_renewing_is_a_boot_the_next_time(
+    folder: Path, new_spec: NewSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = new_spec()
+    monkeypatch.setattr("insula.node.agent.first_start._renew", _never)
+    async with make_node(folder) as node:
+        await node.prepare_image("tiny", quiet)
+        await node.make_template(spec)
+        await node.configure(spec)
+        await node.make_disk(spec)
+        starting = asyncio.create_task(node.start(spec.id))
+        while (found := state.load(folder / "instances" / spec.id)) is None or found.status != "running":
+            await asyncio.sleep(0.01)
+        assert (await report_of(node, spec)).power is Power.BOOTING
+        record, machine = (folder / "instances" / spec.id / name for name in ("spec.json", "fake.json"))
+        as_killed = record.read_bytes(), machine.read_bytes()
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+    record.write_bytes(as_killed[0])
+    machine.write_bytes(as_killed[1])
+    async with make_node(folder) as node:
+        assert (await report_of(node, spec)).power is Power.OFF, "a guest that is somebody else goes on"
+        await node.start(spec.id)
+        assert phases(await node.await_ready(spec.id, 10, no_phase))[0] == "firmware"
+
+
+async def _never(*_: object) -> None:
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("name", ["devices", "memory", "disk.qcow2", "template.json"])
+async def test_a_damaged_template_is_removed(node: Node, new_spec: NewSpec, folder: Path, name: str) -> None:
+    spec = new_spec()
+    template = await node.make_template(spec)
+    (template.folder / name).write_bytes(b"{}")
+    assert phases(await first_boot(node, spec))[0] == "firmware"
+    assert left_in(folder) == []
+    assert (await node.make_template(spec)).key == template.key
+
+
+async def test_a_damaged_template_keeps_the_disk_that_an_instance_needs(
+    node: Node, new_spec: NewSpec, folder: Path
+) -> None:
+    spec = new_spec()
+    template = await node.make_template(spec)
+    await first_boot(node, spec)
+    template.devices.write_bytes(b"damaged")
+    assert phases(await first_boot(node, new_spec(name="web2")))[0] == "firmware"
+    assert template.disk.exists()
+    assert not template.memory.exists()
+    with pytest.raises(Conflict) as caught:
+        await node.make_template(spec)
+    assert caught.value.code == "template-in-use"
+    await node.forget(spec.id)
+    assert (await node.make_template(spec)).key == template.key
+
+
+async def test_templates_of_a_superseded_image_go_when_no_disk_needs_them(
+    folder: Path, new_spec: NewSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = new_spec()
+    async with make_node(folder) as node:
+        await node.prepare_image("tiny", quiet)
+        template = await node.make_template(spec)
+        await first_boot(node, spec)
+    async with make_node(folder) as node:
+        assert left_in(folder) == [template.key]
+    (folder / "images" / "tiny.json").unlink()
+    async with make_node(folder) as node:
+        assert left_in(folder) == [template.key], "an instance's disk is based on it"
+        await node.forget(spec.id)
+    async with make_node(folder):
+        assert left_in(folder) == []
+
+
+async def test_templates_go_with_their_image(node: Node, new_spec: NewSpec, folder: Path) -> None:
+    await node.make_template(new_spec())
+    await node.delete_image("tiny")
+    assert left_in(folder) == []
+
+
+async def test_a_template_that_does_not_become_ready_leaves_nothing(
+    folder: Path, new_spec: NewSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("insula.node.agent.template_maker._READY_S", 0.1)
+    async with make_node(folder, FakeDriver(faults=Faults(never_ready=True))) as node:
+        await node.prepare_image("tiny", quiet)
+        with pytest.raises(GuestFailure):
+            await node.make_template(new_spec())
+        assert left_in(folder) == []
+
+
+async def test_what_a_killed_service_was_making_is_ended_and_removed(
+    folder: Path, driver: FakeDriver, new_spec: NewSpec
+) -> None:
+    async with make_node(folder, FakeDriver(boot_s=60)) as node:
+        await node.prepare_image("tiny", quiet)
+        making = asyncio.create_task(node.make_template(new_spec()))
+        async with asyncio.timeout(5):
+            while not (drafts := list(folder.glob("templates/.building-*/fake.json"))):
+                await asyncio.sleep(0.01)
+        draft = drafts[0].parent
+        as_killed = drafts[0].read_bytes()
+        making.cancel()
+        await asyncio.gather(making, return_exceptions=True)
+        assert left_in(folder) == []
+    draft.mkdir()
+    (draft / "fake.json").write_bytes(as_killed)
+    async with make_node(folder):
+        assert left_in(folder) == []
+
+
+async def test_what_cannot_have_a_template_says_so(node: Node, new_spec: NewSpec) -> None:
+    for change in ({"firmware": Firmware.UEFI}, {"machine_type": MachineType.MICROVM}):
+        with pytest.raises(Unsupported) as caught:
+            await node.make_template(new_spec(**change))
+        assert caught.value.code == "no-template"
+
+
+async def test_memories_stay_open_within_a_budget_the_least_recently_used_go(tmp_path: Path) -> None:
+    templates = [_with_memory(tmp_path / str(number), number) for number in range(3)]
+    memories = TemplateMemories(budget_mib=2)
+    for template in (*templates[:2], templates[0], templates[2]):
+        async with memories.lent(template) as memory:
+            assert shared_memory.is_sealed(memory.fd)
+    assert memories.keys == (templates[0].key, templates[2].key)
+    async with memories.lent(templates[1]):
+        assert memories.keys == (templates[2].key, templates[1].key)
+    memories.close()
+    assert not memories.keys
+
+
+def _with_memory(folder: Path, number: int) -> Template:
+    folder.mkdir()
+    (folder / "memory").write_bytes(b"x" * (1 << 20))
+    return Template(folder, TemplateFacts(f"{number:064}", "tiny", "/disk", 1, now_utc(), {}))
