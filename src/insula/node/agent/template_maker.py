@@ -27,6 +27,7 @@ from insula.node.hypervisor.driver import CanCutNetwork, CanSave, GuestMemory, M
 from insula.node.runtime import shared_memory
 from insula.node.runtime.cgroups import Cgroups, remove_emptied
 from insula.node.runtime.uids import UidRange
+from insula.node.storage.atomic import disk_full_explained
 from insula.node.storage.backend import BootableImage, DiskBackend, SeedContents
 from insula.node.storage.template import DEVICES_FILE, DISK_FILE, MEMORY_FILE, Template, TemplateFacts, describe_files
 from insula.protocol.node import InstanceSpec
@@ -79,7 +80,8 @@ class TemplateMaker:
             await self._remove(draft)
             try:
                 spec = replace(spec, id=_machine_id(draft), name=NAME, hostname=NAME, mac=MAC, forwards=())
-                return await self._make_in(draft, key, replace(spec, ssh_keys=(), user_data=""), image)
+                with disk_full_explained(f"Making a template of {image.name}"):
+                    return await self._make_in(draft, key, replace(spec, ssh_keys=(), user_data=""), image)
             finally:
                 await asyncio.shield(self._remove(draft))
 

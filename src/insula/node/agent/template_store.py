@@ -65,7 +65,8 @@ class TemplateStore:
                 todo="Delete or rebuild these instances; others boot from their disks meanwhile",
                 code="template-in-use",
             )
-        self._folder.mkdir(mode=0o711, exist_ok=True)
+        self._folder.mkdir(exist_ok=True)
+        self._folder.chmod(0o711)  # machines' users pass through it to a disk, but cannot list it
         return self._folder / f"{_DRAFT}{key[:12]}"
 
     def drafts(self) -> list[Path]:
