@@ -62,6 +62,9 @@ class BoundedNode:
     async def delete_image(self, name: str) -> None:
         await self._ask(f"delete image {name}", _SLOW_S, self._node.delete_image(name))
 
+    async def warm_image(self, spec: InstanceSpec) -> None:
+        await self._ask(f"make a template of {spec.image}", _IMAGE_S, self._node.warm_image(spec))
+
     async def make_disk(self, spec: InstanceSpec) -> None:
         await self._ask("make the disk", _SLOW_S, self._node.make_disk(spec))
 

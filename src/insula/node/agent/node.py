@@ -148,6 +148,9 @@ class Node:
         await self._templates.remove_of(name)
         await self._parts.images.delete(name)
 
+    async def warm_image(self, spec: InstanceSpec) -> None:
+        await self.make_template(spec)
+
     async def make_template(self, spec: InstanceSpec) -> Template:
         """Make what new instances like this one go on from, of its image and of machines of its size.
 

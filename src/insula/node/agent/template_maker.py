@@ -79,9 +79,8 @@ class TemplateMaker:
             draft = self._store.draft(key)
             await self._remove(draft)
             try:
-                spec = replace(spec, id=_machine_id(draft), name=NAME, hostname=NAME, mac=MAC, forwards=())
                 with disk_full_explained(f"Making a template of {image.name}"):
-                    return await self._make_in(draft, key, replace(spec, ssh_keys=(), user_data=""), image)
+                    return await self._make_in(draft, key, _nobody(spec, _machine_id(draft)), image)
             finally:
                 await asyncio.shield(self._remove(draft))
 
@@ -168,6 +167,13 @@ async def _await_ready(machine: Machine, agent: GuestAgent, draft: Path, record:
 
 async def _fail_at_end(machine: Machine, watch: BootWatch) -> None:
     await watch.fail(f"Its machine ended: {await machine.wait()}", "machine-ended")
+
+
+def _nobody(spec: InstanceSpec, machine_id: str) -> InstanceSpec:
+    """Only what the machine's size and devices come from: nothing in a template may be its first instance's."""
+    resources = replace(spec.resources, disk_iops=0, disk_mbps=0, network_mbps=0)
+    nobody = InstanceSpec(machine_id, "", NAME, NAME, spec.image, resources, MAC)
+    return replace(nobody, firmware=spec.firmware, machine_type=spec.machine_type)
 
 
 async def _nobody_to_tell(watch: BootWatch) -> None:

@@ -116,6 +116,46 @@ async def test_an_instance_goes_on_from_its_template_as_itself(node: Node, new_s
     assert phases(await node.await_ready(spec.id, 10, no_phase))[0] == "firmware"
 
 
+async def test_a_template_serves_the_next_service_too(folder: Path, new_spec: NewSpec) -> None:
+    async with make_node(folder) as node:
+        await node.prepare_image("tiny", quiet)
+        await node.warm_image(new_spec())
+    async with make_node(folder) as node:
+        assert phases(await first_boot(node, new_spec())) == ["wake", "ready"]
+
+
+async def test_a_rebuilt_instance_goes_on_from_its_template_and_the_old_disk_does_not(
+    node: Node, new_spec: NewSpec
+) -> None:
+    spec = new_spec()
+    await node.warm_image(spec)
+    await first_boot(node, spec)
+    await node.stop(spec.id, 5)
+    await node.set_disk_aside(spec.id)
+    assert phases(await first_boot(node, spec)) == ["wake", "ready"]
+    await node.stop(spec.id, 0)
+    await node.bring_disk_back(spec.id)
+    await node.start(spec.id)
+    assert phases(await node.await_ready(spec.id, 10, no_phase))[0] == "firmware"
+
+
+async def test_nothing_of_the_first_instance_is_in_a_template(folder: Path, new_spec: NewSpec) -> None:
+    seen: list[MachineSpec] = []
+
+    def noted(spec: MachineSpec) -> Faults:
+        seen.append(spec)
+        return Faults()
+
+    async with make_node(folder, FakeDriver(faults=noted)) as node:
+        await node.prepare_image("tiny", quiet)
+        resources = Resources(vcpus=1, memory_mib=128, disk_gib=2, cpu_percent=100, disk_iops=10, network_mbps=5)
+        await node.warm_image(new_spec(name="secret", user_data="#!/bin/sh\necho secret\n", resources=resources))
+    (spec,) = seen
+    assert (spec.name, spec.resources.disk_iops, spec.resources.network_mbps) == ("template", 0, 0)
+    assert spec.memory is not None
+    assert not spec.memory.is_sealed
+
+
 async def test_without_a_fitting_template_an_instance_boots(node: Node, new_spec: NewSpec) -> None:
     await node.make_template(new_spec())
     larger = Resources(vcpus=1, memory_mib=256, disk_gib=2, cpu_percent=100)
