@@ -16,9 +16,11 @@ from pathlib import Path
 from insula.base.clock import now_utc
 from insula.base.errors import GuestFailure, Unsupported
 from insula.base.log import get_logger
+from insula.node.agent import refusals
 from insula.node.agent.boot import BootSubject, BootWatch
+from insula.node.agent.first_start import PROGRAM
 from insula.node.agent.guest import GuestAgent
-from insula.node.agent.guest_commands import execute
+from insula.node.agent.guest_commands import execute, exists
 from insula.node.agent.launch import Frozen, Launcher
 from insula.node.agent.records import InstanceRecord
 from insula.node.agent.template_store import TemplateStore
@@ -119,6 +121,8 @@ class TemplateMaker:
             if not isinstance(machine, CanSave) or not isinstance(machine, CanCutNetwork):
                 raise Unsupported("This driver's machines cannot be frozen", code="no-templates")
             await _await_ready(machine, agent, draft, record)
+            if not await exists(agent, PROGRAM):
+                raise refusals.has_no_template(record.spec.image)
             await machine.set_link(False)
             await asyncio.sleep(self._workshop.settle_s)
             # An instance that has to boot from a copy of this disk finds everything on it.

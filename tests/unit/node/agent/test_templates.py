@@ -320,6 +320,15 @@ async def test_what_cannot_have_a_template_says_so(node: Node, new_spec: NewSpec
         assert caught.value.code == "no-template"
 
 
+async def test_a_guest_without_the_renewing_program_gets_no_template(
+    node: Node, new_spec: NewSpec, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("insula.node.agent.template_maker.PROGRAM", "/usr/lib/insula/missing")
+    with pytest.raises(Unsupported):
+        await node.make_template(new_spec())
+    assert left_in(folder) == []
+
+
 async def test_memories_stay_open_within_a_budget_the_least_recently_used_go(tmp_path: Path) -> None:
     templates = [_with_memory(tmp_path / str(number), number) for number in range(3)]
     memories = TemplateMemories(budget_mib=2)

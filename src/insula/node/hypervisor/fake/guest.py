@@ -11,6 +11,7 @@ import base64
 import binascii
 import itertools
 import json
+import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -146,6 +147,8 @@ class FakeGuest:
         if mode not in _MODES:
             raise GuestError(f"invalid file open mode '{mode}'")
         place = self._files.locate(arguments["path"])
+        if mode == "r" and programs.is_file(arguments["path"]):
+            place = Path(os.devnull)
         if mode[0] != "r":
             place.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -172,6 +172,11 @@ def find(path: str) -> Program | None:
     return _PROGRAMS.get(posixpath.basename(path))
 
 
+def is_file(path: str) -> bool:
+    """Whether the guest has a file of this path because it is one of its programs."""
+    return path.startswith(("/bin/", "/usr/")) and find(path) is not None
+
+
 async def run(program: Program, call: Call) -> Outcome:
     """Run it; wrong arguments and missing files end with status 1 and a message, as real programs do."""
     try:
