@@ -271,6 +271,12 @@ async def test_memory_that_cannot_be_read_starts_nothing(rig: Rig) -> None:
     assert not rig.is_running(spec, None)
 
 
+async def test_the_fingerprint_is_the_same_for_every_service(rig: Rig) -> None:
+    fingerprint = await rig.driver().fingerprint()
+    assert fingerprint
+    assert await rig.driver().fingerprint() == fingerprint
+
+
 async def test_many_machines_go_on_from_one_memory(rig: Rig) -> None:
     async with running_template(rig) as (template, memory):
         again: list[Machine] = []

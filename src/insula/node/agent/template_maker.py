@@ -17,6 +17,7 @@ from insula.base.clock import now_utc
 from insula.base.errors import GuestFailure, Unsupported
 from insula.base.log import get_logger
 from insula.node.agent import refusals
+from insula.node.agent.background import to_its_end
 from insula.node.agent.boot import BootSubject, BootWatch
 from insula.node.agent.first_start import PROGRAM
 from insula.node.agent.guest import GuestAgent
@@ -102,7 +103,7 @@ class TemplateMaker:
         try:
             await self._freeze(draft, InstanceRecord(spec, uid=uid, image=image), GuestMemory(memory))
             shared_memory.seal(memory)
-            await asyncio.to_thread(shared_memory.store, memory, draft / MEMORY_FILE)
+            await to_its_end(shared_memory.store, memory, draft / MEMORY_FILE)
             await self._release(draft)
             files = await asyncio.to_thread(describe_files, draft)
             facts = TemplateFacts(key, image.name, str(image.disk), spec.resources.memory_mib, now_utc(), files)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from insula.base.errors import Conflict, DataCorrupt
 from insula.base.log import get_logger
+from insula.node.agent.background import to_its_end
 from insula.node.agent.template_memory import TemplateMemories
 from insula.node.storage.atomic import sync_file, sync_folder
 from insula.node.storage.template import (
@@ -76,7 +77,7 @@ class TemplateStore:
     async def publish(self, draft: Path, facts: TemplateFacts) -> Template:
         """Make a draft a template, all at once and surviving a power loss. Everything but its three files goes."""
         target = self._folder / facts.key
-        await asyncio.to_thread(_publish, draft, target, facts)
+        await to_its_end(_publish, draft, target, facts)
         return Template(target, facts)
 
     async def image_disks(self) -> frozenset[Path]:

@@ -18,8 +18,8 @@ _TIMEOUT_S = 20.0
 async def qemu_fingerprint(accelerator: str, cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     """QEMU's version with its package's, the BIOS that it brings, and under KVM the processor, which guests see."""
     version = (await run([PROGRAM, "-version"], timeout_s=_TIMEOUT_S)).text.partition("\n")[0].strip()
-    processor = await asyncio.to_thread(_processor, cpuinfo) if accelerator == "kvm" else "emulated"
-    return "; ".join((version, await asyncio.to_thread(_firmware), processor))
+    cpu = await asyncio.to_thread(processor, cpuinfo) if accelerator == "kvm" else "emulated"
+    return "; ".join((version, await asyncio.to_thread(_firmware), cpu))
 
 
 def _firmware() -> str:
@@ -28,6 +28,7 @@ def _firmware() -> str:
     return ", ".join(f"{fact.st_size} {fact.st_mtime_ns}" for fact in facts)
 
 
-def _processor(cpuinfo: Path) -> str:
+def processor(cpuinfo: Path) -> str:
+    """What guests see of the first processor; all of a host are alike."""
     first = cpuinfo.read_text().partition("\n\n")[0]
     return ", ".join(value.strip() for _, value in _CPU_FACTS.findall(first))
