@@ -56,6 +56,7 @@ PROBES: Mapping[str, Probe] = {
     "POST /v1/images": Probe(json={"name": "imported", "path": "/nowhere.qcow2"}),
     "GET /v1/images/{image}": Probe(),
     "POST /v1/images/{image}/prepare": Probe(),
+    "POST /v1/images/{image}/warm": Probe(),
     "DELETE /v1/images/{image}": Probe(),
     "GET /v1/plans": Probe(),
     "GET /v1/keys": Probe(),

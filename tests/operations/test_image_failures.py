@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from insula.control.operations.tables import TABLES
 from insula.domain.image import ImageState
+from insula.domain.instance import Resources
 from insula.domain.operation import OperationState, Verb
 from insula.node.agent import Node
 from tests.operations.control import PATIENCE_S, Control, open_control
@@ -20,6 +22,7 @@ VERBS = [verb for verb in Verb if verb.endswith("_image")]
 # What the image is after the operation has had its effect.
 AFTER = {
     Verb.PREPARE_IMAGE: ImageState.READY,
+    Verb.WARM_IMAGE: ImageState.READY,
     Verb.IMPORT_IMAGE: ImageState.READY,
     Verb.DELETE_IMAGE: ImageState.ABSENT,
 }
@@ -44,6 +47,8 @@ async def prepare(control: Control, verb: Verb, folder: Path) -> tuple[str, dict
         return "mine", {"path": str(source), "image_format": "raw"}
     if verb is Verb.DELETE_IMAGE:
         await control.do(Verb.PREPARE_IMAGE, "debian-12")
+    if verb is Verb.WARM_IMAGE:
+        return "debian-12", {"plan": "entry-1", "resources": asdict(Resources(1, 256, 2, 100))}
     return "debian-12", {}
 
 

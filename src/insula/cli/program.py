@@ -64,7 +64,7 @@ COMMANDS: Entries = {
     "cp": ("guest", "cp", "Copy a file into or out of an instance."),
     "ssh": ("ssh", "ssh", "Log in to an instance, or run a command there, over SSH."),
     "console": ("console", "console", "Attach to an instance's serial console, or show what it printed."),
-    "image": ("images", "image", "Images: list, build, import, delete."),
+    "image": ("images", "image", "Images: list, build, warm, import, delete."),
     "plan": ("plans", "plan", "Plans: the sizes there are."),
     "key": ("keys", "key", "SSH keys that instances can be given by name."),
     "token": ("tokens", "token", "Tokens for the API over TCP."),

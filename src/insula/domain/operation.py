@@ -39,6 +39,7 @@ class Verb(StrEnum):
     REBUILD_INSTANCE = "rebuild_instance"
     DELETE_INSTANCE = "delete_instance"
     PREPARE_IMAGE = "prepare_image"
+    WARM_IMAGE = "warm_image"
     IMPORT_IMAGE = "import_image"
     DELETE_IMAGE = "delete_image"
 

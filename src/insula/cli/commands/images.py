@@ -1,4 +1,4 @@
-"""image: list, build, import, delete."""
+"""image: list, build, warm, import, delete."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from insula.domain.image import Image
 
 @click.group()
 def image() -> None:
-    """Images: list, build, import, delete."""
+    """Images: list, build, warm, import, delete."""
 
 
 @image.command("list")
@@ -77,6 +77,19 @@ def build(session: Session, name: str, no_wait: bool, as_json: bool) -> None:
     operation = session.client.images.prepare(name)
     if finish(session, operation, no_wait=no_wait, as_json=as_json) and not as_json:
         say(f"Image {name} is ready")
+
+
+@image.command()
+@click.argument("name")
+@click.option("--plan", default="", metavar="NAME", help="The plan of these instances; the default one otherwise.")
+@wait_option
+@json_option
+@click.pass_obj
+def warm(session: Session, name: str, plan: str, no_wait: bool, as_json: bool) -> None:
+    """Boot a guest ahead and freeze it, so that new instances of a plan go on from there."""
+    operation = session.client.images.warm(name, plan=plan)
+    if finish(session, operation, no_wait=no_wait, as_json=as_json) and not as_json:
+        say(f"New instances of {name} with that plan start from a template now")
 
 
 @image.command("import")

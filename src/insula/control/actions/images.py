@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from insula.base.errors import Conflict, NotFound
+from dataclasses import asdict
+
+from insula.base.errors import Conflict, InvalidInput, NotFound
 from insula.control.actions.acceptance import Acceptor
 from insula.control.actions.caller import Audit, Caller, Page, action
 from insula.control.actions.faults import Faults
 from insula.control.actions.ports import Nodes
+from insula.control.actions.sizes import resources_of
 from insula.control.store import Store
 from insula.domain.access import Scope
 from insula.domain.image import Image, ImageSource, ImageState
 from insula.domain.names import check_name
 from insula.domain.operation import Operation, Verb
+from insula.domain.plan import find_plan
 
 IMAGE_FORMATS = ("qcow2", "raw")
 
@@ -55,6 +59,21 @@ class ImageActions:
                 code="wrong-state",
             )
         return await self._acceptor.image(caller, image.name, Verb.PREPARE_IMAGE)
+
+    @action("images.warm", Scope.IMAGES_WRITE, audit=Audit.ACCEPTED)
+    async def warm(self, caller: Caller, name: str, plan: str) -> Operation:
+        """Make the template that new instances of this plan go on from; the image is prepared first if need be."""
+        image = await self._known(name)
+        resources = resources_of(find_plan(plan))
+        if resources.memory_mib < image.min_memory_mib or resources.disk_gib < image.min_disk_gib:
+            raise InvalidInput(
+                f"The plan {plan} is too small for {image.name}",
+                why=f"It needs {image.min_memory_mib} MiB of memory and {image.min_disk_gib} GiB of disk",
+                todo="Choose a larger plan",
+                fields={"plan": f"too small for {image.name}"},
+            )
+        params = {"plan": plan, "resources": asdict(resources)}
+        return await self._acceptor.image(caller, image.name, Verb.WARM_IMAGE, params=params)
 
     # Administrators only: the service would read any file of the host for whoever names its path.
     @action("images.import", Scope.ADMIN, audit=Audit.ACCEPTED)

@@ -7,7 +7,7 @@ from insula.domain.operation import Operation
 from insula.domain.plan import Plan
 from insula.frontends.api.endpoint import Call, accepted, answer, endpoint, page_reply, part_of
 from insula.frontends.api.reply import Reply
-from insula.frontends.api.schemas import ImportImage, Nothing, PageOf, PageQuery
+from insula.frontends.api.schemas import ImportImage, Nothing, PageOf, PageQuery, WarmImage
 
 
 @endpoint("GET", "/v1/images", action="images.list", asks=PageQuery, gives=PageOf[Image])
@@ -34,6 +34,20 @@ async def show_image(call: Call[Nothing, Nothing]) -> Reply:
 async def prepare_image(call: Call[Nothing, Nothing]) -> Reply:
     """Build or download an image of the catalogue."""
     return accepted(await call.actions.images.prepare(call.caller, call.path["image"]))
+
+
+@endpoint(
+    "POST",
+    "/v1/images/{image}/warm",
+    action="images.warm",
+    takes=WarmImage,
+    gives=Operation,
+    status=202,
+    optional_body=True,
+)
+async def warm_image(call: Call[WarmImage, Nothing]) -> Reply:
+    """Make what new instances of a plan go on from instead of booting."""
+    return accepted(await call.actions.images.warm(call.caller, call.path["image"], call.body.plan))
 
 
 @endpoint("DELETE", "/v1/images/{image}", action="images.delete", gives=Operation, status=202)

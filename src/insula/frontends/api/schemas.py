@@ -202,6 +202,12 @@ class SetHostname(Wish, frozen=True):
     hostname: Annotated[Hostname, Meta(min_length=1)]
 
 
+class WarmImage(Wish, frozen=True):
+    """The plan whose instances shall start at once."""
+
+    plan: Annotated[str, Meta(min_length=1, max_length=63)] = DEFAULT_PLAN
+
+
 class ImportImage(Wish, frozen=True):
     """A disk image that lies on the service's host; its format is never guessed."""
 
