@@ -143,7 +143,7 @@ class PortForward:
 class BootPhase:
     """One phase of a boot; `took_ms` is its length, `started_ms` its begin after the machine's start."""
 
-    name: str  # firmware, kernel, init, network, cloud-init, ready
+    name: str  # firmware, kernel, init, network, cloud-init, ready; wake or renew instead of a boot
     started_ms: int
     took_ms: int
 

@@ -89,3 +89,10 @@ async def _renew(agent: GuestAgent, spec: InstanceSpec) -> None:
             why=f"{PROGRAM} ended with status {done.exit_code}: {said or 'it said nothing'}",
             code="renew-failed",
         )
+    became = done.stdout.decode("utf-8", "replace").strip()
+    if became != spec.id:  # it read a seed that was not its own
+        raise GuestFailure(
+            f"The guest of {spec.name} took on another identity",
+            why=f"It says that it is {became[:80]!r} instead of {spec.id}",
+            code="renew-failed",
+        )

@@ -22,7 +22,7 @@ from insula.node.agent.guest import GuestAgent
 from insula.node.agent.guest_commands import set_time
 from insula.node.agent.host_boot import host_boot_id
 from insula.node.agent.launch import memory_file
-from insula.node.agent.phases import WAKE
+from insula.node.agent.phases import RENEW, WAKE
 from insula.node.agent.power_down import restart_guest, shut_down
 from insula.node.agent.records import BootRecord, InstanceRecord
 from insula.node.agent.restart import RestartCounter
@@ -277,7 +277,7 @@ class InstanceKeeper:
         finally:
             self._restart_pending = False
         self._take(machine)
-        self._boots.watch(machine.started_at_s, 0, WAKE)
+        self._boots.watch(machine.started_at_s, 0, RENEW)
         await self.change(is_renewing=False)
         return True
 

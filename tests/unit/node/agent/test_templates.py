@@ -104,7 +104,7 @@ async def test_an_instance_goes_on_from_its_template_as_itself(node: Node, new_s
     for number in range(2):
         spec = new_spec(name=f"web{number}", mac=f"52:54:00:00:00:0{number}")
         boot = await first_boot(node, spec)
-        assert phases(boot) == ["wake", "ready"]
+        assert phases(boot) == ["renew", "ready"]
         assert (await report_of(node, spec)).power is Power.ON
         renewed = await node.execute(spec.id, ["cat", "/var/lib/insula/renewed"], b"", 5)
         assert renewed.stdout.decode() == f"{spec.mac}\n"
@@ -121,7 +121,7 @@ async def test_a_template_serves_the_next_service_too(folder: Path, new_spec: Ne
         await node.prepare_image("tiny", quiet)
         await node.warm_image(new_spec())
     async with make_node(folder) as node:
-        assert phases(await first_boot(node, new_spec())) == ["wake", "ready"]
+        assert phases(await first_boot(node, new_spec())) == ["renew", "ready"]
 
 
 async def test_a_rebuilt_instance_goes_on_from_its_template_and_the_old_disk_does_not(
@@ -132,7 +132,7 @@ async def test_a_rebuilt_instance_goes_on_from_its_template_and_the_old_disk_doe
     await first_boot(node, spec)
     await node.stop(spec.id, 5)
     await node.set_disk_aside(spec.id)
-    assert phases(await first_boot(node, spec)) == ["wake", "ready"]
+    assert phases(await first_boot(node, spec)) == ["renew", "ready"]
     await node.stop(spec.id, 0)
     await node.bring_disk_back(spec.id)
     await node.start(spec.id)

@@ -36,8 +36,9 @@ class GuestError(Exception):
 class FakeGuest:
     """Executes agent commands. `on_power` is called with `powerdown`, `halt` or `reboot` when the guest asks for it."""
 
-    def __init__(self, name: str, mac: str, root: Path, on_power: Callable[[str], None]) -> None:
+    def __init__(self, name: str, mac: str, root: Path, on_power: Callable[[str], None], instance_id: str = "") -> None:
         self._name = name
+        self._instance_id = instance_id
         self._mac = mac
         self._files = programs.GuestFiles(root)
         self._on_power = on_power
@@ -119,7 +120,7 @@ class FakeGuest:
                 "(No such file or directory)'"
             )
         stdin = base64.b64decode(arguments.get("input-data") or "")
-        call = programs.Call(arguments.get("arg") or [], stdin, self._files, self._name)
+        call = programs.Call(arguments.get("arg") or [], stdin, self._files, self._name, self._instance_id)
         pid = next(self._numbers)
         self._runs[pid] = asyncio.create_task(programs.run(program, call))
         self._captures[pid] = bool(arguments.get("capture-output"))

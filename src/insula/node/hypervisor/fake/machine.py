@@ -49,7 +49,7 @@ class FakeMachine:
         self._going_on = asyncio.Event()
         self._ready = asyncio.Event()
         self._one_client = asyncio.Lock()
-        self._guest = FakeGuest(state.name, state.mac, folder / state.files, self._on_guest_power)
+        self._guest = FakeGuest(state.name, state.mac, folder / state.files, self._on_guest_power, state.spec_id)
         self._guest.broken_program = state.broken_program
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()

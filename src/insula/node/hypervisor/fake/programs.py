@@ -7,7 +7,7 @@ import posixpath
 import shlex
 import shutil
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 
@@ -39,6 +39,7 @@ class Call:
     stdin: bytes
     files: GuestFiles
     name: str  # the machine's, which is the host name until one is set
+    instance_id: str = ""  # what the guest's seed says
 
 
 @dataclass(frozen=True)
@@ -127,14 +128,17 @@ async def _mkdir(call: Call) -> Outcome:
 
 
 async def _renew(call: Call) -> Outcome:
-    """Notes who the guest is now: Unix time and MAC, with 64 random bytes on standard input."""
+    """Notes who the guest is now: Unix time and MAC, with 64 random bytes on standard input; says its instance's id."""
     unix_time, mac = call.arguments
     if len(call.stdin) != 64 or not unix_time.isdigit():
         return Outcome(2, b"", b"renew: 64 random bytes, a time and a MAC are needed\n")
     place = call.files.locate("/var/lib/insula/renewed")
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_text(f"{mac}\n")
-    return Outcome()
+    ready = call.files.locate("/run/insula/ready")
+    ready.parent.mkdir(parents=True, exist_ok=True)
+    ready.touch()
+    return Outcome(stdout=f"{call.instance_id}\n".encode())
 
 
 async def _sh(call: Call) -> Outcome:
@@ -145,7 +149,7 @@ async def _sh(call: Call) -> Outcome:
     program = find(words[0]) if words else _true
     if program is None:
         return Outcome(127, b"", f"sh: {words[0]}: not found\n".encode())
-    return await program(Call(words[1:], call.stdin, call.files, call.name))
+    return await program(replace(call, arguments=words[1:]))
 
 
 _PROGRAMS: Mapping[str, Program] = {
