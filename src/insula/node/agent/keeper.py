@@ -277,8 +277,8 @@ class InstanceKeeper:
         finally:
             self._restart_pending = False
         self._take(machine)
+        await self.change(is_renewing=False, boot=BootRecord(machine.started_at_s, first=RENEW))
         self._boots.watch(machine.started_at_s, 0, RENEW)
-        await self.change(is_renewing=False)
         return True
 
     async def _go_on(self, machine: Machine) -> None:
