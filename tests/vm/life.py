@@ -145,7 +145,9 @@ class Life:
         assert b"hello-console" in await node.console_log(self.spec.id, 4096)
 
     async def _pause(self, node: Node) -> None:
-        await self._exec(node, "(while :; do date +%s > /tmp/beat; sleep 0.2; done) >/dev/null 2>&1 &")
+        await self._exec(
+            node, "(while :; do date +%s > /tmp/new; mv /tmp/new /tmp/beat; sleep 0.2; done) >/dev/null 2>&1 &"
+        )
         await self._timed("pause", node.pause(self.spec.id))
         assert (await self._report(node)).power is Power.PAUSED
         await asyncio.sleep(3)
