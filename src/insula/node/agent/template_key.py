@@ -62,7 +62,8 @@ class TemplateKeys:
         firmware, machine_type = firmware_of(spec.firmware, image), machine_type_of(spec.machine_type, image)
         accelerator = await self._driver.accelerator()
         boot = image.boot_for(firmware, accelerator)
-        if not (image.renew and image.image.has_agent and boot is not None and not image.behind):
+        # Without fresh randomness in the running kernel, copies would draw the same keys whatever else is renewed.
+        if not ("random" in image.renew and image.image.has_agent and boot is not None and not image.behind):
             return ""
         if firmware is not Firmware.BIOS or machine_type is not MachineType.Q35:
             return ""

@@ -38,8 +38,8 @@ class BootableImage:
     `behind` are the further files of its chain: a template's disk is based on the one of its image. `disks` are both.
     `firmwares` and `machine_types` are all that the image boots with; `image` names the ones it prefers. `renew` lists
     what must be made anew before a copy of a *running* guest of this image may be somebody else (`random`, `clock`,
-    `mac`, `hostname`, `keys`, `host-keys`, `machine-id`, `boot-id`, `random-seed`, `journal`); a guest that has
-    `/usr/lib/insula/renew` does all that is listed itself.
+    `mac`, `hostname`, `keys`, `host-keys`, `machine-id`, `boot-id`, `random-seed`, `journal`); `random` among
+    them says that the guest does all that is listed itself, by `/usr/lib/insula/renew`.
     """
 
     name: str

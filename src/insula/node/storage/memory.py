@@ -98,7 +98,7 @@ class MemoryImages:
             )
         disk = self._folder / f"{name}.json"
         return BootableImage(
-            name, image, disk, KernelBoot(disk, None, "console=ttyS0"), renew=("machine-id", "hostname")
+            name, image, disk, KernelBoot(disk, None, "console=ttyS0"), renew=("random", "machine-id", "hostname")
         )
 
     async def clean(self) -> Sequence[Path]:
