@@ -18,6 +18,7 @@ from insula.node.agent import Node
 from tests.operations.control import PATIENCE_S, Control, open_control
 from tests.operations.sabotage import Mode, Saboteur
 
+pytestmark = pytest.mark.thorough
 VERBS = [verb for verb in Verb if verb.endswith("_image")]
 # What the image is after the operation has had its effect.
 AFTER = {
