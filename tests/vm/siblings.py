@@ -18,6 +18,7 @@ from insula.domain.instance import Firmware, MachineType, Resources
 from insula.node.agent.guest import GuestAgent
 from insula.node.agent.guest_commands import execute, exists
 from insula.node.hypervisor.driver import (
+    CanCutNetwork,
     CanPause,
     CanSave,
     DirectBoot,
@@ -38,7 +39,7 @@ _EXEC_S = 60.0
 
 @dataclass
 class Sibling:
-    """A machine that goes on; `mac` and `instance_id` are what it shall become."""
+    """A machine that goes on, without a link until it is renewed; `mac` and `instance_id` are what it shall become."""
 
     spec: MachineSpec
     machine: Machine
@@ -54,11 +55,13 @@ class Sibling:
         done = await execute(self.agent, argv, secrets.token_bytes(64), _EXEC_S)
         self.renew_ms = int((monotonic_s() - began_s) * 1000)
         assert done.exit_code == 0, (done.stderr + done.stdout).decode()
+        assert isinstance(self.machine, CanCutNetwork)
+        await self.machine.set_link(True)
         return done.stdout.decode()
 
     async def run(self, script: str) -> str:
         done = await execute(self.agent, ["/bin/sh", "-c", script], b"", _EXEC_S)
-        assert done.exit_code == 0, (done.stderr + done.stdout).decode()
+        assert done.exit_code == 0, f"{script}: {(done.stderr + done.stdout).decode()}"
         return done.stdout.decode().strip()
 
     async def ready(self, timeout_s: float) -> None:
@@ -91,21 +94,25 @@ class Family:
 
     async def freeze(self) -> None:
         """Boot the template until it is ready, save it, end it and seal its memory."""
-        spec = await self._spec("template", SeedContents("ins_template", "template"), new_disk=True)
+        spec = await self._spec("template", SeedContents("template-of-a-test", "template"), new_disk=True)
         self._memory = shared_memory.make("template", spec.resources.memory_mib << 20)
         self._stack.callback(os.close, self._memory)
         machine = await self._driver.start(replace(spec, memory=GuestMemory(self._memory)))
+        agent = GuestAgent(spec.folder / "agent.sock", "template")
         try:
             await booted(spec.folder, 180)
-            agent = GuestAgent(spec.folder / "agent.sock", "template")
             # Until nothing is left to do, lest siblings are born in the middle of it.
             await agent.await_answer(60)
-            await agent.close()
             assert isinstance(machine, CanSave)
+            assert isinstance(machine, CanCutNetwork)
+            await machine.set_link(False)
+            settled = await execute(agent, ["/usr/lib/insula/renew", "settle"], b"", _EXEC_S)
+            assert settled.exit_code == 0, settled.stderr.decode()
             await machine.pause()
             await machine.save(spec.folder / "devices")
         finally:
             await machine.kill()
+            await agent.close()
         shared_memory.seal(self._memory)
         self._template = spec
 
@@ -124,6 +131,7 @@ class Family:
         one = Sibling(spec, machine, agent, mac, contents.instance_id)
         try:
             assert isinstance(machine, CanPause)
+            await agent.attach(10)
             await machine.resume()
             yield one
         finally:

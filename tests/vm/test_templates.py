@@ -53,7 +53,6 @@ async def shell(node: Node, spec: InstanceSpec, script: str) -> str:
 async def test_a_copy_that_fails_to_renew_itself_is_booted_as_itself(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("insula.node.agent.template_maker.PROGRAM", "/bin/false")
     monkeypatch.setattr("insula.node.agent.first_start.PROGRAM", "/bin/false")
     spec = replace(Life(home, 0).spec, forwards=())
     async with await assemble(settings.load({"INSULA_HOME": str(home), "INSULA_ACCELERATOR": "tcg"})) as node:

@@ -72,6 +72,9 @@ class FirstStarts:
 async def _become(machine: Machine, agent: GuestAgent, spec: InstanceSpec) -> None:
     if not isinstance(machine, CanPause) or not isinstance(machine, CanCutNetwork):
         raise Unsupported("This driver's machines cannot go on from a template", code="no-templates")
+    await agent.attach(
+        _ANSWER_S
+    )  # before it goes on: its agent finds us connected, as it was frozen, and answers at once
     await machine.resume()
     await _renew(agent, spec)
     await machine.set_link(True)  # it was silent until now, or it would have spoken with its siblings' addresses

@@ -35,6 +35,7 @@ class GuestAgent:
         self._lock = asyncio.Lock()
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
+        self._is_synchronized = False
 
     async def call(
         self,
@@ -52,6 +53,10 @@ class GuestAgent:
         request = msgspec.json.encode({"execute": command, "arguments": arguments or {}}) + b"\n"
         return await self._guarded(self._exchange(request, command, max_reply_bytes), timeout_s, command)
 
+    async def attach(self, timeout_s: float) -> None:
+        """Connect, and ask nothing yet: the guest may stand still. Raises :class:`GuestFailure` when it cannot."""
+        await self._guarded(self._open(), timeout_s, "connecting")
+
     async def await_answer(self, timeout_s: float) -> None:
         """Return as soon as the agent answers. Raises :class:`GuestFailure` when it does not in time."""
         await self._guarded(self._connect(), timeout_s, "guest-sync-delimited")
@@ -64,6 +69,7 @@ class GuestAgent:
     async def close(self) -> None:
         """Drop the connection; the next call makes a new one. May be repeated."""
         writer, self._reader, self._writer = self._writer, None, None
+        self._is_synchronized = False
         if writer is not None:
             writer.close()
 
@@ -93,12 +99,16 @@ class GuestAgent:
             code="guest-silent",
         )
 
+    async def _open(self) -> None:
+        if self._writer is None:
+            connection = await connect(self._socket, _CONNECT_S)
+            self._reader, self._writer = await asyncio.open_unix_connection(sock=connection, limit=_CHUNK_BYTES)
+
     async def _connect(self) -> None:
-        if self._writer is not None:
+        if self._is_synchronized:
             return
-        connection = await connect(self._socket, _CONNECT_S)
-        reader, self._writer = await asyncio.open_unix_connection(sock=connection, limit=_CHUNK_BYTES)
-        self._reader = reader
+        await self._open()
+        assert self._writer is not None  # noqa: S101 - opened just now
         number = secrets.randbelow(1 << 31)
         request = msgspec.json.encode({"execute": "guest-sync-delimited", "arguments": {"id": number}})
         self._writer.write(_SENTINEL + request + b"\n")
@@ -108,6 +118,7 @@ class GuestAgent:
             # Everything before the sentinel byte answers somebody else's question.
             _, found, reply = line.rpartition(_SENTINEL)
             if found and (await _parse(reply)).get("return") == number:
+                self._is_synchronized = True
                 return
 
     async def _send(self, request: bytes) -> None:

@@ -39,6 +39,7 @@ NAME = "template"
 MAC = "52:54:00:00:00:00"  # of a guest that nobody ever meets on a network
 _READY_S = 600.0
 _SETTLE_S = 1.0  # what a boot leaves running in the background comes to rest
+_SETTLE_PROGRAM_S = 60.0
 _SYNC_S = 60.0
 
 _log = get_logger(__name__)
@@ -126,10 +127,11 @@ class TemplateMaker:
                 raise refusals.has_no_template(record.spec.image)
             await machine.set_link(False)
             await asyncio.sleep(self._workshop.settle_s)
+            await _settle(agent, record.spec.image)
             # An instance that has to boot from a copy of this disk finds everything on it.
             with contextlib.suppress(GuestFailure):
                 await execute(agent, ("sync",), b"", _SYNC_S)
-            await agent.close()
+            # Its agent is still connected: one that saw its caller go would look for the next only now and then.
             await machine.pause()
             await machine.save(draft / DEVICES_FILE)
         finally:
@@ -154,6 +156,17 @@ class TemplateMaker:
         await self._workshop.launcher.put_down_in(draft)
         await self._release(draft)
         await asyncio.to_thread(shutil.rmtree, draft)
+
+
+async def _settle(agent: GuestAgent, image: str) -> None:
+    done = await execute(agent, (PROGRAM, "settle"), b"", _SETTLE_PROGRAM_S)
+    if done.exit_code != 0:
+        said = (done.stderr or done.stdout).decode("utf-8", "replace").strip()[-500:]
+        raise GuestFailure(
+            f"The guest of {image} could not be made ready for copies of itself",
+            why=f"{PROGRAM} settle ended with status {done.exit_code}: {said or 'it said nothing'}",
+            code="settle-failed",
+        )
 
 
 async def _await_ready(machine: Machine, agent: GuestAgent, draft: Path, record: InstanceRecord) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +19,23 @@ from insula.base.errors import InvalidInput
 from insula.base.files import write_atomic
 from insula.node.storage.atomic import replacing
 from insula.node.storage.backend import SeedContents
+from insula.node.storage.host_key import new_host_key
 from insula.node.storage.user_script import first_boot_script
 
 VOLUME = "cidata"
 MAX_USER_DATA_BYTES = 1 << 20
 # All seeds are of one length, since a running guest that gets another's seed keeps the size of the one it saw.
 SEED_BYTES = 8 << 20
+# A running guest has it mounted, and only its root may read keys and secrets there.
+_FILE_MODE = 0o100400
+_FOLDER_MODE = 0o040500
 
 # Matches every Ethernet card, whatever the kernel calls it.
 _DHCP = {"version": 2, "ethernets": {"nic": {"match": {"name": "e*"}, "dhcp4": True, "dhcp6": True}}}
 
 
 def seed_files(contents: SeedContents) -> dict[str, bytes]:
-    """Path → bytes of everything in the seed.
+    """Path → bytes of everything in the seed, with a host key and a machine-id that no other seed has.
 
     Raises :class:`InvalidInput` for user-data over 1 MiB or a cloud-config that is none.
     """
@@ -48,6 +53,7 @@ def seed_files(contents: SeedContents) -> dict[str, bytes]:
         "local-hostname": contents.hostname,
         "public-keys": list(contents.ssh_keys),
     }
+    key = new_host_key()
     files = {
         # JSON is YAML, and needs no quoting rules of our own.
         "meta-data": _json(meta),
@@ -56,6 +62,10 @@ def seed_files(contents: SeedContents) -> dict[str, bytes]:
         "insula/instance-id": f"{contents.instance_id}\n".encode(),
         "insula/hostname": f"{contents.hostname}\n".encode(),
         "insula/authorized_keys": "".join(f"{key}\n" for key in contents.ssh_keys).encode(),
+        "insula/machine-id": f"{secrets.token_hex(16)}\n".encode(),
+        "insula/ssh_host_ed25519_key": key.openssh,
+        "insula/ssh_host_ed25519_key.pub": f"{key.public} root@{contents.hostname.partition('.')[0]}\n".encode(),
+        "insula/dropbear_ed25519_host_key": key.dropbear,
     }
     if user_data.strip():
         files["insula/user-data"] = user_data
@@ -76,7 +86,7 @@ def write_seed(path: Path, contents: SeedContents, uid: int | None = None) -> No
     iso = pycdlib.PyCdlib()
     iso.new(interchange_level=3, joliet=3, rock_ridge="1.09", vol_ident=VOLUME)
     try:
-        iso.add_directory("/INSULA", rr_name="insula", joliet_path="/insula")
+        iso.add_directory("/INSULA", rr_name="insula", joliet_path="/insula", file_mode=_FOLDER_MODE)
         for number, (name, data) in enumerate(seed_files(contents).items()):
             folder = "/INSULA" if "/" in name else ""
             iso.add_fp(
@@ -85,6 +95,7 @@ def write_seed(path: Path, contents: SeedContents, uid: int | None = None) -> No
                 f"{folder}/F{number}.;1",
                 rr_name=name.rpartition("/")[2],
                 joliet_path=f"/{name}",
+                file_mode=_FILE_MODE,
             )
         image = io.BytesIO()
         iso.write_fp(image)

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import base64
 import io
 import json
+import re
+import subprocess
 from pathlib import Path
 
 import pycdlib
@@ -51,6 +54,40 @@ def test_only_its_owner_may_read_it(tmp_path: Path) -> None:
     write_seed(tmp_path / "seed.iso", SeedContents("ins_1", "web1"))
     assert (tmp_path / "seed.iso").stat().st_mode & 0o777 == 0o600
     assert [path.name for path in tmp_path.iterdir()] == ["seed.iso"]
+
+
+def test_in_the_guest_only_root_may_read_it(tmp_path: Path) -> None:
+    write_seed(tmp_path / "seed.iso", SeedContents("ins_1", "web1", user_data="#!/bin/sh\npassword=secret\n"))
+    iso = pycdlib.PyCdlib()
+    iso.open(str(tmp_path / "seed.iso"))
+    files = read_back(tmp_path / "seed.iso")
+    modes = {path: iso.get_record(rr_path=path).rock_ridge.get_file_mode() for path in (*files, "/insula")}
+    iso.close()
+    assert len(modes) > 8
+    assert {path: mode for path, mode in modes.items() if mode & 0o077} == {}
+
+
+def test_each_seed_has_its_own_host_key_and_machine_id(tmp_path: Path) -> None:
+    seeds = [seed_files(SeedContents("ins_1", "web1.example.org")) for _ in range(2)]
+    for name in ("ssh_host_ed25519_key", "ssh_host_ed25519_key.pub", "dropbear_ed25519_host_key", "machine-id"):
+        assert seeds[0][f"insula/{name}"] != seeds[1][f"insula/{name}"]
+    assert re.fullmatch(rb"[0-9a-f]{32}\n", seeds[0]["insula/machine-id"])
+
+
+def test_both_servers_are_given_the_same_host_key(tmp_path: Path) -> None:
+    files = seed_files(SeedContents("ins_1", "web1.example.org"))
+    private = tmp_path / "key"
+    private.touch(mode=0o600)
+    private.write_bytes(files["insula/ssh_host_ed25519_key"])
+    derived = subprocess.run(["ssh-keygen", "-y", "-f", private], check=True, capture_output=True, timeout=30)
+    kind, public, comment = files["insula/ssh_host_ed25519_key.pub"].decode().split()
+    assert derived.stdout.decode().split() == [kind, public]
+    assert comment == "root@web1"
+    # dropbear's file: the kind and the key, each behind its length; the key is 32 secret bytes, then 32 public ones.
+    dropbear = files["insula/dropbear_ed25519_host_key"]
+    assert dropbear[:15] == b"\0\0\0\x0bssh-ed25519"
+    assert dropbear[15:19] == (64).to_bytes(4, "big")
+    assert dropbear[51:] == base64.b64decode(public)[-32:]
 
 
 def test_writing_it_again_replaces_it(tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from insula.node.storage.recipes.filesystem import make_disk
 from insula.node.storage.recipes.initrd import ROOT_LABEL
 from insula.node.storage.recipes.kernel import take_kernel
 from insula.node.storage.recipes.packages import Suite, check_keyring, host_policy
-from insula.node.storage.recipes.tree import link, overlay, remove
+from insula.node.storage.recipes.reseed import RESEED, reseed_program
+from insula.node.storage.recipes.tree import SHELL, install, link, overlay, remove
 from insula.node.storage.staging import am_root, remove_tree, user_namespace
 from insula.protocol.node import Progress
 
@@ -65,9 +66,10 @@ _MASKED_GENERATORS = (
 )
 
 _ENABLED = {
-    "multi-user.target.wants/systemd-networkd.service": "systemd-networkd.service",
-    "network-online.target.wants/systemd-networkd-wait-online.service": "systemd-networkd-wait-online.service",
-    "sockets.target.wants/systemd-networkd.socket": "systemd-networkd.socket",
+    "multi-user.target.wants/insula-ready.service": "/etc/systemd/system",
+    "multi-user.target.wants/systemd-networkd.service": "/lib/systemd/system",
+    "network-online.target.wants/systemd-networkd-wait-online.service": "/lib/systemd/system",
+    "sockets.target.wants/systemd-networkd.socket": "/lib/systemd/system",
 }
 
 # Whatever tells one machine from another, whatever the build left, and the hook that would make a boot image of 30 MB
@@ -103,7 +105,10 @@ class Debian12:
         min_memory_mib=256,
         min_disk_gib=_DISK_MIB // 1024,
         trust="Built here from packages signed by the Debian archive.",
-        renew=("machine-id", "host-keys", "hostname", "keys", "random-seed"),
+        renew=(
+            *("random", "clock", "mac", "hostname", "keys", "host-keys", "machine-id", "boot-id"),
+            *("random-seed", "journal", "leases"),
+        ),
     )
 
     @property
@@ -225,13 +230,15 @@ def _furnish(root: Path) -> None:
     """Lay our files over the system, choose what runs, and take out what is of the build."""
     remove(root, _REMOVED)
     overlay(root, "shared", "debian")
+    install(root / RESEED, reseed_program())
+    install(root / SHELL, (root / "bin/busybox").read_bytes())
     system = root / "etc/systemd/system"
     for unit in _MASKED:
         link(system / unit, "/dev/null")
     for generator in _MASKED_GENERATORS:
         link(root / "etc/systemd/system-generators" / generator, "/dev/null")
-    for path, unit in _ENABLED.items():
-        link(system / path, f"/lib/systemd/system/{unit}")
+    for path, folder in _ENABLED.items():
+        link(system / path, f"{folder}/{path.rpartition('/')[2]}")
     link(root / "etc/resolv.conf", "../run/systemd/resolve/stub-resolv.conf")
     # Empty, not absent: a missing one makes systemd treat the boot as a system's very first and apply all presets.
     (root / "etc/machine-id").write_text("")
