@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 
 from insula.base.errors import DataCorrupt, GuestFailure, Unsupported
 from insula.node.agent.guest import GuestAgent
-from insula.node.agent.guest_commands import execute
+from insula.node.agent.guest_commands import execute, has_address
 from insula.node.agent.launch import Frozen, Launcher
 from insula.node.agent.records import InstanceRecord
 from insula.node.agent.template_key import TemplateKeys
@@ -21,6 +22,8 @@ from insula.protocol.node import InstanceSpec
 PROGRAM = "/usr/lib/insula/renew"
 _RANDOM_BYTES = 64
 _ANSWER_S = 20.0
+_ADDRESS_S = 10.0  # a network may have none to give
+_ADDRESS_POLL_S = 0.03
 _RENEW_S = 60.0  # a cold boot on a busy host takes longer
 
 
@@ -78,6 +81,15 @@ async def _become(machine: Machine, agent: GuestAgent, spec: InstanceSpec) -> No
     await machine.resume()
     await _renew(agent, spec)
     await machine.set_link(True)  # it was silent until now, or it would have spoken with its siblings' addresses
+    await _await_address(agent)
+
+
+async def _await_address(agent: GuestAgent) -> None:
+    """Until it can be reached, as after any boot: who asks for it sooner waits for seconds until he is heard again."""
+    with contextlib.suppress(TimeoutError, GuestFailure, Unsupported):
+        async with asyncio.timeout(_ADDRESS_S):
+            while not await has_address(agent):  # noqa: ASYNC110 - the guest is asked
+                await asyncio.sleep(_ADDRESS_POLL_S)
 
 
 async def _renew(agent: GuestAgent, spec: InstanceSpec) -> None:

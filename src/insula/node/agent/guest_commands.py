@@ -30,6 +30,7 @@ _EXEC_REPLY_BYTES = 48 * 1024 * 1024  # the agent keeps 16 MiB of each stream; b
 _STDIN_BYTES = 16 * 1024 * 1024
 _FIRST_POLL_S = 0.005
 _LONGEST_POLL_S = 0.25
+_POLL_GROWTH = 1.25  # a program's end is seen within a quarter of the time that it took; each look takes time from it
 _FILE_CHUNK_BYTES = 192 * 1024  # a multiple of 3, so that chunks encode without padding
 _CALL_S = 30.0
 _ARGUMENTS_BYTES = 128 * 1024  # Linux's own limit for one argument; the sum is bounded the same
@@ -61,7 +62,7 @@ async def execute(agent: GuestAgent, argv: Sequence[str], stdin: bytes, timeout_
                 code="exec-timeout",
             )
         await asyncio.sleep(min(poll_s, max(0.0, deadline_s - monotonic_s())))
-        poll_s = min(poll_s * 1.5, _LONGEST_POLL_S)
+        poll_s = min(poll_s * _POLL_GROWTH, _LONGEST_POLL_S)
 
 
 async def read_file(agent: GuestAgent, path: str) -> AsyncIterator[bytes]:
@@ -105,6 +106,16 @@ async def set_hostname(agent: GuestAgent, hostname: str) -> None:
 async def set_time(agent: GuestAgent) -> None:
     """Set the guest's clock to the host's."""
     await agent.call("guest-set-time", {"time": time.time_ns()}, timeout_s=_CALL_S)
+
+
+async def has_address(agent: GuestAgent) -> bool:
+    """Whether the guest has an IPv4 address, or no network card that could get one."""
+    found = await agent.call("guest-network-get-interfaces", timeout_s=_CALL_S)
+    if not isinstance(found, list):
+        raise _nonsense("guest-network-get-interfaces")
+    cards = [card for card in found if isinstance(card, dict) and card.get("name") != "lo"]
+    addresses = [address for card in cards for address in card.get("ip-addresses") or ()]
+    return not cards or any(isinstance(one, dict) and one.get("ip-address-type") == "ipv4" for one in addresses)
 
 
 async def exists(agent: GuestAgent, path: str) -> bool:

@@ -241,3 +241,46 @@ async def test_commands_that_cannot_run_are_refused(folder: Path, argv: list[str
     agent = GuestAgent(folder / "agent.sock", "web1")
     with pytest.raises(InvalidInput):
         await guest_commands.execute(agent, argv, b"", 1)
+
+
+_LO = {"name": "lo", "ip-addresses": [{"ip-address-type": "ipv4", "ip-address": "127.0.0.1"}]}
+_V6 = {"ip-address-type": "ipv6", "ip-address": "fe80::1"}
+_V4 = {"ip-address-type": "ipv4", "ip-address": "10.0.2.15"}
+
+
+@pytest.mark.parametrize(
+    ("cards", "expected"),
+    [
+        ([_LO], True),
+        ([_LO, {"name": "eth0"}], False),
+        ([_LO, {"name": "eth0", "ip-addresses": [_V6]}], False),
+        ([_LO, {"name": "eth0", "ip-addresses": [_V6, _V4]}], True),
+        (["?", {"name": "eth0", "ip-addresses": [7]}], False),
+    ],
+    ids=["no card", "no address", "link-local only", "address", "nonsense"],
+)
+async def test_an_address_is_seen(folder: Path, cards: list[Any], expected: bool) -> None:
+    async def reply(request: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+        assert request["execute"] == "guest-network-get-interfaces"
+        answer(writer, cards)
+
+    async with guest(folder, reply) as agent:
+        assert await guest_commands.has_address(agent) is expected
+
+
+async def test_attaching_asks_nothing(folder: Path) -> None:
+    asked: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.read(1))
+        writer.close()
+
+    server = await asyncio.start_unix_server(serve, folder / "agent.sock")
+    agent = GuestAgent(folder / "agent.sock", "web1")
+    await agent.attach(1)
+    await asyncio.sleep(0.05)
+    assert asked == []
+    await agent.close()
+    await asyncio.sleep(0.05)
+    assert asked == [b""]
+    server.close()
