@@ -66,16 +66,18 @@ def pytest(arguments: Sequence[str], marks: str, environment: dict[str, str]) ->
     ).returncode
 
 
-def chaos(arguments: Sequence[str]) -> int:
-    """Hand over to the test that kills the service again and again."""
-    command = [str(TOOLS / "python"), "-m", "tests.chaos", *arguments]
+def program(name: str, arguments: Sequence[str]) -> int:
+    """Hand over to a test that is a program of its own, of the same arguments."""
+    command = [str(TOOLS / "python"), "-m", f"tests.{name}", *arguments]
     return subprocess.run(command, cwd=TOP, stdin=subprocess.DEVNULL, check=False).returncode
 
 
 def main(arguments: list[str]) -> int:
     if "--chaos" in arguments:
         arguments.remove("--chaos")
-        return chaos(arguments)
+        return program("chaos", arguments)
+    if arguments[:1] == ["identity"]:
+        return program("identity", arguments[1:])
     fast = "--fast" in arguments
     if fast:
         arguments.remove("--fast")

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pycdlib
+import pycdlib.dr
 import pytest
 import yaml
 
@@ -61,7 +62,12 @@ def test_in_the_guest_only_root_may_read_it(tmp_path: Path) -> None:
     iso = pycdlib.PyCdlib()
     iso.open(str(tmp_path / "seed.iso"))
     files = read_back(tmp_path / "seed.iso")
-    modes = {path: iso.get_record(rr_path=path).rock_ridge.get_file_mode() for path in (*files, "/insula")}
+    modes = {}
+    for path in (*files, "/insula"):
+        record = iso.get_record(rr_path=path)
+        assert isinstance(record, pycdlib.dr.DirectoryRecord)
+        assert record.rock_ridge is not None
+        modes[path] = record.rock_ridge.get_file_mode()
     iso.close()
     assert len(modes) > 8
     assert {path: mode for path, mode in modes.items() if mode & 0o077} == {}
