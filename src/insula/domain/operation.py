@@ -8,6 +8,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from insula.base.clock import now_utc
+from insula.domain.ids import Kind, new_id
+
 
 class OperationState(StrEnum):
     QUEUED = "queued"
@@ -80,6 +83,32 @@ class Operation:
     result: Mapping[str, Any] | None = None
     cancel_requested: bool = False
     retry_of: str = ""
+
+
+def new_operation(
+    verb: Verb,
+    target: tuple[str, str],
+    *,
+    project: str,
+    requested_by: str,
+    params: Mapping[str, Any] | None = None,
+    retry_of: str = "",
+) -> Operation:
+    """A queued operation on `target`, its id and its name."""
+    now = now_utc()
+    return Operation(
+        id=new_id(Kind.OPERATION),
+        project=project,
+        verb=verb,
+        target=target[0],
+        target_name=target[1],
+        state=OperationState.QUEUED,
+        params=dict(params or {}),
+        requested_by=requested_by,
+        created_at=now,
+        updated_at=now,
+        retry_of=retry_of,
+    )
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from insula.base.clock import now_utc
 from insula.control.actions.caller import Caller, audit_line
 from insula.control.actions.ports import Engine, Scheduler
 from insula.control.store import Acceptance, Place, Store
-from insula.domain.ids import Kind, new_id
 from insula.domain.instance import Instance, InstanceState, Resources
-from insula.domain.operation import Operation, OperationState, Verb
+from insula.domain.operation import Operation, Verb, new_operation
 
 
 def action_of(verb: Verb) -> str:
@@ -70,16 +68,4 @@ class Acceptor:
 
 
 def _operation(caller: Caller, verb: Verb, target: tuple[str, str], params: Mapping[str, Any]) -> Operation:
-    now = now_utc()
-    return Operation(
-        id=new_id(Kind.OPERATION),
-        project=caller.project,
-        verb=verb,
-        target=target[0],
-        target_name=target[1],
-        state=OperationState.QUEUED,
-        params=dict(params),
-        requested_by=caller.identity.subject,
-        created_at=now,
-        updated_at=now,
-    )
+    return new_operation(verb, target, project=caller.project, requested_by=caller.identity.subject, params=params)

@@ -13,7 +13,7 @@ from insula.control.scheduler import Scheduler
 from insula.control.store import BEFORE, Acceptance, AuditLine, Store
 from insula.domain.ids import Kind, new_id
 from insula.domain.instance import InstanceState, Resources
-from insula.domain.operation import Operation, OperationState, Verb
+from insula.domain.operation import Operation, OperationState, Verb, new_operation
 
 TRANSITIONS: Mapping[Verb, InstanceState] = {
     Verb.START_INSTANCE: InstanceState.STARTING,
@@ -42,20 +42,10 @@ async def retry(
             todo=f"Look at it with `insula operation show {old.id}`",
             code="not-retryable",
         )
-    now = now_utc()
     params = {name: value for name, value in old.params.items() if name != BEFORE}
-    new = Operation(
-        id=new_id(Kind.OPERATION),
-        project=old.project,
-        verb=old.verb,
-        target=old.target,
-        target_name=old.target_name,
-        state=OperationState.QUEUED,
-        params=params,
-        requested_by=requested_by,
-        created_at=now,
-        updated_at=now,
-        retry_of=old.id,
+    target = (old.target, old.target_name)
+    new = new_operation(
+        old.verb, target, project=old.project, requested_by=requested_by, params=params, retry_of=old.id
     )
     if old.verb is Verb.CREATE_INSTANCE:
         return await store.accept(replace(await _create_again(store, scheduler, new), audit=audit))
