@@ -38,6 +38,7 @@ PROBES: Mapping[str, Probe] = {
     "POST /v1/instances": Probe(json={"name": "probe", "image": "tiny", "plan": "micro-1"}),
     "GET /v1/instances/{instance}": Probe(),
     "PATCH /v1/instances/{instance}": Probe(json={"tags": ["probed"]}),
+    "POST /v1/instances/{instance}/lease": Probe(json={"lease_s": 3600}),
     "DELETE /v1/instances/{instance}": Probe(),
     "POST /v1/instances/{instance}/start": Probe(),
     "POST /v1/instances/{instance}/stop": Probe(json={"graceful_s": 0}),

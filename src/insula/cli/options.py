@@ -14,6 +14,7 @@ from insula.base.errors import InvalidInput, NotFound
 from insula.domain.instance import PortForward, Protocol
 
 _UNITS_MIB = {"m": 1, "mb": 1, "mib": 1, "g": 1024, "gb": 1024, "gib": 1024, "t": 1024 * 1024, "tib": 1024 * 1024}
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
 
 _KEY_TYPES = ("ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-")
 
@@ -41,6 +42,9 @@ def create_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--hostname", default="", help="The guest's host name; the instance's name otherwise."),
         click.option("--forward", "forwards", multiple=True, metavar="[ADDRESS:]HOST:GUEST[/udp]", help="Open a port."),
         click.option("--tag", "tags", multiple=True, metavar="TAG", help="A tag; repeat."),
+        click.option(
+            "--lease", metavar="TIME", help="Delete it after that time, like 10m, unless renewed: insula lease."
+        ),
         click.option("--protect", is_flag=True, help="Protect it against delete and rebuild."),
         click.option(
             "--firmware", type=click.Choice(["auto", "bios", "uefi"]), help="Firmware; the image's otherwise."
@@ -71,6 +75,7 @@ def read_create(given: dict[str, Any]) -> CreateWish:
             "forwards": [read_forward(text) for text in given["forwards"]],
             "tags": list(given["tags"]),
             "protected": given["protect"],
+            "lease_s": None if given["lease"] is None else lease_s(given["lease"]),
             "options": {name: value for name, value in rare.items() if value},
         },
     )
@@ -111,6 +116,19 @@ def disk_gib(text: str | None) -> int | None:
             code="invalid-size",
         )
     return round(mib / 1024)
+
+
+def lease_s(text: str) -> int:
+    """`90s`, `10m`, `2h`, `1d` → seconds."""
+    number, unit = text[:-1], text[-1:].lower()
+    if not (number.isascii() and number.isdigit() and unit in _UNITS_S):
+        raise InvalidInput(
+            f"{text} is not the length of a lease",
+            why="It is a whole number with its unit: s, m, h or d; from 10s to 30d",
+            todo="Write it like 10m",
+            code="invalid-lease",
+        )
+    return int(number) * _UNITS_S[unit]
 
 
 def read_key(text: str) -> str:

@@ -113,6 +113,19 @@ def ago(moment: datetime | None) -> str:
     return f"{seconds:.0f} s ago"
 
 
+def expires(until: datetime | None) -> str:
+    """When a lease ends, as people say it: `expires in 4 min`."""
+    if until is None:
+        return ""
+    seconds = (until - now_utc()).total_seconds()
+    if seconds <= 0:
+        return "expired"
+    for unit, length_s in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length_s:
+            return f"expires in {seconds / length_s:.0f} {unit}"
+    return f"expires in {seconds:.0f} s"
+
+
 def size(mib: float) -> str:
     """Memory or disk from MiB: `512 MiB`, `4 GiB`."""
     return f"{mib / 1024:g} GiB" if mib >= 1024 else f"{mib:g} MiB"

@@ -60,6 +60,11 @@ COMMANDS: Entries = {
     "tag": ("instances", "tag", "Show or change an instance's tags."),
     "protect": ("instances", "protect", "Protect an instance against delete and rebuild."),
     "unprotect": ("instances", "unprotect", "Take the protection away."),
+    "lease": (
+        "instances",
+        "lease",
+        "Let an instance be deleted after a time, like 10m, unless this is said again; off lets it stay.",
+    ),
     "exec": ("guest", "exec_", "Run a program as root inside an instance."),
     "cp": ("guest", "cp", "Copy a file into or out of an instance."),
     "ssh": ("ssh", "ssh", "Log in to an instance, or run a command there, over SSH."),

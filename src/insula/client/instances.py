@@ -35,13 +35,14 @@ class Instances:
         forwards: Sequence[PortForward] = (),
         tags: Sequence[str] = (),
         protected: bool = False,
+        lease_s: int | None = None,
         options: Mapping[str, str] | None = None,
     ) -> Operation:
         """Create an instance and start it. The operation's `target` is the new id.
 
-        `ssh_keys` are public keys or names of stored keys. Empty `image` and `plan` mean the service's defaults.
-        `options` are rarer ones: `firmware` (auto, bios, uefi), `machine_type` (auto, q35, microvm), `restart_policy`
-        (always, never).
+        `ssh_keys` are public keys or names of stored keys. Empty `image` and `plan` mean the service's defaults. With
+        `lease_s` it is deleted so many seconds later, unless :meth:`lease` renews that. `options` are rarer ones:
+        `firmware` (auto, bios, uefi), `machine_type` (auto, q35, microvm), `restart_policy` (always, never).
         """
         wish: dict[str, Any] = {
             "name": name,
@@ -56,6 +57,7 @@ class Instances:
             "forwards": [asdict(forward) for forward in forwards],
             "tags": list(tags),
             "protected": protected,
+            "lease_s": lease_s,
             **(options or {}),
         }
         return self._operation("POST", path_of("instances"), _given(wish))
@@ -132,6 +134,14 @@ class Instances:
     def protect(self, instance: str, protected: bool = True) -> Instance:
         """A protected instance cannot be deleted or rebuilt."""
         return self._change(instance, {"protected": protected})
+
+    def lease(self, instance: str, lease_s: int | None) -> Instance:
+        """Let it be deleted `lease_s` seconds from now (10 s to 30 days), unless renewed by then; None takes that off.
+
+        Raises Conflict when it is protected or being deleted already.
+        """
+        answer = self._connection.request("POST", path_of("instances", instance, "lease"), body={"lease_s": lease_s})
+        return build(Instance, answer)
 
     def wait(self, instance: str, state: str = "running", *, timeout_s: float = 300.0) -> Instance:
         """Wait until it is in `state`. Raises GuestFailure when it fails or does not get there in time."""

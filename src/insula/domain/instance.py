@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
+from insula.base.clock import now_utc
 from insula.base.errors import Conflict
 
 
@@ -190,11 +191,18 @@ class Instance:
     problem: str = ""  # why it is FAILED, or what the last boot lacked
     started_at: datetime | None = None
     restarts: int = 0
+    lease_s: int | None = None  # how long its lease lasts once it is renewed; None: it stays until it is deleted
+    lease_until: datetime | None = None  # None exactly when `lease_s` is
 
     @property
     def ssh_port(self) -> int | None:
         """The host port that reaches the guest's port 22, if any."""
         return next((f.host_port for f in self.forwards if f.guest_port == 22 and f.protocol is Protocol.TCP), None)
+
+
+def lease_end(lease_s: int | None) -> datetime | None:
+    """Until when a lease lasts that is given or renewed now; None is no lease."""
+    return None if lease_s is None else now_utc() + timedelta(seconds=lease_s)
 
 
 def way_to_run(instance: Instance) -> str:

@@ -100,6 +100,10 @@ MISTAKES: Sequence[tuple[tuple[str, ...], int, str]] = (
     (("create", "web3", "--vcpus", "1000000"), 2, "vcpus"),
     (("create", "web3", "--memory", "much"), 2, "--memory 4G"),
     (("create", "web3", "--user-data", "/nonexistent"), 3, "/nonexistent"),
+    (("create", "web3", "--lease", "soon"), 2, "10m"),
+    (("lease", "web1", "5s"), 2, "30 days"),
+    (("lease", "web1", "10"), 2, "10m"),
+    (("lease", "nobody", "10m"), 3, "nobody"),
     (("delete", "web1"), 2, "--yes"),
     (("resize", "web1"), 2, "--plan"),
     (("stop", "nobody"), 3, "nobody"),
@@ -126,6 +130,19 @@ async def test_a_protected_instance_stays_until_the_named_command_lifts_it(insul
     assert "insula unprotect web1" in refused.err
     assert (await insula("unprotect", "web1")).status == 0
     assert (await insula("delete", "web1", "--yes")).status == 0
+
+
+async def test_a_lease_is_given_shown_and_taken_off(insula: Insula) -> None:
+    made = await insula("create", "web1", "--image", "tiny", "--plan", "micro-1", "--no-own-key", "--lease", "10m")
+    assert made.status == 0, made.err
+    assert "expires in 10 min" in (await insula("list")).out
+    assert "expires in 10 min" in (await insula("show", "web1")).out
+    assert "web1 expires in 2 h" in (await insula("lease", "web1", "2h")).err
+    refused = await insula("protect", "web1")
+    assert (refused.status, "insula lease web1 off" in refused.err) == (4, True)
+    assert "stays" in (await insula("lease", "web1", "off")).err
+    assert "expires" not in (await insula("list")).out
+    assert json.loads((await insula("lease", "web1", "90s", "--json")).out)["lease_s"] == 90
 
 
 async def test_one_of_several_that_cannot_be_deleted_does_not_keep_the_others(insula: Insula) -> None:

@@ -1,11 +1,12 @@
-"""list, show, rename, wait, tag, protect, unprotect."""
+"""list, show, rename, wait, tag, protect, unprotect, lease."""
 
 from __future__ import annotations
 
 import click
 
 from insula.base.clock import iso
-from insula.cli.output import ago, json_option, print_fields, print_json, print_table, say, size, took
+from insula.cli.options import lease_s
+from insula.cli.output import ago, expires, json_option, print_fields, print_json, print_table, say, size, took
 from insula.cli.session import Session
 from insula.domain.instance import Instance, InstanceState
 from insula.domain.names import check_name
@@ -35,10 +36,11 @@ def list_(session: Session, state: str | None, tag: str, image: str, as_json: bo
             f"{each.resources.vcpus} vCPU, {size(each.resources.memory_mib)}, {each.resources.disk_gib} GiB",
             ", ".join(f"{f.host_port}→{f.guest_port}" for f in each.forwards),
             ago(each.created_at),
+            expires(each.lease_until),
         )
         for each in found
     ]
-    head = ("NAME", "STATE", "IMAGE", "PLAN", "SIZE", "PORTS", "CREATED")
+    head = ("NAME", "STATE", "IMAGE", "PLAN", "SIZE", "PORTS", "CREATED", "LEASE")
     print_table(head, rows, empty="There is no instance. Make one: insula create web1")
 
 
@@ -79,6 +81,7 @@ def print_instance(found: Instance) -> None:
             "ssh": f"insula ssh {found.name}" if found.ssh_port else "",
             "tags": ", ".join(found.tags),
             "protected": "yes" if found.protected else "",
+            "lease": f"{expires(found.lease_until)} ({iso(found.lease_until)})" if found.lease_until else "",
             "restarts": str(found.restarts) if found.restarts else "",
             "created": f"{iso(found.created_at)} ({ago(found.created_at)})",
             "started": f"{iso(found.started_at)} ({ago(found.started_at)})" if found.started_at else "",
@@ -165,3 +168,17 @@ def _set_protection(session: Session, instance: str, protected: bool, as_json: b
         print_json(found)
         return
     say(f"{found.name} is {'protected' if found.protected else 'not protected any more'}")
+
+
+@click.command()
+@click.argument("instance")
+@click.argument("time", metavar="TIME|off")
+@json_option
+@click.pass_obj
+def lease(session: Session, instance: str, time: str, as_json: bool) -> None:
+    """Let an instance be deleted after a time, like 10m, unless this is said again; off lets it stay."""
+    found = session.client.instances.lease(instance, None if time == "off" else lease_s(time))
+    if as_json:
+        print_json(found)
+        return
+    say(f"{found.name} {expires(found.lease_until) or 'stays until it is deleted'}")

@@ -50,7 +50,7 @@ class Audit(StrEnum):
 
     NEVER = "never"  # it only looks
     AFTER = "after"  # when it is over, whatever came of it
-    ACCEPTED = "accepted"  # in the transaction that accepts its operation; afterwards when it was refused
+    ACCEPTED = "accepted"  # in the transaction of what it changes; afterwards when it was refused
 
 
 @dataclass(frozen=True)

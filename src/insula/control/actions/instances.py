@@ -9,16 +9,24 @@ from typing import Any
 from insula.base.clock import now_utc
 from insula.base.errors import Conflict, InvalidInput
 from insula.control.actions.acceptance import Acceptor
-from insula.control.actions.caller import Audit, Caller, Page, action
+from insula.control.actions.caller import Audit, Caller, Page, action, audit_line
 from insula.control.actions.faults import Faults
 from insula.control.actions.ports import Nodes
 from insula.control.actions.preparation import Preparation
 from insula.control.actions.sizes import apply_wish, resources_of
-from insula.control.actions.wishes import MAX_GRACEFUL_S, ChangeWish, CreateWish, RebuildWish, ResizeWish, check_create
+from insula.control.actions.wishes import (
+    MAX_GRACEFUL_S,
+    ChangeWish,
+    CreateWish,
+    RebuildWish,
+    ResizeWish,
+    check_create,
+    check_lease,
+)
 from insula.control.store import InstanceFilter, Store
 from insula.domain.access import Scope
 from insula.domain.ids import Kind, new_id
-from insula.domain.instance import Instance, InstanceState, PortForward, Protocol, Resources
+from insula.domain.instance import Instance, InstanceState, PortForward, Protocol, Resources, lease_end
 from insula.domain.names import check_name, check_tags
 from insula.domain.operation import Operation, Verb
 from insula.domain.plan import find_plan
@@ -81,6 +89,17 @@ class InstanceActions:
             changes["protected"] = wish.protected
         faults.raise_if_any(f"Instance {found.name} cannot be changed like this")
         return await self.store.instances.change(caller.project, found.id, **changes) if changes else found
+
+    @action("instances.lease", Scope.INSTANCES_WRITE, audit=Audit.ACCEPTED)
+    async def lease(self, caller: Caller, instance: str, lease_s: int | None) -> Instance:
+        """Give it a lease, renew it, or take it off (None). Raises Conflict when it is protected or being deleted."""
+        found = await self.store.instances.get(caller.project, instance)
+        faults = Faults()
+        if lease_s is not None:
+            check_lease(lease_s, faults)
+        faults.raise_if_any(f"Instance {found.name} cannot have such a lease")
+        line = audit_line(caller, "instances.lease", found.id, "given" if lease_s is not None else "taken off")
+        return await self.store.instances.lease(caller.project, found.id, lease_s, line)
 
     @action("instances.start", Scope.INSTANCES_WRITE, audit=Audit.ACCEPTED)
     async def start(self, caller: Caller, instance: str, cold: bool = False) -> Operation:
@@ -212,6 +231,8 @@ def _new_instance(caller: Caller, wish: CreateWish, resources: Resources, keys: 
         firmware=wish.firmware,
         machine_type=wish.machine_type,
         restart_policy=wish.restart_policy,
+        lease_s=wish.lease_s,
+        lease_until=lease_end(wish.lease_s),
     )
 
 

@@ -16,12 +16,16 @@ from insula.domain.plan import DEFAULT_PLAN
 MAX_FORWARDS = 64
 MAX_KEYS = 64
 MAX_GRACEFUL_S = 3600.0
+MIN_LEASE_S, MAX_LEASE_S = 10, 30 * 24 * 3600
 _MAX_HOSTNAME_CHARS = 64  # Linux's limit for the whole name
 
 
 @dataclass(frozen=True)
 class CreateWish:
-    """A new instance. `ssh_keys` are public keys or names of stored ones; an empty `hostname` means the name."""
+    """A new instance. `ssh_keys` are public keys or names of stored ones; an empty `hostname` means the name.
+
+    With `lease_s` it is deleted so many seconds after its lease was renewed last.
+    """
 
     name: str
     image: str = DEFAULT_IMAGE
@@ -33,6 +37,7 @@ class CreateWish:
     forwards: tuple[PortForward, ...] = ()
     tags: tuple[str, ...] = ()
     protected: bool = False
+    lease_s: int | None = None
     firmware: Firmware = Firmware.AUTO
     machine_type: MachineType = MachineType.AUTO
     restart_policy: RestartPolicy = RestartPolicy.ALWAYS
@@ -76,6 +81,15 @@ def check_create(wish: CreateWish, faults: Faults) -> None:
     with faults.of("tags"):
         check_tags(wish.tags)
     check_forwards(wish.forwards, faults)
+    if wish.lease_s is not None:
+        check_lease(wish.lease_s, faults)
+        if wish.protected:
+            faults.note("lease_s", "must be left out: what is protected is not deleted, and a lease ends with that")
+
+
+def check_lease(lease_s: int, faults: Faults) -> None:
+    """Note a lease that is too short to be renewed in time, or too long to be one."""
+    faults.between("lease_s", lease_s, MIN_LEASE_S, MAX_LEASE_S)
 
 
 def check_forwards(forwards: tuple[PortForward, ...], faults: Faults) -> None:

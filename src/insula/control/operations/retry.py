@@ -12,7 +12,7 @@ from insula.base.errors import Conflict, NotFound
 from insula.control.scheduler import Scheduler
 from insula.control.store import BEFORE, Acceptance, AuditLine, Store
 from insula.domain.ids import Kind, new_id
-from insula.domain.instance import InstanceState, Resources
+from insula.domain.instance import InstanceState, Resources, lease_end
 from insula.domain.operation import Operation, OperationState, Verb, new_operation
 
 TRANSITIONS: Mapping[Verb, InstanceState] = {
@@ -76,6 +76,13 @@ async def _create_again(store: Store, scheduler: Scheduler, new: Operation) -> A
         )
     now = now_utc()
     # A new id, so that nothing of the first try can be mistaken for it.
-    again = replace(origin, id=new_id(Kind.INSTANCE), state=InstanceState.CREATING, created_at=now, updated_at=now)
+    again = replace(
+        origin,
+        id=new_id(Kind.INSTANCE),
+        state=InstanceState.CREATING,
+        created_at=now,
+        updated_at=now,
+        lease_until=lease_end(origin.lease_s),
+    )
     place = await scheduler.placer(again.resources)
     return Acceptance(replace(new, target=again.id), instance=again, place=place)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from insula.base.clock import now_utc
+from insula.base.clock import iso, now_utc
 from insula.base.errors import Conflict, NotFound
+from insula.control.store.audit import AuditLine, append_line
 from insula.control.store.engine import Database
 from insula.control.store.operations import find_active
 from insula.control.store.read_model import ReadModel
 from insula.control.store.schema import instance
-from insula.domain.instance import Instance, InstanceState, check_transition
+from insula.domain.instance import Instance, InstanceState, check_transition, lease_end
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ class Instances:
     async def change(self, project: str, instance_id: str, **fields: Any) -> Instance:
         """Change what needs no operation: name, hostname, tags, protected, restart_policy. Repeatable.
 
-        Raises :class:`NotFound`, and :class:`Conflict` when the name is taken.
+        Raises :class:`NotFound`, and :class:`Conflict` when the name is taken or a lease forbids the protection.
         """
 
         def work(connection: Connection) -> Instance:
@@ -107,7 +109,28 @@ class Instances:
                 raise unknown_instance(instance_id, f"in project {project}")
             if "name" in fields and fields["name"] != found.name:
                 check_name_free(connection, project, fields["name"])
+            if fields.get("protected") and found.lease_until is not None:
+                raise _leased(found.name, found.lease_until)
             return write_fields(connection, found, fields)
+
+        return await self._write(work)
+
+    async def lease(self, project: str, instance_id: str, lease_s: int | None, line: AuditLine) -> Instance:
+        """Let it last `lease_s` seconds from now, or until it is deleted (None). Repeatable.
+
+        `line` is written when a lease is given or taken off; one that is merely renewed leaves no trace, since that
+        happens for ever. Raises :class:`NotFound`, and :class:`Conflict` for one that is protected or being deleted.
+        """
+
+        def work(connection: Connection) -> Instance:
+            found = find_instance(connection, instance_id)
+            if found.project != project:
+                raise unknown_instance(instance_id, f"in project {project}")
+            if lease_s is not None:
+                _check_leasable(found)
+            if (found.lease_s is None) != (lease_s is None):
+                append_line(self._database, connection, line)
+            return write_fields(connection, found, {"lease_s": lease_s, "lease_until": lease_end(lease_s)})
 
         return await self._write(work)
 
@@ -185,6 +208,32 @@ def unknown_instance(name_or_id: str, where: str) -> NotFound:
         todo="Look at `insula list`",
         code="unknown-instance",
     )
+
+
+def _leased(name: str, until: datetime) -> Conflict:
+    return Conflict(
+        f"Instance {name} has a lease and cannot be protected",
+        why=f"It is deleted unless somebody renews its lease before {iso(until)}",
+        todo=f"Take the lease off first: insula lease {name} off",
+        code="leased",
+    )
+
+
+def _check_leasable(instance: Instance) -> None:
+    if instance.protected:
+        raise Conflict(
+            f"Instance {instance.name} is protected and cannot have a lease",
+            why="A lease ends with the deletion of the instance, which its protection forbids",
+            todo=f"Lift the protection first: insula unprotect {instance.name}",
+            code="protected",
+        )
+    if instance.state is InstanceState.DELETING:
+        raise Conflict(
+            f"Instance {instance.name} is being deleted",
+            why="Its lease ended, or somebody deleted it; a renewal comes too late",
+            todo="Create another one",
+            code="wrong-state",
+        )
 
 
 def find_instance(connection: Connection, instance_id: str) -> Instance:

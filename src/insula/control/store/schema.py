@@ -174,6 +174,8 @@ instance = Table(
     Column("problem", Text, nullable=False),
     Column("started_at", Moment),
     Column("restarts", Integer, nullable=False),
+    Column("lease_s", Integer),
+    Column("lease_until", Moment),
     UniqueConstraint("project", "name"),
 )
 

@@ -52,6 +52,8 @@ _INSTANCE = schemas.InstanceView(
     problem="",
     started_at=_AT,
     restarts=0,
+    lease_s=None,
+    lease_until=None,
 )
 
 _OPERATION = Operation(
@@ -88,6 +90,7 @@ EXAMPLES: Mapping[Any, Any] = {
         user_data="#cloud-config\npackages: [nginx]\n",
     ),
     schemas.ChangeInstance: schemas.ChangeInstance(name="web2", tags=["web", "env:prod"], protected=True),
+    schemas.LeaseInstance: schemas.LeaseInstance(lease_s=600),
     schemas.StopInstance: schemas.StopInstance(),
     schemas.ResizeInstance: schemas.ResizeInstance(plan="middle-2"),
     schemas.RebuildInstance: schemas.RebuildInstance(image="debian-12"),

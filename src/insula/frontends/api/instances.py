@@ -11,6 +11,7 @@ from insula.frontends.api.schemas import (
     CreateInstance,
     InstanceQuery,
     InstanceView,
+    LeaseInstance,
     Nothing,
     PageOf,
     RebuildInstance,
@@ -56,6 +57,13 @@ async def change_instance(call: Call[ChangeInstance, Nothing]) -> Reply:
     """Rename, tag or protect an instance, at once."""
     changed = await call.actions.instances.change(call.caller, call.path["instance"], call.body.to_wish())
     return answer(view(changed))
+
+
+@endpoint("POST", "/v1/instances/{instance}/lease", action="instances.lease", takes=LeaseInstance, gives=InstanceView)
+async def lease_instance(call: Call[LeaseInstance, Nothing]) -> Reply:
+    """Give an instance a lease, renew it, or take it off; when one ends, the instance is deleted."""
+    leased = await call.actions.instances.lease(call.caller, call.path["instance"], call.body.lease_s)
+    return answer(view(leased))
 
 
 @endpoint("DELETE", "/v1/instances/{instance}", action="instances.delete", gives=Operation, status=202)

@@ -26,6 +26,8 @@ from insula.control.actions.wishes import (
     MAX_FORWARDS,
     MAX_GRACEFUL_S,
     MAX_KEYS,
+    MAX_LEASE_S,
+    MIN_LEASE_S,
     ChangeWish,
     CreateWish,
     RebuildWish,
@@ -74,6 +76,7 @@ GracefulS = Annotated[
     float,
     Meta(ge=0, le=MAX_GRACEFUL_S, description="Seconds that the guest gets to stop by itself; 0: hard at once"),
 ]
+LeaseS = Annotated[int, Meta(ge=MIN_LEASE_S, le=MAX_LEASE_S, description="Seconds, up to 30 days, unless renewed")]
 GuestPath = Annotated[
     str,
     Meta(pattern=r"^/[^\u0000]*$", max_length=4096, description="Absolute path in the guest", examples=["/etc/motd"]),
@@ -125,6 +128,7 @@ class CreateInstance(Wish, frozen=True):
     firmware: Firmware = Firmware.AUTO
     machine_type: MachineType = MachineType.AUTO
     restart_policy: RestartPolicy = RestartPolicy.ALWAYS
+    lease_s: LeaseS | None = None
 
     def to_wish(self) -> CreateWish:
         return CreateWish(
@@ -141,6 +145,7 @@ class CreateInstance(Wish, frozen=True):
             firmware=self.firmware,
             machine_type=self.machine_type,
             restart_policy=self.restart_policy,
+            lease_s=self.lease_s,
         )
 
 
@@ -153,6 +158,12 @@ class ChangeInstance(Wish, frozen=True):
 
     def to_wish(self) -> ChangeWish:
         return ChangeWish(self.name, None if self.tags is None else tuple(self.tags), self.protected)
+
+
+class LeaseInstance(Wish, frozen=True):
+    """How long the lease lasts from now on; null takes it off."""
+
+    lease_s: LeaseS | None
 
 
 class StartInstance(Wish, frozen=True):
@@ -307,6 +318,8 @@ class InstanceView:
     problem: str
     started_at: datetime | None
     restarts: int
+    lease_s: int | None
+    lease_until: datetime | None
 
 
 _VIEW_FIELDS = tuple(InstanceView.__dataclass_fields__)
