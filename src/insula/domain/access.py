@@ -32,7 +32,7 @@ class Scope(StrEnum):
 class Identity:
     """An authenticated caller. `project` is the one this request works in."""
 
-    subject: str  # "local:root", "local:alice", "token:ci"
+    subject: str  # "local:root", "local:alice", "token:ci"; "system:lease" is our own
     project: str
     scopes: frozenset[Scope]
 

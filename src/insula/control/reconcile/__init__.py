@@ -1,3 +1,4 @@
+from insula.control.reconcile.reaper import Reaper
 from insula.control.reconcile.reconciler import Reconciler
 
-__all__ = ["Reconciler"]
+__all__ = ["Reaper", "Reconciler"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -38,7 +39,8 @@ class Acceptance:
     """What is to be accepted: exactly one of `instance` (new), `transition` (of the target) or neither (images).
 
     `place` chooses the node of a new instance, or judges whether a resized one fits; a resize's new resources are in
-    `operation.params["resources"]`. `unused_image` refuses while an instance was made from that image.
+    `operation.params["resources"]`. `unused_image` refuses while an instance was made from that image. `lease_until`
+    refuses when the target's lease does not end then any more.
     """
 
     operation: Operation
@@ -47,6 +49,7 @@ class Acceptance:
     place: Place | None = None
     audit: AuditLine | None = None
     unused_image: str = ""
+    lease_until: datetime | None = None
 
 
 def accept(database: Database, connection: Connection, wanted: Acceptance) -> Operation:
@@ -102,6 +105,13 @@ def _add_instance(connection: Connection, new: Instance, place: Place | None) ->
 
 def _change_instance(connection: Connection, wanted: Acceptance, state: InstanceState) -> InstanceState:
     found = find_instance(connection, wanted.operation.target)
+    if wanted.lease_until not in (None, found.lease_until):
+        raise Conflict(
+            f"The lease of instance {found.name} was renewed",
+            why="That happened before it could be deleted",
+            todo="Leave it alone; it is deleted when its new lease ends",
+            code="lease-renewed",
+        )
     if found.protected and state in {InstanceState.DELETING, InstanceState.REBUILDING}:
         raise Conflict(
             f"Instance {found.name} is protected",
