@@ -22,8 +22,8 @@ class Client:
 
     `url` is `http://host:port` or `unix:/path`; what is not given comes from INSULA_URL, INSULA_TOKEN and
     INSULA_PROJECT. Methods return the values of `insula.domain` and raise the errors of `insula.base.errors`, the very
-    ones the service raised; :class:`~insula.base.errors.Unavailable` when the service does not answer. Not for use by
-    several threads at once.
+    ones the service raised; :class:`~insula.base.errors.Unavailable` when the service does not answer. Threads may
+    share one.
     """
 
     def __init__(self, url: str = "", token: str = "", project: str = "", *, timeout_s: float = 30.0) -> None:

@@ -1,10 +1,11 @@
-"""One HTTP connection to the service, with the service's errors as Python errors."""
+"""HTTP to the service, with the service's errors as Python errors."""
 
 from __future__ import annotations
 
 import contextlib
 import http.client
 import json
+import select
 import socket
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -30,7 +31,7 @@ def path_of(*parts: str) -> str:
 
 
 class Connection:
-    """Sends requests and keeps one connection open between them."""
+    """Sends requests and keeps connections open between them: one for each thread that sends at the same time."""
 
     def __init__(self, url: str, token: str, project: str, *, timeout_s: float) -> None:
         self._url = url
@@ -40,7 +41,7 @@ class Connection:
             self._headers["Authorization"] = f"Bearer {token}"
         if project:
             self._headers["Insula-Project"] = project
-        self._kept: http.client.HTTPConnection | None = None
+        self._idle: list[http.client.HTTPConnection] = []  # taken from and put back whole, so threads need no lock
 
     def open(self, timeout_s: float | None = None) -> http.client.HTTPConnection:
         """A new connection, not connected yet. Raises InvalidInput on a URL that is none."""
@@ -105,9 +106,9 @@ class Connection:
     def _exchange(
         self, method: str, target: str, content: bytes | None, headers: dict[str, str], timeout_s: float | None
     ) -> tuple[bytes, http.client.HTTPResponse]:
-        reused = self._kept is not None
-        connection = self._kept or self.open()
-        self._kept = None
+        kept = self._take()
+        reused = kept is not None
+        connection = kept or self.open()
         _set_timeout(connection, timeout_s or self._timeout_s)
         try:
             connection.request(method, target, body=content, headers=headers)
@@ -115,7 +116,7 @@ class Connection:
             data = response.read()
         except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
             connection.close()
-            # The service closes connections that idle; only what changes nothing may be sent a second time.
+            # The service closes connections that idle, perhaps just now; only what changes nothing may be sent again.
             if reused and method == "GET":
                 return self._exchange(method, target, content, headers, timeout_s)
             raise
@@ -125,8 +126,22 @@ class Connection:
         if response.will_close:
             connection.close()
         else:
-            self._kept = connection
+            self._idle.append(connection)
         return data, response
+
+    def _take(self) -> http.client.HTTPConnection | None:
+        """A kept connection that the service has not closed meanwhile."""
+        while (kept := self._pop()) is not None:
+            if not _has_ended(kept):
+                return kept
+            kept.close()
+        return None
+
+    def _pop(self) -> http.client.HTTPConnection | None:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
 
     @contextlib.contextmanager
     def stream(
@@ -176,9 +191,12 @@ class Connection:
             ) from error
 
     def close(self) -> None:
-        if self._kept is not None:
-            self._kept.close()
-            self._kept = None
+        while (kept := self._pop()) is not None:
+            kept.close()
+
+    def __del__(self) -> None:
+        # `Client().sandbox()` leaves nobody who could close it.
+        self.close()
 
 
 def _send_chunked(
@@ -192,6 +210,15 @@ def _send_chunked(
         # The service may refuse a body before it has read all of it; its answer says why.
         if connection.sock is None:
             raise
+
+
+def _has_ended(connection: http.client.HTTPConnection) -> bool:
+    # Between an answer and the next request there is nothing to read but the end.
+    if connection.sock is None:
+        return True
+    watch = select.poll()
+    watch.register(connection.sock, select.POLLIN)
+    return bool(watch.poll(0))
 
 
 def _set_timeout(connection: http.client.HTTPConnection, timeout_s: float) -> None:
