@@ -1,7 +1,8 @@
 """The one place that starts other programs.
 
 Argument lists only, never a shell; an explicit environment; closed stdin; a timeout; the output is kept for the error
-and secrets are cut out of it. :func:`run` waits for the end of a program, :func:`detach` starts one that outlives us.
+and secrets are cut out of it. :func:`run` waits for the end of a program, :func:`detach` starts one that outlives us,
+:func:`await_apart` is for callers that are not asynchronous.
 """
 
 from __future__ import annotations
@@ -12,11 +13,15 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 from insula.base.errors import CommandFailed, CommandMissing, DiskFull
+
+_T = TypeVar("_T")
 
 # Ordinary users of Debian lack /usr/sbin in PATH, and mkfs, nft and slirp4netns live there or in /usr/bin.
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -60,6 +65,12 @@ class Completed:
     @property
     def text(self) -> str:
         return self.stdout.decode("utf-8", "replace")
+
+
+def await_apart(work: Coroutine[Any, Any, _T]) -> _T:
+    """The result of `work`, run in a thread of its own: ours may have an event loop already, as in a notebook."""
+    with ThreadPoolExecutor(1) as apart:
+        return apart.submit(asyncio.run, work).result()
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -54,6 +54,11 @@ class Settings:
         """The service's Unix socket."""
         return self.home / "run" / "insula.sock"
 
+    @property
+    def is_local(self) -> bool:
+        """Whether clients talk to the service of this very home, which they may start."""
+        return self.url == f"unix:{self.socket_path}"
+
 
 def default_home() -> Path:
     """As root /var/lib/insula (own uids cannot reach /root), else the XDG data folder."""

@@ -34,11 +34,6 @@ class Session:
             self._client = Client(project=self._project)
         return self._client
 
-    @property
-    def is_local(self) -> bool:
-        """Whether we talk to the service of our own INSULA_HOME, which we may start."""
-        return self.settings.url == f"unix:{self.settings.socket_path}"
-
     def close(self) -> None:
         if self._client is not None:
             self._client.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 from insula.base.errors import Unsupported
 from insula.base.files import write_atomic
 from insula.base.settings import Settings
-from insula.cli.service_process import environment
+from insula.client.service_process import environment
 
 _SYSTEM = Path("/etc/systemd/system/insula.service")
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
 from insula.base import settings
+from insula.base.errors import Unavailable
 from insula.client.access import Audit, Keys, Projects, Tokens
 from insula.client.connection import Connection
 from insula.client.decode import build
@@ -28,9 +31,10 @@ class Client:
 
     def __init__(self, url: str = "", token: str = "", project: str = "", *, timeout_s: float = 30.0) -> None:
         found = settings.load()
-        self.connection = Connection(
-            url or found.url, token or found.token, project or found.project, timeout_s=timeout_s
+        self.settings = replace(
+            found, url=url or found.url, token=token or found.token, project=project or found.project
         )
+        self.connection = Connection(self.settings.url, self.settings.token, self.settings.project, timeout_s=timeout_s)
         self.operations = Operations(self.connection)
         self.instances = Instances(self.connection)
         self.guest = Guest(self.connection)
@@ -50,6 +54,23 @@ class Client:
         """`{"status": "ok", "version": …}`; needs no token. Raises Unavailable when nobody answers."""
         answer: dict[str, Any] = self.connection.request("GET", "/v1/health", timeout_s=timeout_s)
         return answer
+
+    def ensure_service(self, *, on_start: Callable[[], None] | None = None) -> None:
+        """Start the service of our INSULA_HOME unless it answers; `on_start` is called before.
+
+        Raises what keeps it from starting, and Unavailable when another's service does not answer.
+        """
+        try:
+            self.health()
+            return
+        except Unavailable:
+            if not self.settings.is_local:
+                raise
+        if on_start is not None:
+            on_start()
+        from insula.client.service_process import start  # noqa: PLC0415 - mostly it runs already
+
+        start(self.settings)
 
     def close(self) -> None:
         self.connection.close()

@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from insula.cli import own_key
 from insula.cli.follow import follow, wait_option
 from insula.cli.options import CreateWish, create_options, read_create
 from insula.cli.output import json_option, print_json, say
 from insula.cli.session import Session
+from insula.client import own_key
 from insula.domain.instance import Instance
 from insula.domain.names import check_name
 from insula.domain.operation import Operation

@@ -55,10 +55,10 @@ def doctor(session: Session, repair: bool, as_json: bool) -> int:
         checks: Sequence[Check] = session.client.host.doctor()
         leftovers = session.client.host.repair(remove=repair)
     except Unavailable as error:
-        if not session.is_local or repair:
+        if not session.settings.is_local or repair:
             raise
         # The doctor is needed most when the service does not start.
-        from insula.cli.service_process import examine  # noqa: PLC0415
+        from insula.client.service_process import examine  # noqa: PLC0415
 
         checks = [Check("service", "problem", f"{error.what}: {error.why}", error.todo), *examine(session.settings)]
     bad = any(check.verdict == "problem" for check in checks) or any(not each.removed for each in leftovers)

@@ -104,7 +104,7 @@ def warm(session: Session, name: str, plan: str, no_wait: bool, as_json: bool) -
 def import_(session: Session, name: str, file: str, image_format: str, no_wait: bool, as_json: bool) -> None:
     """Import a disk image that lies on the service's host."""
     path = Path(file).expanduser().absolute()
-    if session.is_local and not path.is_file():
+    if session.settings.is_local and not path.is_file():
         raise NotFound(f"There is no file {file}", why=f"It was looked for at {path}", todo="Check the path")
     operation = session.client.images.import_file(name, str(path), image_format=image_format)
     if finish(session, operation, no_wait=no_wait, as_json=as_json) and not as_json:

@@ -7,14 +7,13 @@ from typing import Any
 
 import click
 
-from insula.base.errors import Unavailable
 from insula.cli.commands.create import ask, await_instance
 from insula.cli.commands.ssh import log_in
 from insula.cli.follow import follow
 from insula.cli.options import create_options, read_create
 from insula.cli.output import json_option, print_json, say, took
 from insula.cli.session import Session
-from insula.cli.ssh_line import arguments, as_text
+from insula.client.ssh_line import arguments, as_text
 from insula.domain.image import DEFAULT_IMAGE, ImageState
 
 
@@ -29,11 +28,11 @@ def launch(session: Session, /, name: str, yes: bool, shell: bool, as_json: bool
     """From nothing to a root shell: set up, start the service, create an instance."""
     began = time.monotonic()
     wish = read_create(given)
-    ensure_service(session)
+    session.client.ensure_service(on_start=lambda: say("Starting the service"))
     prepare_image(session, wish.image, quiet=as_json)
     say(f"Creating {name}")
     instance = await_instance(session, ask(session, name, wish), quiet=as_json)
-    words = arguments(session, instance) if instance.ssh_port else []
+    words = arguments(session.client, instance) if instance.ssh_port else []
     say(f"{name} is running, {took((time.monotonic() - began) * 1000)} after you asked")
     if as_json:
         print_json({"instance": instance, "ssh": as_text(words)})
@@ -43,20 +42,6 @@ def launch(session: Session, /, name: str, yes: bool, shell: bool, as_json: bool
     if words:
         say(f"Log in with `insula ssh {name}`, or:")
         click.echo(as_text(words))
-
-
-def ensure_service(session: Session) -> None:
-    """Start the service of our INSULA_HOME unless it answers. Raises Unavailable when another's does not."""
-    try:
-        session.client.health()
-        return
-    except Unavailable:
-        if not session.is_local:
-            raise
-    say("Starting the service")
-    from insula.cli.service_process import start  # noqa: PLC0415 - mostly it runs already
-
-    start(session.settings)
 
 
 def prepare_image(session: Session, image: str, *, quiet: bool) -> None:

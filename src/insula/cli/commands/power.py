@@ -7,11 +7,11 @@ import sys
 import click
 
 from insula.base.errors import InsulaError, InvalidInput
-from insula.cli import known_hosts
 from insula.cli.follow import follow, wait_option
 from insula.cli.options import disk_gib, memory_mib, read_key, read_text
 from insula.cli.output import json_option, print_json, say, took
 from insula.cli.session import Session
+from insula.client import known_hosts
 from insula.domain.operation import Operation
 
 yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")

@@ -10,9 +10,10 @@ from pathlib import Path
 import click
 
 from insula.base.errors import Unavailable
-from insula.cli import service_process, systemd_unit
+from insula.cli import systemd_unit
 from insula.cli.output import json_option, print_fields, print_json, say
 from insula.cli.session import Session
+from insula.client import service_process
 from insula.protocol.service_record import log_path, read_record
 
 _FOLLOW_EVERY_S = 0.3
@@ -45,7 +46,7 @@ def stop(session: Session) -> None:
 @click.pass_obj
 def status(session: Session, as_json: bool) -> int:
     """Say whether the service runs and answers. The exit status is 7 when it does not."""
-    record = read_record(session.settings.home) if session.is_local else None
+    record = read_record(session.settings.home) if session.settings.is_local else None
     answer: dict[str, str] = {}
     problem = ""
     try:
@@ -57,7 +58,7 @@ def status(session: Session, as_json: bool) -> int:
         "version": answer.get("version", ""),
         "process": str(record.pid) if record else "",
         "listens on": f"{record.listen}, {session.settings.socket_path}" if record else "",
-        "home": str(session.settings.home) if session.is_local else "",
+        "home": str(session.settings.home) if session.settings.is_local else "",
         "url": session.settings.url,
         "problem": problem,
     }

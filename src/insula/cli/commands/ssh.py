@@ -8,7 +8,7 @@ import click
 
 from insula.base.run import find_program
 from insula.cli.session import Session
-from insula.cli.ssh_line import arguments
+from insula.client.ssh_line import arguments
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -18,7 +18,7 @@ from insula.cli.ssh_line import arguments
 @click.pass_obj
 def ssh(session: Session, instance: str, command: tuple[str, ...], user: str) -> None:
     """Log in to an instance, or run a command there, over SSH."""
-    words = arguments(session, session.client.instances.get(instance), user=user)
+    words = arguments(session.client, session.client.instances.get(instance), user=user)
     log_in(session, [*words, *(command[1:] if command[:1] == ("--",) else command)])
 
 

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from insula.base.errors import Conflict
-from insula.cli import known_hosts, own_key
-from insula.cli.session import Session
+from insula.client import known_hosts, own_key
 from insula.domain.instance import Instance, InstanceState, Protocol, way_to_run
 
+if TYPE_CHECKING:
+    from insula.client import Client
 
-def arguments(session: Session, instance: Instance, *, user: str = "root") -> list[str]:
+
+def arguments(client: Client, instance: Instance, *, user: str = "root") -> list[str]:
     """`ssh` with everything it needs. Learns the host key through the agent; without one, ssh asks the person.
 
     Raises Conflict when the instance does not run or has no port forward to its SSH.
     """
-    address, port = _where(session, instance)
-    home = session.settings.home
-    pinned = known_hosts.learn(session.client, home, instance, address, port)
+    address, port = _where(client, instance)
+    home = client.settings.home
+    pinned = known_hosts.learn(client, home, instance, address, port)
     words = ["ssh", "-p", str(port)]
     key = own_key.private_key(home)
     if key.exists():
@@ -34,7 +37,7 @@ def as_text(words: Sequence[str]) -> str:
     return shlex.join(words)
 
 
-def _where(session: Session, instance: Instance) -> tuple[str, int]:
+def _where(client: Client, instance: Instance) -> tuple[str, int]:
     if instance.state is not InstanceState.RUNNING:
         raise Conflict(
             f"Instance {instance.name} does not run",
@@ -44,7 +47,7 @@ def _where(session: Session, instance: Instance) -> tuple[str, int]:
         )
     for forward in instance.forwards:
         if forward.guest_port == 22 and forward.protocol is Protocol.TCP:
-            return _reachable(session, forward.host_address), forward.host_port
+            return reachable(client, forward.host_address), forward.host_port
     raise Conflict(
         f"Instance {instance.name} has no port for SSH",
         why="None of its port forwards leads to port 22",
@@ -53,8 +56,9 @@ def _where(session: Session, instance: Instance) -> tuple[str, int]:
     )
 
 
-def _reachable(session: Session, address: str) -> str:
+def reachable(client: Client, address: str) -> str:
+    """The address by which we reach a forward that listens on `address` of the node."""
     if address not in {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
         return address
     # Open on all addresses of the node: the one by which we reach its service does.
-    return urlsplit(session.settings.url).hostname or "127.0.0.1"
+    return urlsplit(client.settings.url).hostname or "127.0.0.1"

@@ -9,11 +9,10 @@ from typing import Any, cast
 
 import pytest
 
+from insula.base import settings
 from insula.base.errors import Conflict, GuestFailure
-from insula.cli import known_hosts
-from insula.cli.session import Session
-from insula.cli.ssh_line import arguments
-from insula.client import Client
+from insula.client import Client, known_hosts
+from insula.client.ssh_line import arguments
 from insula.domain.instance import Instance, InstanceState, PortForward, Resources
 from insula.protocol.node import ExecResult
 
@@ -36,8 +35,9 @@ class Guest:
 
 
 class FakeClient:
-    def __init__(self, output: bytes | None) -> None:
+    def __init__(self, output: bytes | None, home: Path = Path("/nonexistent")) -> None:
         self.guest = Guest(output)
+        self.settings = settings.load({"INSULA_HOME": str(home)})
 
 
 def client_of(fake: FakeClient) -> Client:
@@ -82,29 +82,23 @@ def test_a_deleted_instance_is_forgotten(tmp_path: Path, instance: Instance) -> 
 
 @pytest.mark.parametrize("output", [None, b"", b"-oProxyCommand=evil AAAA\n", b"ssh-ed25519\n"])
 def test_without_keys_nothing_is_pinned_and_no_check_is_turned_off(
-    tmp_path: Path, instance: Instance, monkeypatch: pytest.MonkeyPatch, output: bytes | None
+    tmp_path: Path, instance: Instance, output: bytes | None
 ) -> None:
-    monkeypatch.setenv("INSULA_HOME", str(tmp_path))
-    session = Session()
-    session._client = client_of(FakeClient(output))
-    words = arguments(session, instance)
+    words = arguments(client_of(FakeClient(output, tmp_path)), instance)
     assert words == ["ssh", "-p", "2201", "root@127.0.0.1"]
 
 
-def test_with_keys_the_check_is_strict(tmp_path: Path, instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("INSULA_HOME", str(tmp_path))
-    session = Session()
-    session._client = client_of(FakeClient(KEY.encode()))
-    assert "StrictHostKeyChecking=yes" in arguments(session, instance)
+def test_with_keys_the_check_is_strict(tmp_path: Path, instance: Instance) -> None:
+    assert "StrictHostKeyChecking=yes" in arguments(client_of(FakeClient(KEY.encode(), tmp_path)), instance)
 
 
 def test_a_stopped_instance_says_how_to_start_it(instance: Instance) -> None:
     with pytest.raises(Conflict) as caught:
-        arguments(Session(), replace(instance, state=InstanceState.STOPPED))
+        arguments(client_of(FakeClient(None)), replace(instance, state=InstanceState.STOPPED))
     assert "insula start web1" in caught.value.todo
 
 
 def test_an_instance_without_a_port_for_ssh_says_what_else_there_is(instance: Instance) -> None:
     with pytest.raises(Conflict) as caught:
-        arguments(Session(), replace(instance, forwards=()))
+        arguments(client_of(FakeClient(None)), replace(instance, forwards=()))
     assert "insula exec web1" in caught.value.todo

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import json
 import os
 import select
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from insula.base.errors import DataCorrupt, HostFailure, InsulaError, Unavailable, from_dict
-from insula.base.run import detach, run
+from insula.base.run import await_apart, detach, run
 from insula.base.settings import SETTINGS, Settings
 from insula.protocol.node import Check
 from insula.protocol.service_record import ServiceRecord, log_path, read_record, start_log_path
@@ -33,20 +35,32 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def start(settings: Settings) -> ServiceRecord:
-    """Start the service and return when it answers; when it runs already, return at once.
+    """Start the service and return when it answers; when it runs already, return at once. Several may call it at once.
 
     Raises the very error by which it refused to start, or Unavailable with the last lines of its log.
     """
-    running = read_record(settings.home)
-    if running is not None:
-        return running
     log = start_log_path(settings.home)
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _alone(log.with_suffix(".lock")):
+        return read_record(settings.home) or _start(settings, log)
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _start(settings: Settings, log: Path) -> ServiceRecord:
     log.unlink(missing_ok=True)
     readable, writable = os.pipe()
     try:
         arguments = [*_SERVICE, "serve", "--ready-fd", str(writable)]
-        asyncio.run(detach(arguments, log=log, env=environment(settings), pass_fds=(writable,)))
+        await_apart(detach(arguments, log=log, env=environment(settings), pass_fds=(writable,)))
         os.close(writable)
         writable = -1
         answer = _read_answer(readable)

@@ -6,12 +6,11 @@ we only read the public keys there, so that a plain `ssh` works too.
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import os
 from pathlib import Path
 
-from insula.base.run import run
+from insula.base.run import await_apart, run
 
 _USERS_KEYS = ("id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub")
 _KEYGEN_TIMEOUT_S = 30.0
@@ -34,11 +33,11 @@ def ensure(home: Path) -> Path:
         draft = path.with_name("id_ed25519.new")
         draft.unlink(missing_ok=True)
         make = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "insula", "-f", str(draft)]
-        asyncio.run(run(make, timeout_s=_KEYGEN_TIMEOUT_S))
+        await_apart(run(make, timeout_s=_KEYGEN_TIMEOUT_S))
         if path.exists():  # only its public half was lost
             draft.unlink()
             draft.with_name("id_ed25519.new.pub").unlink()
-            public = asyncio.run(run(["ssh-keygen", "-y", "-f", str(path)], timeout_s=_KEYGEN_TIMEOUT_S)).stdout
+            public = await_apart(run(["ssh-keygen", "-y", "-f", str(path)], timeout_s=_KEYGEN_TIMEOUT_S)).stdout
             path.with_name("id_ed25519.pub").write_bytes(public)
             return path
         draft.with_name("id_ed25519.new.pub").rename(path.with_name("id_ed25519.pub"))
