@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from insula.base.errors import NotFound
 from insula.client.connection import Connection, path_of
 from insula.client.decode import build
 from insula.domain.instance import Instance
@@ -56,6 +60,37 @@ class Guest:
         ) as response:
             return int(json.loads(response.read())["size_bytes"])
 
+    def upload(self, instance: str, file: Path, path: str, *, mode: int | None = None) -> int:
+        """Copy a file of ours in, with its mode unless another is given; the number of bytes. Raises NotFound."""
+        if not file.is_file():
+            pack = "Pack a folder first: tar -cf - FOLDER | insula cp - INSTANCE:/tmp/folder.tar"
+            raise NotFound(
+                f"There is no file {file}",
+                why="It is a folder" if file.is_dir() else f"It was looked for from {Path.cwd()}",
+                todo=pack if file.is_dir() else "Check the path",
+                code="no-such-file",
+            )
+        wanted = file.stat().st_mode & 0o777 if mode is None else mode
+        return self.write_file(instance, path, _chunks(file), mode=wanted)
+
+    def download(self, instance: str, path: str, file: Path, *, mode: int | None = None) -> int:
+        """Copy a file of the guest out to `file`, as new files are unless `mode` is given; the number of bytes."""
+        # Beside its place first: a copy that breaks off must not leave half a file under the wanted name.
+        draft = file.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
+        made_with = 0o666 if mode is None else 0o600
+        written = 0
+        try:
+            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, made_with), "wb") as opened:
+                for chunk in self.read_file(instance, path):
+                    written += opened.write(chunk)
+            if mode is not None:
+                draft.chmod(mode)
+            draft.replace(file)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+        return written
+
     def console_log(self, instance: str, *, max_bytes: int = 65536) -> bytes:
         """The last bytes that the guest wrote on its serial console."""
         with self._connection.stream(
@@ -76,3 +111,9 @@ class Guest:
             "PUT", path_of("instances", instance, "hostname"), body={"hostname": hostname}
         )
         return build(Instance, answer)
+
+
+def _chunks(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as opened:
+        while chunk := opened.read(_CHUNK_BYTES):
+            yield chunk

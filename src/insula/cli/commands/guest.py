@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 import sys
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
 
-from insula.base.errors import InvalidInput, NotFound
+from insula.base.errors import InvalidInput
 from insula.cli.output import json_option, print_json, say
 from insula.cli.session import Session
 
@@ -84,9 +81,9 @@ def _split(text: str) -> tuple[str, str] | None:
     return (instance, path) if separator and path.startswith("/") and "/" not in instance else None
 
 
-def _mode(text: str | None, otherwise: int) -> int:
+def _mode(text: str | None) -> int | None:
     if text is None:
-        return otherwise
+        return None
     if not text or set(text) - set("01234567") or int(text, 8) > 0o7777:
         raise InvalidInput(f"--mode {text} is not a mode", why="It is an octal number", todo="Write it like --mode 644")
     return int(text, 8)
@@ -94,56 +91,27 @@ def _mode(text: str | None, otherwise: int) -> int:
 
 def _copy_in(session: Session, source: str, target: tuple[str, str], mode: str | None) -> None:
     instance, path = target
-    if source == "-":
-        content: Iterable[bytes] = iter(lambda: sys.stdin.buffer.read(_CHUNK_BYTES), b"")
-        wanted = _mode(mode, 0o644)
-        name = "stdin"
-    else:
-        file = Path(source)
-        if not file.is_file():
-            raise NotFound(
-                f"There is no file {source}",
-                why="It is a folder" if file.is_dir() else f"It was looked for from {Path.cwd()}",
-                todo="Pack a folder first: tar -cf - FOLDER | insula cp - INSTANCE:/tmp/folder.tar"
-                if file.is_dir()
-                else "Check the path",
-            )
-        content, wanted, name = _read(file), _mode(mode, file.stat().st_mode & 0o777), file.name
     if path.endswith("/"):
-        path += name
-    written = session.client.guest.write_file(instance, path, content, mode=wanted)
+        path += "stdin" if source == "-" else Path(source).name
+    wanted = _mode(mode)
+    guest = session.client.guest
+    if source == "-":
+        content = iter(lambda: sys.stdin.buffer.read(_CHUNK_BYTES), b"")
+        written = guest.write_file(instance, path, content, mode=0o644 if wanted is None else wanted)
+    else:
+        written = guest.upload(instance, Path(source), path, mode=wanted)
     say(f"{written} bytes to {instance}:{path}")
-
-
-def _read(file: Path) -> Iterator[bytes]:
-    with file.open("rb") as opened:
-        while chunk := opened.read(_CHUNK_BYTES):
-            yield chunk
 
 
 def _copy_out(session: Session, source: tuple[str, str], target: str, mode: str | None) -> None:
     instance, path = source
-    content = session.client.guest.read_file(instance, path)
     if target == "-":
-        for chunk in content:
+        for chunk in session.client.guest.read_file(instance, path):
             sys.stdout.buffer.write(chunk)
         sys.stdout.buffer.flush()
         return
     file = Path(target)
     if file.is_dir() or target.endswith("/"):
         file = file / path.rsplit("/", 1)[-1]
-    # Beside its place first: a copy that breaks off must not leave half a file under the wanted name.
-    draft = file.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
-    written = 0
-    try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as opened:
-            for chunk in content:
-                written += opened.write(chunk)
-        umask = os.umask(0)
-        os.umask(umask)
-        draft.chmod(_mode(mode, 0o666 & ~umask))
-        draft.replace(file)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
+    written = session.client.guest.download(instance, path, file, mode=_mode(mode))
     say(f"{written} bytes to {file}")
