@@ -19,7 +19,8 @@
     │   ├── DiskFull            no space left
     │   └── DataCorrupt         a file is not what it should be (checksum, format, truncated)
     └── GuestFailure            the guest did not boot, answer or obey in time
-        └── GuestRefused        the guest's agent answered with an error of its own; `why` has its words
+        ├── GuestRefused        the guest's agent answered with an error of its own; `why` has its words
+        └── ProgramFailed       a program in the guest ended with another exit code than 0; its output is kept
 
 Every class may be serialized with :meth:`InsulaError.to_dict` and built again with :func:`from_dict`, so that an
 operation keeps its error through a restart and the command line shows the very error the node raised.
@@ -152,6 +153,17 @@ class GuestFailure(InsulaError):
 class GuestRefused(GuestFailure):
     default_code = "guest-refused"
     retryable = False
+
+
+class ProgramFailed(GuestFailure):
+    default_code = "program-failed"
+    retryable = False
+
+    def __init__(self, what: str, *, exit_code: int = 1, stdout: str = "", stderr: str = "", **parts: Any) -> None:
+        super().__init__(what, **parts)
+        self.exit_code = exit_code
+        self.stdout = stdout
+        self.stderr = stderr
 
 
 def _tree(root: type[InsulaError]) -> dict[str, type[InsulaError]]:

@@ -2,6 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from insula.client.client import Client
 
-__all__ = ["Client"]
+if TYPE_CHECKING:
+    from insula.client.sandbox import Sandbox as Sandbox
+
+__all__ = ["Client", "Sandbox"]
+
+
+def __getattr__(name: str) -> object:
+    # Imported on first use: the command line does without sandboxes.
+    if name == "Sandbox":
+        from insula.client.sandbox import Sandbox  # noqa: PLC0415
+
+        return Sandbox
+    raise AttributeError(f"module 'insula.client' has no attribute {name!r}")

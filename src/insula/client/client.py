@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from insula.base import settings
 from insula.base.errors import Unavailable
@@ -18,6 +18,10 @@ from insula.client.images import Images
 from insula.client.instances import Instances
 from insula.client.operations import Operations
 from insula.domain.access import Identity
+from insula.domain.instance import PortForward
+
+if TYPE_CHECKING:
+    from insula.client.sandbox import Sandbox
 
 
 class Client:
@@ -71,6 +75,47 @@ class Client:
         from insula.client.service_process import start  # noqa: PLC0415 - mostly it runs already
 
         start(self.settings)
+
+    def sandbox(
+        self,
+        *,
+        image: str = "",
+        plan: str = "",
+        vcpus: int | None = None,
+        memory_mib: int | None = None,
+        disk_gib: int | None = None,
+        ssh_keys: Sequence[str] | None = None,
+        user_data: str = "",
+        forwards: Sequence[int | PortForward] = (),
+        tags: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+        cwd: str = "",
+        lease_s: int = 60,
+    ) -> Sandbox:
+        """A new running instance for a `with` block, or until its `close()`; deleted after that, however we end.
+
+        It has a lease of `lease_s` seconds (10 and more) that a thread of ours renews: when this process dies, nobody
+        does. `forwards` are ports of the guest that :meth:`Sandbox.url` reaches. `env` and `cwd` are for every program
+        that runs in it. `ssh_keys` are our own unless given. The rest is as for :meth:`Instances.create`. A local
+        service that does not run is started.
+
+        Raises what creating an instance raises; nothing is left of it then.
+        """
+        from insula.client import own_key, sandbox  # noqa: PLC0415 - the command line does without
+
+        self.ensure_service()
+        wish = {
+            "image": image,
+            "plan": plan,
+            "vcpus": vcpus,
+            "memory_mib": memory_mib,
+            "disk_gib": disk_gib,
+            "ssh_keys": own_key.public_keys(self.settings.home) if ssh_keys is None else ssh_keys,
+            "user_data": user_data,
+            "forwards": [PortForward(each) if isinstance(each, int) else each for each in forwards],
+            "tags": [sandbox.TAG, *tags],
+        }
+        return sandbox.make(self, wish, lease_s=lease_s, surroundings=sandbox.Surroundings(env or {}, cwd))
 
     def close(self) -> None:
         self.connection.close()

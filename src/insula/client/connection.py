@@ -60,6 +60,12 @@ class Connection:
             code="invalid-setting",
         )
 
+    def sibling(self, timeout_s: float) -> Connection:
+        """Another one to the same service, as the same caller, with its own patience."""
+        made = Connection(self._url, "", "", timeout_s=timeout_s)
+        made._headers = self._headers
+        return made
+
     @property
     def headers(self) -> Mapping[str, str]:
         """What every request carries."""

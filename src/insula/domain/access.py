@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 DEFAULT_PROJECT = "default"
+LEASE_SUBJECT = "system:lease"  # whose wish it is that an instance is deleted when its lease ends
 
 
 class Scope(StrEnum):
@@ -32,7 +33,7 @@ class Scope(StrEnum):
 class Identity:
     """An authenticated caller. `project` is the one this request works in."""
 
-    subject: str  # "local:root", "local:alice", "token:ci"; "system:lease" is our own
+    subject: str  # "local:root", "local:alice", "token:ci"
     project: str
     scopes: frozenset[Scope]
 

@@ -18,13 +18,11 @@ from insula.base.errors import Conflict, InsulaError, NotFound
 from insula.base.log import get_logger
 from insula.control.operations import Engine
 from insula.control.store import Acceptance, AuditLine, Store
+from insula.domain.access import LEASE_SUBJECT
 from insula.domain.instance import Instance, InstanceState
 from insula.domain.operation import Verb, new_operation
 
 log = get_logger(__name__)
-
-SUBJECT = "system:lease"
-"""Whose wish these deletions are, in operations and in the audit log."""
 
 GRACE_S = 60.0
 _LOOK_EVERY_S = 1.0
@@ -85,9 +83,9 @@ class Reaper:
 
     async def _reap(self, leased: Instance, now_s: float) -> None:
         operation = new_operation(
-            Verb.DELETE_INSTANCE, (leased.id, leased.name), project=leased.project, requested_by=SUBJECT
+            Verb.DELETE_INSTANCE, (leased.id, leased.name), project=leased.project, requested_by=LEASE_SUBJECT
         )
-        line = AuditLine(SUBJECT, leased.project, "instances.delete", leased.id, f"accepted: {operation.id}", "")
+        line = AuditLine(LEASE_SUBJECT, leased.project, "instances.delete", leased.id, f"accepted: {operation.id}", "")
         wanted = Acceptance(operation, transition=InstanceState.DELETING, audit=line, lease_until=leased.lease_until)
         try:
             await self._store.accept(wanted)

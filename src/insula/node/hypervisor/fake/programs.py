@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import posixpath
 import shlex
 import shutil
@@ -127,6 +128,19 @@ async def _mkdir(call: Call) -> Outcome:
     return Outcome()
 
 
+async def _env(call: Call) -> Outcome:
+    """`env A=B …`: shows the variables; a program after them runs, but none in this guest looks at any."""
+    words = list(call.arguments)
+    variables = list(itertools.takewhile(lambda word: "=" in word, words))
+    rest = words[len(variables) :]
+    if not rest or rest == ["env"]:
+        return Outcome(stdout="".join(f"{each}\n" for each in variables).encode())
+    program = find(rest[0])
+    if program is None:
+        return Outcome(127, b"", f"env: {rest[0]}: No such file or directory\n".encode())
+    return await program(replace(call, arguments=rest[1:]))
+
+
 async def _renew(call: Call) -> Outcome:
     """Notes who the guest is now: Unix time and MAC, with 64 random bytes on standard input; says its instance's id.
 
@@ -161,6 +175,7 @@ _PROGRAMS: Mapping[str, Program] = {
     "cat": _cat,
     "chmod": _chmod,
     "echo": _echo,
+    "env": _env,
     "false": _false,
     "hostname": _hostname,
     "id": _id,
