@@ -23,7 +23,7 @@ PROGRAM = "/usr/lib/insula/renew"
 _RANDOM_BYTES = 64
 _ANSWER_S = 20.0
 _ADDRESS_S = 10.0  # a network may have none to give
-_ADDRESS_POLL_S = 0.03
+_ADDRESS_POLL_S = 0.05
 _RENEW_S = 60.0  # a cold boot on a busy host takes longer
 
 
