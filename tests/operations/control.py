@@ -22,6 +22,7 @@ from insula.domain.instance import Instance, InstanceState, PortForward, Resourc
 from insula.domain.operation import Operation, OperationEvent, OperationState, Verb
 from insula.node.agent import Node, NodeParts
 from insula.node.agent.restart import RestartRules
+from insula.node.agent.template_rules import Making, TemplateRules
 from insula.node.hypervisor.fake.driver import FakeDriver
 from insula.node.network.none import NoNetwork
 from insula.node.storage.memory import MemoryDisks, MemoryImages
@@ -125,6 +126,7 @@ def make_node(folder: Path) -> Node:
         disks=MemoryDisks(),
         network=NoNetwork(),
         rules=RULES,
+        templates=TemplateRules(Making.ASKED),
     )
     return Node(parts)
 

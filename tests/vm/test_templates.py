@@ -10,17 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from insula.base import settings
 from insula.base.clock import monotonic_s
 from insula.base.errors import Unsupported
 from insula.domain.ids import Kind, new_id
 from insula.domain.instance import BootPhase
-from insula.node.agent import Node, assemble
+from insula.node.agent import Node
 from insula.node.agent.first_start import PROGRAM
 from insula.node.storage.template import Template
 from insula.protocol.node import BootReport, InstanceSpec
 
-from .life import READY_S, Life, processes_of
+from .life import READY_S, Life, emulated_node, processes_of
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(900)]
 
@@ -55,7 +54,7 @@ async def test_a_copy_that_fails_to_renew_itself_is_booted_as_itself(
 ) -> None:
     monkeypatch.setattr("insula.node.agent.first_start.PROGRAM", "/bin/false")
     spec = replace(Life(home, 0).spec, forwards=())
-    async with await assemble(settings.load({"INSULA_HOME": str(home), "INSULA_ACCELERATOR": "tcg"})) as node:
+    async with await emulated_node(home) as node:
         await node.prepare_image("tiny", lambda message, percent=-1: None)
         try:
             template = await node.make_template(spec)
@@ -70,7 +69,7 @@ async def test_a_copy_that_fails_to_renew_itself_is_booted_as_itself(
 
 
 async def test_two_instances_go_on_from_one_template(home: Path) -> None:
-    node = await assemble(settings.load({"INSULA_HOME": str(home), "INSULA_ACCELERATOR": "tcg"}))
+    node = await emulated_node(home)
     model = replace(Life(home, 0).spec, forwards=())
     specs = [
         replace(model, id=new_id(Kind.INSTANCE), name=f"web{n}", hostname=f"web{n}", mac=f"52:54:00:00:00:0{n}")

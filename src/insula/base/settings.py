@@ -24,6 +24,9 @@ SETTINGS: Mapping[str, str] = {
     "INSULA_OVERCOMMIT_VCPU": "vCPU shares promised per host core. Default: 8.",
     "INSULA_OVERCOMMIT_MEMORY": "Memory promised per byte of host memory after the reserve. Default: 1.",
     "INSULA_OVERCOMMIT_DISK": "Disk promised per byte of free disk; disks are thin. Default: 4.",
+    "INSULA_TEMPLATES": "When guests are frozen for new instances to go on from: auto, asked or never. Default: auto.",
+    "INSULA_TEMPLATE_MEMORY_MIB": "Host memory that keeps templates at hand; instances come first. Default: 1024.",
+    "INSULA_TEMPLATE_DISK_GIB": "Disk that templates take before the least recently used goes. Default: 10.",
     "INSULA_RATE_LIMIT": "Requests per minute and identity over TCP. Default: 5000.",
     "INSULA_LOG_LEVEL": "debug, info, warning or error. Default: info.",
 }
@@ -46,6 +49,9 @@ class Settings:
     overcommit_vcpu: float
     overcommit_memory: float
     overcommit_disk: float
+    templates: str
+    template_memory_mib: int
+    template_disk_gib: float
     rate_limit_per_minute: int
     log_level: str
 
@@ -88,6 +94,9 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         overcommit_vcpu=_number(env, "INSULA_OVERCOMMIT_VCPU", 8),
         overcommit_memory=_number(env, "INSULA_OVERCOMMIT_MEMORY", 1),
         overcommit_disk=_number(env, "INSULA_OVERCOMMIT_DISK", 4),
+        templates=_choice(env, "INSULA_TEMPLATES", "auto", ("auto", "asked", "never")),
+        template_memory_mib=int(_number(env, "INSULA_TEMPLATE_MEMORY_MIB", 1024)),
+        template_disk_gib=_number(env, "INSULA_TEMPLATE_DISK_GIB", 10),
         rate_limit_per_minute=int(_number(env, "INSULA_RATE_LIMIT", 5000)),
         log_level=_choice(env, "INSULA_LOG_LEVEL", "info", ("debug", "info", "warning", "error")),
     )

@@ -20,8 +20,23 @@ class Amount:
 
 
 @dataclass(frozen=True)
+class Share:
+    """A part of a host's memory and processors, the latter in percent of one core."""
+
+    memory_mib: int = 0
+    cpu_percent: int = 0
+
+    def __add__(self, other: Share) -> Share:
+        return Share(self.memory_mib + other.memory_mib, self.cpu_percent + other.cpu_percent)
+
+
+@dataclass(frozen=True)
 class Capacity:
-    """`cpu_percent` in percent of one core, `memory_mib`, `disk_gib`; `physical_*` are the host's bare numbers."""
+    """`cpu_percent` in percent of one core, `memory_mib`, `disk_gib`; `physical_*` are the host's bare numbers.
+
+    `templates` is what making a template takes that somebody asked for; it is part of what is used. `spare` is what
+    templates take beside that; it is not, since it is given back before an instance's machine starts.
+    """
 
     node: str
     cpu_percent: Amount
@@ -32,6 +47,8 @@ class Capacity:
     physical_disk_free_gib: float
     reserve_memory_mib: int
     instances: int
+    templates: Share = Share()
+    spare: Share = Share()
 
 
 @dataclass(frozen=True)

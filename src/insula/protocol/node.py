@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from insula.domain.capacity import Share
 from insula.domain.image import Image
 from insula.domain.instance import BootPhase, Firmware, MachineType, PortForward, Resources, RestartPolicy
 
@@ -104,7 +105,10 @@ class Check:
 
 @dataclass(frozen=True)
 class NodeReport:
-    """What the host is. Disk numbers are of the file system that holds the node's folder."""
+    """What the host is. Disk numbers are of the file system that holds the node's folder.
+
+    `templates` and `spare` are what templates take of it; see :class:`insula.domain.capacity.Capacity`.
+    """
 
     name: str
     cores: int
@@ -114,6 +118,8 @@ class NodeReport:
     accelerator: str  # kvm or tcg
     capabilities: tuple[str, ...]
     missing: Mapping[str, str] = field(default_factory=dict)  # capability → why not, what to do
+    templates: Share = field(default_factory=Share)
+    spare: Share = field(default_factory=Share)
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ def place(monkeypatch: pytest.MonkeyPatch, short_folder: Path) -> Path:
         "INSULA_HOME": str(short_folder),
         "INSULA_LISTEN": "127.0.0.1:0",
         "INSULA_DRIVER": "fake",
+        "INSULA_TEMPLATES": "asked",
         "HOME": str(short_folder),  # no key of whoever runs the tests
     }.items():
         monkeypatch.setenv(name, value)

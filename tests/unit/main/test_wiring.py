@@ -19,7 +19,14 @@ from insula.main.wiring import wire
 
 @pytest.fixture
 def settings(short_folder: Path) -> Settings:
-    found = load({"INSULA_HOME": str(short_folder), "INSULA_LISTEN": "127.0.0.1:0", "INSULA_DRIVER": "fake"})
+    found = load(
+        {
+            "INSULA_HOME": str(short_folder),
+            "INSULA_LISTEN": "127.0.0.1:0",
+            "INSULA_DRIVER": "fake",
+            "INSULA_TEMPLATES": "asked",
+        }
+    )
     home.prepare(found.home)
     return found
 

@@ -35,6 +35,8 @@ def capacity(session: Session, as_json: bool) -> None:
             ("disk (GiB)", *_numbers(node.disk_gib)),
         ]
         print_table(("", "TO GIVE", "PROMISED", "LEFT"), rows, empty="")
+        if node.spare.memory_mib:
+            say(f"Templates hold {node.spare.memory_mib} MiB beside that, until an instance needs them")
 
 
 def _numbers(amount: Amount) -> tuple[str, str, str]:

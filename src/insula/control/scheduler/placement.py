@@ -57,16 +57,20 @@ def capacity(report: NodeReport, claims: Iterable[Claim], policy: HostPolicy) ->
     """What a node has, has promised and has left."""
     held = [claim.resources for claim in claims if claim.node == report.name]
     reserve = policy.reserve_mib(report.memory_mib)
+    cpu_percent = sum(r.cpu_percent for r in held) + report.templates.cpu_percent
+    used_mib = sum(r.memory_mib for r in held) + report.templates.memory_mib
     return Capacity(
         node=report.name,
-        cpu_percent=Amount(report.cores * 100 * policy.overcommit_vcpu, sum(r.cpu_percent for r in held)),
-        memory_mib=Amount((report.memory_mib - reserve) * policy.overcommit_memory, sum(r.memory_mib for r in held)),
+        cpu_percent=Amount(report.cores * 100 * policy.overcommit_vcpu, cpu_percent),
+        memory_mib=Amount((report.memory_mib - reserve) * policy.overcommit_memory, used_mib),
         disk_gib=Amount(report.disk_free_gib * policy.overcommit_disk, sum(r.disk_gib for r in held)),
         physical_cores=report.cores,
         physical_memory_mib=report.memory_mib,
         physical_disk_free_gib=report.disk_free_gib,
         reserve_memory_mib=reserve,
         instances=len(held),
+        templates=report.templates,
+        spare=report.spare,
     )
 
 
@@ -87,7 +91,7 @@ def _shortages(wanted: Resources, node: Capacity) -> list[str]:
         short.append(
             f"has {max(0, node.memory_mib.free):.0f} MiB of memory left, {wanted.memory_mib} are wanted "
             f"({node.physical_memory_mib} in all, {node.reserve_memory_mib} kept for the host, "
-            f"{node.memory_mib.used:.0f} promised to {node.instances} instances)"
+            f"{node.memory_mib.used:.0f} promised to {node.instances} instances{_to_a_template(node)})"
         )
     if wanted.cpu_percent > node.cpu_percent.free:
         short.append(
@@ -101,3 +105,7 @@ def _shortages(wanted: Resources, node: Capacity) -> list[str]:
             f"{node.disk_gib.total:.0f} GiB promised)"
         )
     return short
+
+
+def _to_a_template(node: Capacity) -> str:
+    return " and a template that is being made" if node.templates.memory_mib else ""

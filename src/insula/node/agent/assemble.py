@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from insula.base.settings import Settings
 from insula.node import network
 from insula.node.agent.node import Node, NodeParts
+from insula.node.agent.template_rules import Making, TemplateRules
 from insula.node.hypervisor.fake.driver import FakeDriver
 from insula.node.hypervisor.host_checks import host_checks
 from insula.node.hypervisor.qemu.driver import QemuDriver
@@ -23,8 +24,12 @@ async def assemble(settings: Settings) -> Node:
     """The node of this host. Enter it with `async with`; before, no file is touched and nothing is started."""
     folder = settings.home / "node"
     name = platform.node() or "node"
+    rules = TemplateRules(
+        Making(settings.templates), memory_mib=settings.template_memory_mib, disk_gib=settings.template_disk_gib
+    )
     if settings.driver == "fake":
-        return Node(NodeParts(name, folder, FakeDriver(), MemoryImages(folder / "images"), MemoryDisks(), NoNetwork()))
+        images = MemoryImages(folder / "images")
+        return Node(NodeParts(name, folder, FakeDriver(), images, MemoryDisks(), NoNetwork(), templates=rules))
     driver = QemuDriver(settings.home, settings.accelerator)
     return Node(
         NodeParts(
@@ -37,6 +42,7 @@ async def assemble(settings: Settings) -> Node:
             uids=UidRange() if UidRange.is_usable() else None,
             cgroups=driver.cgroups,
             driver_checks=lambda: _driver_checks(driver),
+            templates=rules,
         )
     )
 

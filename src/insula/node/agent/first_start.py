@@ -15,7 +15,6 @@ from insula.node.agent.records import InstanceRecord
 from insula.node.agent.template_key import TemplateKeys
 from insula.node.agent.template_store import TemplateStore
 from insula.node.hypervisor.driver import CanCutNetwork, CanPause, Machine
-from insula.node.storage.backend import BootableImage
 from insula.node.storage.template import Template
 from insula.protocol.node import InstanceSpec
 
@@ -28,16 +27,12 @@ _RENEW_S = 60.0  # a cold boot on a busy host takes longer
 
 
 class FirstStarts:
-    """Finds templates for new instances, and starts instances from them."""
+    """Starts new instances from templates."""
 
     def __init__(self, launcher: Launcher, keys: TemplateKeys, store: TemplateStore) -> None:
         self._launcher = launcher
         self._keys = keys
         self._store = store
-
-    async def template_for(self, spec: InstanceSpec, image: BootableImage) -> Template | None:
-        """What a new instance may go on from."""
-        return await self._store.find(await self._keys.of(spec, image))
 
     async def start(self, record: InstanceRecord, key: str, agent: GuestAgent) -> Machine:
         """Start the machine and make its guest the instance; `key` is the template that its disk was made from.

@@ -249,6 +249,7 @@ class InstanceKeeper:
     # The machine
 
     async def _start_machine(self) -> None:
+        await self._around.templates.make_room(self.record.spec.resources)
         if self.record.template and await self._start_from_template(self.record.template):
             return
         if self.record.is_renewing:
@@ -270,7 +271,7 @@ class InstanceKeeper:
         await self.change(template="", is_renewing=True)
         self._restart_pending = True  # seen as booting, not as off
         try:
-            machine = await self._around.first_starts.start(self.record, key, self.agent)
+            machine = await self._around.templates.first_starts.start(self.record, key, self.agent)
         except (InsulaError, OSError) as error:
             _log.warning("booting instead of a template", instance_id=self.record.spec.id, problem=str(error))
             return False

@@ -15,20 +15,18 @@ from insula.base.files import remove_drafts
 from insula.base.log import get_logger
 from insula.domain.image import Image
 from insula.domain.instance import BootPhase
-from insula.node.agent import disks, doctor, guest_commands, host, refusals, sweep
+from insula.node.agent import disks, doctor, guest_commands, host, sweep
 from insula.node.agent.background import Background
 from insula.node.agent.changes import Changes
-from insula.node.agent.first_start import FirstStarts
 from insula.node.agent.keeper import InstanceKeeper
 from insula.node.agent.launch import Launcher, read_console
 from insula.node.agent.records import InstanceRecord, Records
 from insula.node.agent.restart import RestartRules
 from insula.node.agent.surroundings import Surroundings
-from insula.node.agent.template_key import TemplateKeys
-from insula.node.agent.template_maker import TemplateMaker, Workshop
-from insula.node.agent.template_memory import TemplateMemories
-from insula.node.agent.template_store import TemplateStore
+from insula.node.agent.template_rules import TemplateRules
+from insula.node.agent.templates import Means, Templates
 from insula.node.agent.users import give_user
+from insula.node.agent.warming import Instances
 from insula.node.hypervisor.driver import Driver
 from insula.node.network.wiring import InstanceNetwork
 from insula.node.runtime.cgroups import Cgroups, remove_emptied
@@ -59,8 +57,7 @@ class NodeParts:
     """What a node is made of. `folder` holds its `images` and `instances`.
 
     `uids` gives each instance a user of its own; None where the service may not change users. `cgroups` are the
-    driver's, None when it has none. `template_memory_mib` is how much of templates' memory is kept in the host's,
-    `template_settle_s` how long a guest has before it is frozen.
+    driver's, None when it has none.
     """
 
     name: str
@@ -73,8 +70,7 @@ class NodeParts:
     cgroups: Cgroups | None = None
     driver_checks: doctor.DriverChecks | None = None
     rules: RestartRules = field(default_factory=RestartRules)
-    template_memory_mib: int = 1024
-    template_settle_s: float = 1.0
+    templates: TemplateRules = field(default_factory=TemplateRules)
 
 
 class Node:
@@ -86,15 +82,22 @@ class Node:
         self._background = Background()
         self._changes = Changes()
         launcher = Launcher(self._records, parts.driver, parts.network)
-        self._templates = TemplateStore(
-            parts.folder / "templates", self._disks_in_use, TemplateMemories(parts.template_memory_mib)
+        self._templates = Templates(
+            Means(
+                parts.folder / "templates",
+                launcher,
+                parts.driver,
+                parts.network,
+                parts.images,
+                parts.disks,
+                parts.uids,
+                parts.cgroups,
+            ),
+            Instances(self._disks_in_use, self._promised_mib, self._is_busy),
+            parts.templates,
         )
-        self._template_keys = TemplateKeys(parts.driver, parts.network)
-        workshop = Workshop(launcher, self._templates, parts.disks, parts.uids, parts.cgroups, parts.template_settle_s)
-        self._template_maker = TemplateMaker(workshop)
-        self._first_starts = FirstStarts(launcher, self._template_keys, self._templates)
         self._around = Surroundings(
-            self._records, launcher, self._background, self._changes, self._first_starts, parts.rules
+            self._records, launcher, self._background, self._changes, self._templates, parts.rules
         )
         self._keepers: dict[str, InstanceKeeper] = {}
         self._damaged: dict[str, DataCorrupt] = {}
@@ -102,12 +105,13 @@ class Node:
     async def __aenter__(self) -> Self:
         await asyncio.to_thread(self._records.make_folder)
         await self._parts.images.clean()
-        await self._template_maker.clean()
+        await self._templates.clean()
         at_once = asyncio.Semaphore(_ADOPT_AT_ONCE)
         async with asyncio.TaskGroup() as group:
             for instance_id in await asyncio.to_thread(self._records.ids):
                 group.create_task(self._bring_back(instance_id, at_once))
         await self._remove_superseded()
+        self._templates.warm(self._background, self._changes)
         return self
 
     async def __aexit__(
@@ -115,12 +119,14 @@ class Node:
     ) -> None:
         await self._background.close()
         await asyncio.gather(*(keeper.detach() for keeper in self._keepers.values()))
-        self._templates.memories.close()
+        self._templates.close()
 
     # The host
 
     async def describe(self) -> NodeReport:
-        return await host.describe(self._parts.name, self._parts.folder, self._parts.driver, self._missing())
+        report = await host.describe(self._parts.name, self._parts.folder, self._parts.driver, self._missing())
+        taken, spare = self._templates.shares()
+        return replace(report, templates=taken, spare=spare)
 
     async def doctor(self) -> Sequence[Check]:
         return await doctor.examine(self._parts.folder, self._parts.network, self._parts.driver_checks)
@@ -131,10 +137,12 @@ class Node:
         return await self._parts.images.list()
 
     async def prepare_image(self, name: str, progress: Progress) -> Image:
-        return await self._parts.images.prepare(name, progress)
+        with self._templates.held_off():
+            return await self._parts.images.prepare(name, progress)
 
     async def import_image(self, name: str, path: str, image_format: str, progress: Progress) -> Image:
-        return await self._parts.images.import_file(name, Path(path), image_format, progress)
+        with self._templates.held_off():
+            return await self._parts.images.import_file(name, Path(path), image_format, progress)
 
     async def delete_image(self, name: str) -> None:
         users = sorted(keeper.record.spec.name for keeper in self._keepers.values() if keeper.record.uses_image(name))
@@ -152,26 +160,14 @@ class Node:
         await self.make_template(spec)
 
     async def make_template(self, spec: InstanceSpec) -> Template:
-        """Make what new instances like this one go on from, of its image and of machines of its size.
-
-        May be repeated. Raises Unsupported for what can have no template, else as TemplateMaker.make.
-        """
-        image = await self._parts.images.bootable(spec.image)
-        key = await self._template_keys.of(spec, image)
-        if not key:
-            raise refusals.has_no_template(spec.image)
-        return await self._template_maker.make(key, spec, image)
+        """See Templates.make."""
+        return await self._templates.make(spec)
 
     async def _remove_superseded(self) -> None:
         """Remove old versions of images, and templates made from them, except what a disk needs."""
         if self._damaged:
             return  # nobody knows what their disks need
-        current = {}
-        for name in await self._templates.image_names():
-            with contextlib.suppress(InsulaError):
-                current[name] = (await self._parts.images.bootable(name)).disk
-        await self._templates.remove_superseded(current)
-        in_use = self._disks_in_use() | await self._templates.image_disks()
+        in_use = await self._templates.remove_superseded() | self._disks_in_use()
         await self._parts.images.remove_superseded(in_use)
 
     # The pieces of an instance
@@ -183,10 +179,12 @@ class Node:
     async def make_disk(self, spec: InstanceSpec) -> None:
         async with self._held(spec.id, spec) as keeper:
             image = await self._parts.images.bootable(spec.image)
-            template = await self._first_starts.template_for(spec, image)
+            template = await self._templates.find(spec, image)
             source, key = (template.based(image), template.key) if template is not None else (image, "")
             folder = self._records.folder_of(spec.id)
             await disks.make(keeper, spec, source, self._parts.disks, folder, template=key)
+            if template is None:
+                self._templates.missed(spec)
 
     async def remove_disk(self, instance_id: str) -> None:
         if instance_id in self._keepers:
@@ -291,7 +289,7 @@ class Node:
         return self._changes.watch()
 
     async def leftovers(self, known: frozenset[str], remove: bool) -> Sequence[Leftover]:
-        ground = sweep.Ground(self._records, self._parts.cgroups, self.forget, self._template_maker.machines)
+        ground = sweep.Ground(self._records, self._parts.cgroups, self.forget, self._templates.machines)
         return await sweep.sweep(ground, known, remove)
 
     # Keepers
@@ -304,6 +302,12 @@ class Node:
         records = (keeper.record for keeper in self._keepers.values())
         images = (image for record in records for image in (record.image, record.image_aside) if image)
         return frozenset(disk for image in images for disk in image.disks)
+
+    def _promised_mib(self) -> int:
+        return sum(keeper.record.spec.resources.memory_mib for keeper in self._keepers.values())
+
+    def _is_busy(self) -> bool:
+        return any(keeper.lock.locked() or keeper.power is Power.BOOTING for keeper in self._keepers.values())
 
     def _keeper(self, instance_id: str) -> InstanceKeeper:
         if (keeper := self._keepers.get(instance_id)) is not None:

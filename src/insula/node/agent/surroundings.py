@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 from insula.node.agent.background import Background
 from insula.node.agent.changes import Changes
-from insula.node.agent.first_start import FirstStarts
 from insula.node.agent.launch import Launcher
 from insula.node.agent.records import Records
 from insula.node.agent.restart import RestartRules
+from insula.node.agent.templates import Templates
 
 
 @dataclass(frozen=True)
@@ -20,5 +20,5 @@ class Surroundings:
     launcher: Launcher
     background: Background
     changes: Changes
-    first_starts: FirstStarts
+    templates: Templates
     rules: RestartRules = field(default_factory=RestartRules)

@@ -16,6 +16,7 @@ from pathlib import Path
 from insula.base.clock import now_utc
 from insula.base.errors import GuestFailure, Unsupported
 from insula.base.log import get_logger
+from insula.domain.instance import Resources
 from insula.node.agent import refusals
 from insula.node.agent.background import to_its_end
 from insula.node.agent.boot import BootSubject, BootWatch
@@ -62,13 +63,15 @@ class TemplateMaker:
 
     def __init__(self, workshop: Workshop) -> None:
         self._workshop = workshop
-        self._store = workshop.store
+        self.store = workshop.store
+        self.machine: Resources | None = None  # what the machine takes that is being booted
+        self.is_storing = False  # its machine has ended, and its files are being written
         self._busy = asyncio.Lock()
 
     @property
     def machines(self) -> frozenset[str]:
         """The names of machines that are being booted for templates."""
-        return frozenset(_machine_id(draft) for draft in self._store.drafts())
+        return frozenset(_machine_id(draft) for draft in self.store.drafts())
 
     async def make(self, key: str, spec: InstanceSpec, image: BootableImage) -> Template:
         """Make the template for instances like `spec`; one that is there is returned. May be repeated.
@@ -77,20 +80,22 @@ class TemplateMaker:
         nothing is left behind then.
         """
         async with self._busy:
-            found = await self._store.find(key)
+            found = await self.store.find(key)
             if found is not None:
                 return found
-            draft = self._store.draft(key)
+            draft = self.store.draft(key)
             await self._remove(draft)
             try:
+                self.machine = spec.resources
                 with disk_full_explained(f"Making a template of {image.name}"):
                     return await self._make_in(draft, key, _nobody(spec, _machine_id(draft)), image)
             finally:
                 await asyncio.shield(self._remove(draft))
+                self.machine, self.is_storing = None, False
 
     async def clean(self) -> None:
         """End and remove what a killed service was making. For the service's start."""
-        for draft in self._store.drafts():
+        for draft in self.store.drafts():
             _log.info("removing a template that was not finished", folder=str(draft))
             await self._remove(draft)
 
@@ -103,16 +108,17 @@ class TemplateMaker:
         memory = shared_memory.make(spec.id, spec.resources.memory_mib << 20)
         try:
             await self._freeze(draft, InstanceRecord(spec, uid=uid, image=image), GuestMemory(memory))
+            self.machine, self.is_storing = None, True
             shared_memory.seal(memory)
             await to_its_end(shared_memory.store, memory, draft / MEMORY_FILE)
             await self._release(draft)
             files = await asyncio.to_thread(describe_files, draft)
             facts = TemplateFacts(key, image.name, str(image.disk), spec.resources.memory_mib, now_utc(), files)
-            template = await self._store.publish(draft, facts)
+            template = await self.store.publish(draft, facts)
         except BaseException:
             os.close(memory)
             raise
-        self._store.memories.keep(key, memory)
+        self.store.memories.keep(key, memory)
         _log.info("template made", image=image.name, key=key)
         return template
 

@@ -27,6 +27,12 @@ class TemplateMemories:
         """Those that are open, the latest used last."""
         return tuple(self._open)
 
+    @property
+    def size_mib(self) -> int:
+        """The host's memory that they take."""
+        with self._guard:
+            return sum(map(_size_bytes, self._open.values())) >> 20
+
     @contextlib.asynccontextmanager
     async def lent(self, template: Template) -> AsyncIterator[GuestMemory]:
         """The memory, for a machine to be started with; loaded from disk when it is not open.
@@ -74,10 +80,14 @@ class TemplateMemories:
             return os.dup(descriptor)  # what is closed meanwhile stays usable for who borrowed it
 
     def _close_beyond_budget(self) -> None:
-        sizes = {key: os.fstat(descriptor).st_blocks * 512 for key, descriptor in self._open.items()}
+        sizes = {key: _size_bytes(descriptor) for key, descriptor in self._open.items()}
         total_bytes = sum(sizes.values())
         for key in list(self._open)[:-1]:
             if total_bytes <= self._budget_bytes:
                 return
             total_bytes -= sizes[key]
             os.close(self._open.pop(key))
+
+
+def _size_bytes(descriptor: int) -> int:
+    return os.fstat(descriptor).st_blocks * 512

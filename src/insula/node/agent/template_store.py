@@ -6,10 +6,15 @@ import asyncio
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from insula.base.errors import Conflict, DataCorrupt
+from insula.base.files import write_atomic
 from insula.base.log import get_logger
+from insula.domain.instance import Resources
 from insula.node.agent.background import to_its_end
 from insula.node.agent.template_memory import TemplateMemories
 from insula.node.storage.atomic import sync_file, sync_folder
@@ -26,8 +31,18 @@ from insula.node.storage.template import (
 
 _DRAFT = ".building-"
 _FILES = frozenset({DISK_FILE, DEVICES_FILE, MEMORY_FILE})
+_FAILURES = "failures.json"
 
 _log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A template that the node could not make by itself, and does not try again: for which instances, and why."""
+
+    image: str
+    resources: Resources
+    problem: str
 
 
 class TemplateStore:
@@ -38,13 +53,13 @@ class TemplateStore:
     """
 
     def __init__(self, folder: Path, disks_in_use: Callable[[], frozenset[Path]], memories: TemplateMemories) -> None:
-        self._folder = folder
+        self.folder = folder
         self._disks_in_use = disks_in_use
         self.memories = memories
 
     async def find(self, key: str) -> Template | None:
         """The template with this key, if there is one that is whole; one that is damaged is removed."""
-        folder = self._folder / key
+        folder = self.folder / key
         if not key or not folder.is_dir():
             return None
         try:
@@ -59,26 +74,41 @@ class TemplateStore:
 
         Raises :class:`Conflict` while a damaged one has a disk that instances need.
         """
-        if (self._folder / key).exists():
+        if (self.folder / key).exists():
             raise Conflict(
                 f"The template {key[:12]} cannot be made anew",
                 why="It is damaged, and disks of instances are based on its disk",
                 todo="Delete or rebuild these instances; others boot from their disks meanwhile",
                 code="template-in-use",
             )
-        self._folder.mkdir(exist_ok=True)
-        self._folder.chmod(0o711)  # machines' users pass through it to a disk, but cannot list it
-        return self._folder / f"{_DRAFT}{key[:12]}"
+        self._make_folder()
+        return self.folder / f"{_DRAFT}{key[:12]}"
 
     def drafts(self) -> list[Path]:
         """What is being made, or was when its maker was killed."""
-        return sorted(self._folder.glob(f"{_DRAFT}*"))
+        return sorted(self.folder.glob(f"{_DRAFT}*"))
 
     async def publish(self, draft: Path, facts: TemplateFacts) -> Template:
         """Make a draft a template, all at once and surviving a power loss. Everything but its three files goes."""
-        target = self._folder / facts.key
+        target = self.folder / facts.key
         await to_its_end(_publish, draft, target, facts)
         return Template(target, facts)
+
+    async def failures(self) -> dict[str, Failure]:
+        """By key. A list that cannot be read is taken for empty: each is then tried once more."""
+        try:
+            data = await asyncio.to_thread((self.folder / _FAILURES).read_bytes)
+            return msgspec.json.decode(data, type=dict[str, Failure])
+        except (FileNotFoundError, msgspec.MsgspecError):
+            return {}
+
+    async def note_failure(self, key: str, failure: Failure | None) -> None:
+        """Remember it, or with None that it is mended."""
+        found = await self.failures()
+        changed = {name: each for name, each in found.items() if name != key} | ({key: failure} if failure else {})
+        if changed != found:
+            await asyncio.to_thread(self._make_folder)
+            await asyncio.to_thread(write_atomic, self.folder / _FAILURES, msgspec.json.encode(changed))
 
     async def image_disks(self) -> frozenset[Path]:
         """The disks of images that templates are based on."""
@@ -104,15 +134,19 @@ class TemplateStore:
         """Remove all templates of an image, except those whose disk is in use."""
         for facts in await asyncio.to_thread(self._all_facts):
             if facts.image == image:
-                await self._remove(self._folder / facts.key)
+                await self._remove(self.folder / facts.key)
 
     async def _remove(self, folder: Path) -> None:
         self.memories.drop(folder.name)
         is_in_use = folder / DISK_FILE in self._disks_in_use()
         await asyncio.to_thread(_retire if is_in_use else _remove_whole, folder)
 
+    def _make_folder(self) -> None:
+        self.folder.mkdir(exist_ok=True)
+        self.folder.chmod(0o711)  # machines' users pass through it to a disk, but cannot list it
+
     def _folders(self) -> list[Path]:
-        return [folder for folder in sorted(self._folder.glob("[!.]*")) if folder.is_dir()]
+        return [folder for folder in sorted(self.folder.glob("[!.]*")) if folder.is_dir()]
 
     def _all_facts(self) -> list[TemplateFacts]:
         found = []

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from insula.base.errors import CapacityExceeded
 from insula.control.scheduler.placement import HostPolicy, Placement, Refusal, capacity, place
-from insula.domain.capacity import Claim
+from insula.domain.capacity import Claim, Share
 from insula.domain.instance import Resources
 from insula.protocol.node import NodeReport
 
@@ -45,6 +47,15 @@ def test_a_refusal_has_the_numbers() -> None:
     for number in ("373 MiB", "1024", "8192", "819", "7000", "1500 %", "9999"):
         assert number in error.why
     assert "GiB" not in error.why
+
+
+def test_a_template_that_was_asked_for_is_not_promised_twice() -> None:
+    report = replace(host(), templates=Share(7000, 100), spare=Share(9999, 9999))
+    found = capacity(report, [], HostPolicy())
+    assert (found.memory_mib.used, found.cpu_percent.used) == (7000, 100), "what is spare is given back"
+    answer = place(size(1024), [found])
+    assert isinstance(answer, Refusal)
+    assert "and a template that is being made" in answer.error().why
 
 
 def test_the_emptiest_node_takes_it() -> None:

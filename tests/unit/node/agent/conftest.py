@@ -12,12 +12,14 @@ from insula.domain.ids import Kind, new_id
 from insula.domain.instance import BootPhase, Resources
 from insula.node.agent import Node, NodeParts
 from insula.node.agent.restart import RestartRules
+from insula.node.agent.template_rules import Making, TemplateRules
 from insula.node.hypervisor.fake.driver import FakeDriver
 from insula.node.network.none import NoNetwork
 from insula.node.storage.memory import MemoryDisks, MemoryImages
 from insula.protocol.node import InstanceSpec
 
 RULES = RestartRules(first_delay_s=0.01, longest_delay_s=0.02, quick_death_s=60, quick_deaths_allowed=3)
+ASKED = TemplateRules(Making.ASKED, settle_s=0.0)
 
 
 def quiet(message: str, percent: int = -1) -> None:
@@ -28,7 +30,7 @@ def no_phase(phase: BootPhase) -> None:
     """A boot that nobody watches."""
 
 
-def make_node(folder: Path, driver: FakeDriver | None = None) -> Node:
+def make_node(folder: Path, driver: FakeDriver | None = None, templates: TemplateRules = ASKED) -> Node:
     parts = NodeParts(
         name="test",
         folder=folder,
@@ -37,7 +39,7 @@ def make_node(folder: Path, driver: FakeDriver | None = None) -> Node:
         disks=MemoryDisks(),
         network=NoNetwork(),
         rules=RULES,
-        template_settle_s=0.0,
+        templates=templates,
     )
     return Node(parts)
 

@@ -1,0 +1,140 @@
+"""The templates of a node: made, gone on from, told about and removed; what the node itself has to do with them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from insula.base.errors import InsulaError, Unsupported
+from insula.domain.capacity import Share
+from insula.domain.instance import Resources
+from insula.node.agent import refusals
+from insula.node.agent.background import Background
+from insula.node.agent.changes import Changes
+from insula.node.agent.first_start import FirstStarts
+from insula.node.agent.host import available_memory_mib
+from insula.node.agent.launch import Launcher
+from insula.node.agent.template_key import TemplateKeys
+from insula.node.agent.template_maker import TemplateMaker, Workshop
+from insula.node.agent.template_memory import TemplateMemories
+from insula.node.agent.template_rules import Making, TemplateRules
+from insula.node.agent.template_store import TemplateStore
+from insula.node.agent.warming import Instances, Warming
+from insula.node.hypervisor.driver import Driver
+from insula.node.network.wiring import InstanceNetwork
+from insula.node.runtime.cgroups import Cgroups
+from insula.node.runtime.uids import UidRange
+from insula.node.storage.backend import BootableImage, DiskBackend, ImageSource
+from insula.node.storage.template import Template
+from insula.protocol.node import InstanceSpec
+
+
+@dataclass(frozen=True)
+class Means:
+    """What the node makes templates with, and from. `folder` is the folder of templates."""
+
+    folder: Path
+    launcher: Launcher
+    driver: Driver
+    network: InstanceNetwork
+    images: ImageSource
+    disks: DiskBackend
+    uids: UidRange | None = None
+    cgroups: Cgroups | None = None
+
+
+class Templates:
+    """All of one node."""
+
+    def __init__(self, means: Means, instances: Instances, rules: TemplateRules) -> None:
+        self._images = means.images
+        self._rules = rules
+        self._instances = instances
+        self._memories = TemplateMemories(rules.memory_mib)
+        self._store = TemplateStore(means.folder, instances.disks_in_use, self._memories)
+        self._keys = TemplateKeys(means.driver, means.network)
+        workshop = Workshop(means.launcher, self._store, means.disks, means.uids, means.cgroups, rules.settle_s)
+        self._maker = TemplateMaker(workshop)
+        self._warming = Warming(self._maker, self._keys, means.images, instances, rules)
+        self.first_starts = FirstStarts(means.launcher, self._keys, self._store)
+
+    async def clean(self) -> None:
+        """End and remove what a killed service was making. For the service's start."""
+        await self._maker.clean()
+
+    def warm(self, background: Background, changes: Changes) -> None:
+        """Make templates by itself from now on, if the rules say so."""
+        if self._rules.making is Making.AUTO:
+            background.spawn(self._warming.run(changes), "warming")
+
+    def close(self) -> None:
+        self._memories.close()
+
+    @property
+    def machines(self) -> frozenset[str]:
+        """The names of machines that are being booted for templates."""
+        return self._maker.machines
+
+    async def find(self, spec: InstanceSpec, image: BootableImage) -> Template | None:
+        """What a new instance may go on from."""
+        if self._rules.making is Making.NEVER:
+            return None
+        return await self._store.find(await self._keys.of(spec, image))
+
+    def missed(self, spec: InstanceSpec) -> None:
+        """A new instance found none, and is going to boot."""
+        self._warming.expect(spec)
+
+    async def make(self, spec: InstanceSpec) -> Template:
+        """Make what new instances like this one go on from, because somebody asks for it.
+
+        May be repeated. Raises Unsupported for what can have no template, else as TemplateMaker.make.
+        """
+        if self._rules.making is Making.NEVER:
+            raise Unsupported(
+                "This service makes no templates",
+                why="Its setting INSULA_TEMPLATES is never",
+                todo="Nothing needs to be done: instances boot. Start it with INSULA_TEMPLATES=asked to have templates",
+                code="templates-off",
+            )
+        image = await self._images.bootable(spec.image)
+        key = await self._keys.of(spec, image)
+        if not key:
+            raise refusals.has_no_template(spec.image)
+        made = await self._maker.make(key, spec, image)
+        await self._store.note_failure(key, None)
+        return made
+
+    @contextlib.contextmanager
+    def held_off(self) -> Iterator[None]:
+        """Make none by itself meanwhile."""
+        with self._warming.held_off():
+            yield
+
+    async def make_room(self, wanted: Resources) -> None:
+        """A machine of an instance is about to start: give back what nobody asked for and what it may need."""
+        await self._warming.give_way()
+        while self._memories.keys and available_memory_mib() < wanted.memory_mib:
+            self._memories.drop(self._memories.keys[0])
+
+    def shares(self) -> tuple[Share, Share]:
+        """What templates take of the host: for good until they are made, and until an instance needs it."""
+        machine = self._maker.machine
+        taken = Share(machine.memory_mib, machine.cpu_percent) if machine is not None else Share()
+        kept = Share(self._memories.size_mib)
+        return (Share(), taken + kept) if self._warming.is_making else (taken, kept)
+
+    async def remove_of(self, image: str) -> None:
+        """Remove all templates of an image, except those whose disk is in use."""
+        await self._store.remove_of(image)
+
+    async def remove_superseded(self) -> frozenset[Path]:
+        """Remove what no instance needs and no new one would go on from; returns the images' disks that are needed."""
+        current = {}
+        for name in await self._store.image_names():
+            with contextlib.suppress(InsulaError):
+                current[name] = (await self._images.bootable(name)).disk
+        await self._store.remove_superseded(current)
+        return await self._store.image_disks()
