@@ -33,8 +33,27 @@ class Provisioning(StrEnum):
 
 
 @dataclass(frozen=True)
+class ImageTemplate:
+    """A guest that was frozen when it was ready; new instances of this size go on from it.
+
+    `used_at` is when one did so last, or when it was made; `in_memory` says that its memory is in the host's.
+    """
+
+    vcpus: int
+    memory_mib: int
+    disk_gib: int
+    made_at: datetime
+    used_at: datetime
+    size_bytes: int
+    in_memory: bool
+
+
+@dataclass(frozen=True)
 class Image:
-    """An image as the catalogue and the node describe it. `size_bytes` is what its files occupy on the node."""
+    """An image as the catalogue and the node describe it. `size_bytes` is what its files occupy on the node.
+
+    `templates` are those of the node, the latest used first.
+    """
 
     name: str
     title: str
@@ -50,3 +69,4 @@ class Image:
     version: str = ""
     made_at: datetime | None = None
     problem: str = ""
+    templates: tuple[ImageTemplate, ...] = ()

@@ -152,7 +152,7 @@ async def test_a_disk_whose_header_was_bent_to_a_host_file_is_not_opened(room: P
 
 async def test_a_disk_on_a_template_grows_when_the_template_is_based_on_an_image(room: Path, qcow2: Path) -> None:
     bootable = await imported(room, qcow2)
-    template = Template(room, TemplateFacts("0" * 64, bootable.name, str(bootable.disk), 128, now_utc(), {}))
+    template = Template(room, TemplateFacts("0" * 64, bootable.name, str(bootable.disk), 1, 128, 5, now_utc(), {}))
     await Disks().clone(bootable, template.disk, 5)
     write_template(room, template.facts)
     based = template.based(bootable)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -11,7 +12,7 @@ from insula.cli.commands.power import confirm, finish, yes_option
 from insula.cli.follow import wait_option
 from insula.cli.output import ago, json_option, print_fields, print_json, print_table, say, size
 from insula.cli.session import Session
-from insula.domain.image import Image
+from insula.domain.image import ImageTemplate
 
 
 @click.group()
@@ -29,10 +30,18 @@ def list_(session: Session, as_json: bool) -> None:
         print_json(found)
         return
     rows = [
-        (each.name, each.state.value, each.source.value, _size(each), ago(each.made_at), each.problem or each.title)
+        (
+            each.name,
+            each.state.value,
+            each.source.value,
+            _size(each.size_bytes),
+            ago(each.made_at),
+            str(len(each.templates) or ""),
+            each.problem or each.title,
+        )
         for each in found
     ]
-    print_table(("NAME", "STATE", "SOURCE", "SIZE", "MADE", "TITLE"), rows, empty="There is no image.")
+    print_table(("NAME", "STATE", "SOURCE", "SIZE", "MADE", "TEMPLATES", "TITLE"), rows, empty="There is no image.")
 
 
 @image.command()
@@ -54,17 +63,34 @@ def show(session: Session, name: str, as_json: bool) -> None:
             "source": found.source.value,
             "version": found.version,
             "made": ago(found.made_at),
-            "size": _size(found),
+            "size": _size(found.size_bytes),
             "needs": f"{size(found.min_memory_mib)} memory, {found.min_disk_gib} GiB disk",
             "guest agent": "yes" if found.has_agent else "no",
             "first boot": found.provisioning.value,
             "hardware": f"{found.machine_type}, {found.firmware}",
         }
     )
+    if found.templates:
+        _show_templates(found.templates)
 
 
-def _size(found: Image) -> str:
-    return f"{found.size_bytes / 1024 / 1024:.0f} MiB" if found.size_bytes else ""
+def _show_templates(templates: Sequence[ImageTemplate]) -> None:
+    rows = [
+        (
+            f"{each.vcpus} vCPU, {size(each.memory_mib)}, {each.disk_gib} GiB",
+            ago(each.made_at),
+            ago(each.used_at),
+            _size(each.size_bytes),
+            "yes" if each.in_memory else "no",
+        )
+        for each in templates
+    ]
+    click.echo()
+    print_table(("TEMPLATE FOR", "MADE", "USED", "SIZE", "IN MEMORY"), rows, empty="")
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1024 / 1024:.0f} MiB" if size_bytes else ""
 
 
 @image.command()

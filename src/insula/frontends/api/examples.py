@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from insula.domain.access import Project, Scope, SshKey, Token
-from insula.domain.image import Image, ImageSource, ImageState, Provisioning
+from insula.domain.image import Image, ImageSource, ImageState, ImageTemplate, Provisioning
 from insula.domain.instance import (
     BootPhase,
     Firmware,
@@ -121,6 +121,7 @@ EXAMPLES: Mapping[Any, Any] = {
         size_bytes=900_000_000,
         version="12",
         made_at=_AT,
+        templates=(ImageTemplate(2, 2048, 50, _AT, _AT, 260_000_000, True),),
     ),
     schemas.PageOf[Plan]: schemas.PageOf(items=[_MIDDLE]),
     SshKey: SshKey(

@@ -15,7 +15,7 @@ from insula.node.agent.records import InstanceRecord
 from insula.node.agent.template_key import TemplateKeys
 from insula.node.agent.template_store import TemplateStore
 from insula.node.hypervisor.driver import CanCutNetwork, CanPause, Machine
-from insula.node.storage.template import Template
+from insula.node.storage.template import Template, note_use
 from insula.protocol.node import InstanceSpec
 
 PROGRAM = "/usr/lib/insula/renew"
@@ -41,6 +41,7 @@ class FirstStarts:
         """
         template = await self._fitting(record, key)
         async with self._store.memories.lent(template) as memory:
+            await asyncio.to_thread(note_use, template.folder)
             machine = await self._launcher.start(record, Frozen(memory, template.devices))
         try:
             await _become(machine, agent, record.spec)

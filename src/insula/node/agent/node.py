@@ -129,12 +129,16 @@ class Node:
         return replace(report, templates=taken, spare=spare)
 
     async def doctor(self) -> Sequence[Check]:
-        return await doctor.examine(self._parts.folder, self._parts.network, self._parts.driver_checks)
+        checks = await doctor.examine(self._parts.folder, self._parts.network, self._parts.driver_checks)
+        return [*checks, await self._templates.check()]
 
     # Images
 
     async def images(self) -> Sequence[Image]:
-        return await self._parts.images.list()
+        templates = await self._templates.of_images()
+        return [
+            replace(each, templates=tuple(templates.get(each.name, ()))) for each in await self._parts.images.list()
+        ]
 
     async def prepare_image(self, name: str, progress: Progress) -> Image:
         with self._templates.held_off():

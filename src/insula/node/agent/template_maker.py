@@ -33,6 +33,7 @@ from insula.node.runtime.cgroups import Cgroups, remove_emptied
 from insula.node.runtime.uids import UidRange
 from insula.node.storage.atomic import disk_full_explained
 from insula.node.storage.backend import BootableImage, DiskBackend, SeedContents
+from insula.node.storage.manifest import FileFacts
 from insula.node.storage.template import DEVICES_FILE, DISK_FILE, MEMORY_FILE, Template, TemplateFacts, describe_files
 from insula.protocol.node import InstanceSpec
 
@@ -113,12 +114,11 @@ class TemplateMaker:
             await to_its_end(shared_memory.store, memory, draft / MEMORY_FILE)
             await self._release(draft)
             files = await asyncio.to_thread(describe_files, draft)
-            facts = TemplateFacts(key, image.name, str(image.disk), spec.resources.memory_mib, now_utc(), files)
-            template = await self.store.publish(draft, facts)
+            template = await self.store.publish(draft, _facts(key, spec, image, files))
         except BaseException:
             os.close(memory)
             raise
-        self.store.memories.keep(key, memory)
+        self.store.memories.keep(template.name, memory)
         _log.info("template made", image=image.name, key=key)
         return template
 
@@ -198,6 +198,11 @@ def _nobody(spec: InstanceSpec, machine_id: str) -> InstanceSpec:
     resources = replace(spec.resources, disk_iops=0, disk_mbps=0, network_mbps=0)
     nobody = InstanceSpec(machine_id, "", NAME, NAME, spec.image, resources, MAC)
     return replace(nobody, firmware=spec.firmware, machine_type=spec.machine_type)
+
+
+def _facts(key: str, spec: InstanceSpec, image: BootableImage, files: dict[str, FileFacts]) -> TemplateFacts:
+    size = spec.resources
+    return TemplateFacts(key, image.name, str(image.disk), size.vcpus, size.memory_mib, size.disk_gib, now_utc(), files)
 
 
 async def _nobody_to_tell(watch: BootWatch) -> None:

@@ -14,7 +14,7 @@ from insula.node.storage.template import Template
 
 
 class TemplateMemories:
-    """Sealed memories by their template's key. The latest used one stays open even when it is beyond the budget."""
+    """Sealed memories by their template's name. The latest used one stays open even when it is beyond the budget."""
 
     def __init__(self, budget_mib: int) -> None:
         self._budget_bytes = budget_mib << 20
@@ -23,7 +23,7 @@ class TemplateMemories:
         self._loading = asyncio.Lock()
 
     @property
-    def keys(self) -> tuple[str, ...]:
+    def names(self) -> tuple[str, ...]:
         """Those that are open, the latest used last."""
         return tuple(self._open)
 
@@ -40,53 +40,54 @@ class TemplateMemories:
         Raises :class:`DataCorrupt` and OSError when that fails.
         """
         async with self._loading:
-            if template.key not in self._open:
+            while (descriptor := self._lend(template.name)) is None:
                 await asyncio.to_thread(self._load, template)
-            descriptor = self._lend(template.key)
         try:
             yield GuestMemory(descriptor, is_sealed=True)
         finally:
             os.close(descriptor)
 
-    def keep(self, key: str, descriptor: int) -> None:
+    def keep(self, name: str, descriptor: int) -> None:
         """Take over a sealed memory; it belongs to this object from now on."""
         with self._guard:
-            if key in self._open:
+            if name in self._open:
                 os.close(descriptor)
             else:
-                self._open[key] = descriptor
+                self._open[name] = descriptor
             self._close_beyond_budget()
 
-    def drop(self, key: str) -> None:
+    def drop(self, name: str) -> None:
         """Close one; machines that go on from it keep it. Nothing happens when it is not open."""
         with self._guard:
-            descriptor = self._open.pop(key, None)
+            descriptor = self._open.pop(name, None)
             if descriptor is not None:
                 os.close(descriptor)
 
     def close(self) -> None:
-        for key in self.keys:
-            self.drop(key)
+        for name in self.names:
+            self.drop(name)
 
     def _load(self, template: Template) -> None:
         # Kept from within the thread, so that a caller who gives up meanwhile leaves no descriptor behind.
         name = f"template-{template.key[:12]}"
-        self.keep(template.key, shared_memory.load(name, template.memory, template.facts.memory_mib << 20))
+        self.keep(template.name, shared_memory.load(name, template.memory, template.facts.memory_mib << 20))
 
-    def _lend(self, key: str) -> int:
+    def _lend(self, name: str) -> int | None:
         with self._guard:
-            descriptor = self._open.pop(key)
-            self._open[key] = descriptor
+            descriptor = self._open.pop(name, None)
+            if descriptor is None:
+                return None
+            self._open[name] = descriptor
             return os.dup(descriptor)  # what is closed meanwhile stays usable for who borrowed it
 
     def _close_beyond_budget(self) -> None:
-        sizes = {key: _size_bytes(descriptor) for key, descriptor in self._open.items()}
+        sizes = {name: _size_bytes(descriptor) for name, descriptor in self._open.items()}
         total_bytes = sum(sizes.values())
-        for key in list(self._open)[:-1]:
+        for name in list(self._open)[:-1]:
             if total_bytes <= self._budget_bytes:
                 return
-            total_bytes -= sizes[key]
-            os.close(self._open.pop(key))
+            total_bytes -= sizes[name]
+            os.close(self._open.pop(name))
 
 
 def _size_bytes(descriptor: int) -> int:

@@ -1,17 +1,22 @@
-"""The folder of templates: `templates/KEY` below a node's folder, and drafts `.building-…` of those being made."""
+"""The folder of templates: `templates/KEY-N` below a node's folder, and drafts `.building-…` of those being made.
+
+N counts up: a template that is damaged may have a disk that instances need, in the same place as long as they live.
+Such a folder keeps the disk and nothing else, and the template that is made anew is the next one.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
-from insula.base.errors import Conflict, DataCorrupt
+from insula.base.errors import DataCorrupt
 from insula.base.files import write_atomic
 from insula.base.log import get_logger
 from insula.domain.instance import Resources
@@ -22,18 +27,33 @@ from insula.node.storage.template import (
     DEVICES_FILE,
     DISK_FILE,
     MEMORY_FILE,
+    TEMPLATE_FILE,
     Template,
     TemplateFacts,
     read_facts,
     read_template,
+    used_at,
     write_template,
 )
 
 _DRAFT = ".building-"
 _FILES = frozenset({DISK_FILE, DEVICES_FILE, MEMORY_FILE})
 _FAILURES = "failures.json"
+_BLOCK_BYTES = 512  # of st_blocks, whatever the file system has
 
 _log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class StoredTemplate:
+    """A template as it lies there. `is_needed` says that an instance's disk is based on its disk."""
+
+    folder: Path
+    facts: TemplateFacts
+    used_at: datetime
+    size_bytes: int
+    is_needed: bool
+    is_in_memory: bool
 
 
 @dataclass(frozen=True)
@@ -48,39 +68,34 @@ class Failure:
 class TemplateStore:
     """Finds, adds and removes templates. `disks_in_use` are the files that disks of instances are based on.
 
-    A disk in use is never removed. A damaged template whose disk is in use loses its other files, so that nothing goes
-    on from it any more.
+    A disk in use is never removed. A template that has to go while its disk is in use loses its other files, so that
+    nothing goes on from it any more.
     """
 
-    def __init__(self, folder: Path, disks_in_use: Callable[[], frozenset[Path]], memories: TemplateMemories) -> None:
+    def __init__(
+        self, folder: Path, disks_in_use: Callable[[], frozenset[Path]], memories: TemplateMemories, budget_bytes: int
+    ) -> None:
         self.folder = folder
         self._disks_in_use = disks_in_use
         self.memories = memories
+        self._budget_bytes = budget_bytes
+        self._going: set[str] = set()
 
     async def find(self, key: str) -> Template | None:
         """The template with this key, if there is one that is whole; one that is damaged is removed."""
-        folder = self.folder / key
-        if not key or not folder.is_dir():
-            return None
-        try:
-            return await asyncio.to_thread(read_template, folder)
-        except DataCorrupt as error:
-            _log.warning("a damaged template is removed", key=key, problem=str(error))
-            await self._remove(folder)
-            return None
+        for folder in self._generations(key):
+            try:
+                found = await asyncio.to_thread(read_template, folder)
+            except DataCorrupt as error:
+                _log.warning("a damaged template is removed", folder=folder.name, problem=str(error))
+                await self._remove(folder)
+                continue
+            if folder.name not in self._going:  # what goes on from it now will be seen by whoever wants to remove it
+                return found
+        return None
 
     def draft(self, key: str) -> Path:
-        """Where to make it. The name is short, since sockets are made in there.
-
-        Raises :class:`Conflict` while a damaged one has a disk that instances need.
-        """
-        if (self.folder / key).exists():
-            raise Conflict(
-                f"The template {key[:12]} cannot be made anew",
-                why="It is damaged, and disks of instances are based on its disk",
-                todo="Delete or rebuild these instances; others boot from their disks meanwhile",
-                code="template-in-use",
-            )
+        """Where to make it. The name is short, since sockets are made in there."""
         self._make_folder()
         return self.folder / f"{_DRAFT}{key[:12]}"
 
@@ -90,9 +105,15 @@ class TemplateStore:
 
     async def publish(self, draft: Path, facts: TemplateFacts) -> Template:
         """Make a draft a template, all at once and surviving a power loss. Everything but its three files goes."""
-        target = self.folder / facts.key
+        number = 1 + max((_number(folder) for folder in self.folder.glob(f"{facts.key}-*")), default=0)
+        target = self.folder / f"{facts.key}-{number}"
         await to_its_end(_publish, draft, target, facts)
+        await self._remove_beyond_budget()
         return Template(target, facts)
+
+    async def usable(self) -> Sequence[StoredTemplate]:
+        """All that new instances may go on from, the latest used last."""
+        return await asyncio.to_thread(self._list, self._disks_in_use(), frozenset(self.memories.names))
 
     async def failures(self) -> dict[str, Failure]:
         """By key. A list that cannot be read is taken for empty: each is then tried once more."""
@@ -112,15 +133,15 @@ class TemplateStore:
 
     async def image_disks(self) -> frozenset[Path]:
         """The disks of images that templates are based on."""
-        return frozenset(Path(facts.image_disk) for facts in await asyncio.to_thread(self._all_facts))
+        return frozenset(Path(each.facts.image_disk) for each in await self.usable())
 
     async def image_names(self) -> frozenset[str]:
         """The images that templates are based on."""
-        return frozenset(facts.image for facts in await asyncio.to_thread(self._all_facts))
+        return frozenset(each.facts.image for each in await self.usable())
 
     async def remove_superseded(self, current: Mapping[str, Path]) -> None:
-        """Remove what no instance needs and no new one would go on from: damaged ones, and those whose image is not
-        `current` any more (name → disk)."""
+        """Remove what no instance needs and no new one would go on from: damaged ones, mere disks, those whose image
+        is not `current` any more (name → disk), and what is beyond the budget."""
         for folder in await asyncio.to_thread(self._folders):
             try:
                 facts = await asyncio.to_thread(read_facts, folder)
@@ -129,17 +150,36 @@ class TemplateStore:
                 continue
             if current.get(facts.image) != Path(facts.image_disk):
                 await self._remove(folder)
+        await self._remove_beyond_budget()
 
     async def remove_of(self, image: str) -> None:
         """Remove all templates of an image, except those whose disk is in use."""
-        for facts in await asyncio.to_thread(self._all_facts):
-            if facts.image == image:
-                await self._remove(self.folder / facts.key)
+        for each in await self.usable():
+            if each.facts.image == image:
+                await self._remove(each.folder)
+
+    async def _remove_beyond_budget(self) -> None:
+        """Remove the least recently used ones until the rest fits; the latest used one stays in any case.
+
+        First those whose disk no instance needs; of the others the disk stays, which does not count any more.
+        """
+        found = await self.usable()
+        total_bytes = sum([each.size_bytes for each in found])
+        for each in sorted(found[:-1], key=lambda each: each.is_needed):
+            if total_bytes <= self._budget_bytes:
+                return
+            _log.info("a template is removed for want of room", image=each.facts.image, folder=each.folder.name)
+            await self._remove(each.folder)
+            total_bytes -= each.size_bytes
 
     async def _remove(self, folder: Path) -> None:
-        self.memories.drop(folder.name)
-        is_in_use = folder / DISK_FILE in self._disks_in_use()
-        await asyncio.to_thread(_retire if is_in_use else _remove_whole, folder)
+        self._going.add(folder.name)
+        try:
+            self.memories.drop(folder.name)
+            is_in_use = folder / DISK_FILE in self._disks_in_use()
+            await to_its_end(_retire if is_in_use else _remove_whole, folder)
+        finally:
+            self._going.discard(folder.name)
 
     def _make_folder(self) -> None:
         self.folder.mkdir(exist_ok=True)
@@ -148,17 +188,24 @@ class TemplateStore:
     def _folders(self) -> list[Path]:
         return [folder for folder in sorted(self.folder.glob("[!.]*")) if folder.is_dir()]
 
-    def _all_facts(self) -> list[TemplateFacts]:
+    def _generations(self, key: str) -> list[Path]:
+        """The folders of templates with this key, the newest first; not those that are only a disk any more."""
+        found = [folder for folder in self.folder.glob(f"{key}-*") if (folder / TEMPLATE_FILE).exists()] if key else []
+        return sorted(found, key=_number, reverse=True)
+
+    def _list(self, disks_in_use: frozenset[Path], in_memory: frozenset[str]) -> Sequence[StoredTemplate]:
         found = []
         for folder in self._folders():
+            if not (folder / TEMPLATE_FILE).exists():
+                continue
             try:
                 facts = read_facts(folder)
-            except DataCorrupt as error:
-                _log.warning("a template cannot be read", folder=str(folder), problem=str(error))
-                continue
-            if facts.key == folder.name:
-                found.append(facts)
-        return found
+                size_bytes = sum((folder / name).stat().st_blocks * _BLOCK_BYTES for name in _FILES)
+                is_needed, is_in_memory = folder / DISK_FILE in disks_in_use, folder.name in in_memory
+                found.append(StoredTemplate(folder, facts, used_at(folder), size_bytes, is_needed, is_in_memory))
+            except (DataCorrupt, FileNotFoundError) as error:  # the next that wants it removes it
+                _log.warning("a template cannot be read", folder=folder.name, problem=str(error))
+        return sorted(found, key=lambda each: each.used_at)
 
 
 def _publish(draft: Path, target: Path, facts: TemplateFacts) -> None:
@@ -180,8 +227,14 @@ def _publish(draft: Path, target: Path, facts: TemplateFacts) -> None:
     sync_folder(target.parent)
 
 
+def _number(folder: Path) -> int:
+    """Which of the templates with its key it is."""
+    number = folder.name.rpartition("-")[2]
+    return int(number) if number.isascii() and number.isdigit() else 0
+
+
 def _retire(folder: Path) -> None:
-    for name in (DEVICES_FILE, MEMORY_FILE):
+    for name in (TEMPLATE_FILE, DEVICES_FILE, MEMORY_FILE):  # in this order: half of it is no template
         (folder / name).unlink(missing_ok=True)
 
 

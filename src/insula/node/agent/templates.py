@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from insula.base.errors import InsulaError, Unsupported
 from insula.domain.capacity import Share
+from insula.domain.image import ImageTemplate
 from insula.domain.instance import Resources
 from insula.node.agent import refusals
 from insula.node.agent.background import Background
@@ -20,7 +21,7 @@ from insula.node.agent.template_key import TemplateKeys
 from insula.node.agent.template_maker import TemplateMaker, Workshop
 from insula.node.agent.template_memory import TemplateMemories
 from insula.node.agent.template_rules import Making, TemplateRules
-from insula.node.agent.template_store import TemplateStore
+from insula.node.agent.template_store import StoredTemplate, TemplateStore
 from insula.node.agent.warming import Instances, Warming
 from insula.node.hypervisor.driver import Driver
 from insula.node.network.wiring import InstanceNetwork
@@ -28,7 +29,9 @@ from insula.node.runtime.cgroups import Cgroups
 from insula.node.runtime.uids import UidRange
 from insula.node.storage.backend import BootableImage, DiskBackend, ImageSource
 from insula.node.storage.template import Template
-from insula.protocol.node import InstanceSpec
+from insula.protocol.node import Check, InstanceSpec
+
+_GIB = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,8 @@ class Templates:
         self._rules = rules
         self._instances = instances
         self._memories = TemplateMemories(rules.memory_mib)
-        self._store = TemplateStore(means.folder, instances.disks_in_use, self._memories)
+        budget_bytes = int(rules.disk_gib * _GIB)
+        self._store = TemplateStore(means.folder, instances.disks_in_use, self._memories, budget_bytes)
         self._keys = TemplateKeys(means.driver, means.network)
         workshop = Workshop(means.launcher, self._store, means.disks, means.uids, means.cgroups, rules.settle_s)
         self._maker = TemplateMaker(workshop)
@@ -107,6 +111,32 @@ class Templates:
         await self._store.note_failure(key, None)
         return made
 
+    async def of_images(self) -> Mapping[str, Sequence[ImageTemplate]]:
+        """Those that new instances may go on from, by the name of their image, the latest used first."""
+        found: dict[str, list[ImageTemplate]] = {}
+        for each in reversed(await self._store.usable()):
+            found.setdefault(each.facts.image, []).append(_described(each))
+        return found
+
+    async def check(self) -> Check:
+        """The doctor's line: what they take of which budget, and what could not be made."""
+        found = await self._store.usable()
+        disk_gib = sum(each.size_bytes for each in found) / _GIB
+        rules = self._rules
+        detail = (
+            f"{len(found)} templates take {disk_gib:.1f} of {rules.disk_gib:g} GiB on disk and "
+            f"{self._memories.size_mib} of {rules.memory_mib} MiB in memory; they are made: {rules.making}"
+        )
+        failures = await self._store.failures()
+        if not failures or rules.making is Making.NEVER:
+            return Check("templates", "ok", detail)
+        failed = "; ".join(
+            f"{each.image} with {each.resources.vcpus} vCPU and {each.resources.memory_mib} MiB: {each.problem}"
+            for each in failures.values()
+        )
+        todo = "Nothing needs to be done: such instances boot. `insula image warm NAME --plan PLAN` tries again"
+        return Check("templates", "note", f"{detail}. Not made: {failed}", todo)
+
     @contextlib.contextmanager
     def held_off(self) -> Iterator[None]:
         """Make none by itself meanwhile."""
@@ -116,8 +146,8 @@ class Templates:
     async def make_room(self, wanted: Resources) -> None:
         """A machine of an instance is about to start: give back what nobody asked for and what it may need."""
         await self._warming.give_way()
-        while self._memories.keys and available_memory_mib() < wanted.memory_mib:
-            self._memories.drop(self._memories.keys[0])
+        while self._memories.names and available_memory_mib() < wanted.memory_mib:
+            self._memories.drop(self._memories.names[0])
 
     def shares(self) -> tuple[Share, Share]:
         """What templates take of the host: for good until they are made, and until an instance needs it."""
@@ -138,3 +168,16 @@ class Templates:
                 current[name] = (await self._images.bootable(name)).disk
         await self._store.remove_superseded(current)
         return await self._store.image_disks()
+
+
+def _described(stored: StoredTemplate) -> ImageTemplate:
+    facts = stored.facts
+    return ImageTemplate(
+        vcpus=facts.vcpus,
+        memory_mib=facts.memory_mib,
+        disk_gib=facts.disk_gib,
+        made_at=facts.made_at,
+        used_at=stored.used_at,
+        size_bytes=stored.size_bytes,
+        in_memory=stored.is_in_memory,
+    )

@@ -1,13 +1,16 @@
 """What a template's folder says about itself: `template.json` beside the disk, the devices and the memory.
 
+The time of change of `template.json` is the time of the template's last use.
+
 A template is a guest that was booted once and frozen when it was ready. Instances go on from its memory and devices,
 each with a disk of its own that is based on the template's disk.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -32,7 +35,9 @@ class TemplateFacts:
     key: str
     image: str
     image_disk: str
+    vcpus: int
     memory_mib: int
+    disk_gib: int
     made_at: datetime
     files: dict[str, FileFacts]
 
@@ -47,6 +52,11 @@ class Template:
     @property
     def key(self) -> str:
         return self.facts.key
+
+    @property
+    def name(self) -> str:
+        """Unlike its key, never another's."""
+        return self.folder.name
 
     @property
     def disk(self) -> Path:
@@ -93,7 +103,7 @@ def read_template(folder: Path) -> Template:
     Blocking: call it from a thread. Raises :class:`DataCorrupt`.
     """
     facts = read_facts(folder)
-    if facts.key != folder.name:
+    if facts.key != folder.name.rpartition("-")[0]:
         raise _damaged(folder, f"it says that its key is {facts.key[:80]}")
     for name in (DISK_FILE, DEVICES_FILE, MEMORY_FILE):
         path = folder / name
@@ -102,6 +112,16 @@ def read_template(folder: Path) -> Template:
         if _facts(path) != facts.files.get(name):
             raise _damaged(folder, f"{name} is not what it was")
     return Template(folder, facts)
+
+
+def note_use(folder: Path) -> None:
+    """An instance goes on from it now."""
+    os.utime(folder / TEMPLATE_FILE)
+
+
+def used_at(folder: Path) -> datetime:
+    """When an instance went on from it last, or it was made. Raises FileNotFoundError."""
+    return datetime.fromtimestamp((folder / TEMPLATE_FILE).stat().st_mtime, UTC)
 
 
 def _facts(path: Path) -> FileFacts:

@@ -9,17 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from insula.base.clock import now_utc
-from insula.base.errors import Conflict, GuestFailure, Unsupported
+from insula.base.errors import GuestFailure, Unsupported
 from insula.domain.instance import Firmware, MachineType, Resources
 from insula.node.agent import Node
 from insula.node.agent.template_key import Ingredients
-from insula.node.agent.template_memory import TemplateMemories
 from insula.node.hypervisor.driver import MachineSpec
 from insula.node.hypervisor.fake import state
 from insula.node.hypervisor.fake.driver import FakeDriver, Faults
-from insula.node.runtime import shared_memory
-from insula.node.storage.template import Template, TemplateFacts
 from insula.protocol.node import BootReport, InstanceSpec, Power
 
 from .conftest import make_node, no_phase, quiet
@@ -86,7 +82,7 @@ def left_in(folder: Path) -> list[str]:
 
 async def test_a_template_is_made_once_and_leaves_nothing_else(node: Node, new_spec: NewSpec, folder: Path) -> None:
     template = await node.make_template(new_spec())
-    assert left_in(folder) == [template.key]
+    assert left_in(folder) == [template.name]
     assert sorted(path.name for path in template.folder.iterdir()) == [
         "devices",
         "disk.qcow2",
@@ -231,57 +227,6 @@ async def _never(*_: object) -> None:
     await asyncio.Event().wait()
 
 
-@pytest.mark.parametrize("name", ["devices", "memory", "disk.qcow2", "template.json"])
-async def test_a_damaged_template_is_removed(node: Node, new_spec: NewSpec, folder: Path, name: str) -> None:
-    spec = new_spec()
-    template = await node.make_template(spec)
-    (template.folder / name).write_bytes(b"{}")
-    assert phases(await first_boot(node, spec))[0] == "firmware"
-    assert left_in(folder) == []
-    assert (await node.make_template(spec)).key == template.key
-
-
-async def test_a_damaged_template_keeps_the_disk_that_an_instance_needs(
-    node: Node, new_spec: NewSpec, folder: Path
-) -> None:
-    spec = new_spec()
-    template = await node.make_template(spec)
-    await first_boot(node, spec)
-    template.devices.write_bytes(b"damaged")
-    assert phases(await first_boot(node, new_spec(name="web2")))[0] == "firmware"
-    assert template.disk.exists()
-    assert not template.memory.exists()
-    with pytest.raises(Conflict) as caught:
-        await node.make_template(spec)
-    assert caught.value.code == "template-in-use"
-    await node.forget(spec.id)
-    assert (await node.make_template(spec)).key == template.key
-
-
-async def test_templates_of_a_superseded_image_go_when_no_disk_needs_them(
-    folder: Path, new_spec: NewSpec, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spec = new_spec()
-    async with make_node(folder) as node:
-        await node.prepare_image("tiny", quiet)
-        template = await node.make_template(spec)
-        await first_boot(node, spec)
-    async with make_node(folder) as node:
-        assert left_in(folder) == [template.key]
-    (folder / "images" / "tiny.json").unlink()
-    async with make_node(folder) as node:
-        assert left_in(folder) == [template.key], "an instance's disk is based on it"
-        await node.forget(spec.id)
-    async with make_node(folder):
-        assert left_in(folder) == []
-
-
-async def test_templates_go_with_their_image(node: Node, new_spec: NewSpec, folder: Path) -> None:
-    await node.make_template(new_spec())
-    await node.delete_image("tiny")
-    assert left_in(folder) == []
-
-
 async def test_a_template_that_does_not_become_ready_leaves_nothing(
     folder: Path, new_spec: NewSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -327,22 +272,3 @@ async def test_a_guest_without_the_renewing_program_gets_no_template(
     with pytest.raises(Unsupported):
         await node.make_template(new_spec())
     assert left_in(folder) == []
-
-
-async def test_memories_stay_open_within_a_budget_the_least_recently_used_go(tmp_path: Path) -> None:
-    templates = [_with_memory(tmp_path / str(number), number) for number in range(3)]
-    memories = TemplateMemories(budget_mib=2)
-    for template in (*templates[:2], templates[0], templates[2]):
-        async with memories.lent(template) as memory:
-            assert shared_memory.is_sealed(memory.fd)
-    assert memories.keys == (templates[0].key, templates[2].key)
-    async with memories.lent(templates[1]):
-        assert memories.keys == (templates[2].key, templates[1].key)
-    memories.close()
-    assert not memories.keys
-
-
-def _with_memory(folder: Path, number: int) -> Template:
-    folder.mkdir()
-    (folder / "memory").write_bytes(b"x" * (1 << 20))
-    return Template(folder, TemplateFacts(f"{number:064}", "tiny", "/disk", 1, now_utc(), {}))
