@@ -63,6 +63,15 @@ async def test_shapes_are_told_at_once_too(world: World) -> None:
     }
 
 
+async def test_a_cold_one_boots_where_others_go_on_from_a_template(world: World) -> None:
+    warmed = await world.finish(await world.admin("POST", "/v1/images/tiny/warm", json={"plan": "micro-1"}))
+    assert warmed.state == "succeeded"
+    image = (await world.admin("GET", "/v1/images/tiny")).json()
+    assert [(each["vcpus"], each["memory_mib"], each["in_memory"]) for each in image["templates"]] == [(1, 256, True)]
+    assert [phase.name for phase in (await world.create("warm")).boot_phases] == ["renew", "ready"]
+    assert (await world.create("cold", cold=True)).boot_phases[0].name == "firmware"
+
+
 async def test_a_million_vcpus(world: World) -> None:
     assert set(await wrong_fields(world, vcpus=1_000_000)) == {"vcpus"}
 

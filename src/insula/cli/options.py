@@ -50,6 +50,7 @@ def create_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--firmware", type=click.Choice(["auto", "bios", "uefi"]), help="Firmware; the image's otherwise."
         ),
         click.option("--machine", type=click.Choice(["auto", "q35", "microvm"]), help="Kind of virtual hardware."),
+        click.option("--cold", is_flag=True, help="Boot it, also where it could go on from a template."),
         click.option("--restart", type=click.Choice(["always", "never"]), help="What to do when the machine dies."),
     ]
     for option in reversed(options):
@@ -76,6 +77,7 @@ def read_create(given: dict[str, Any]) -> CreateWish:
             "tags": list(given["tags"]),
             "protected": given["protect"],
             "lease_s": None if given["lease"] is None else lease_s(given["lease"]),
+            "cold": given["cold"],
             "options": {name: value for name, value in rare.items() if value},
         },
     )

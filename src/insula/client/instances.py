@@ -36,13 +36,15 @@ class Instances:
         tags: Sequence[str] = (),
         protected: bool = False,
         lease_s: int | None = None,
+        cold: bool = False,
         options: Mapping[str, str] | None = None,
     ) -> Operation:
         """Create an instance and start it. The operation's `target` is the new id.
 
         `ssh_keys` are public keys or names of stored keys. Empty `image` and `plan` mean the service's defaults. With
-        `lease_s` it is deleted so many seconds later, unless :meth:`lease` renews that. `options` are rarer ones:
-        `firmware` (auto, bios, uefi), `machine_type` (auto, q35, microvm), `restart_policy` (always, never).
+        `lease_s` it is deleted so many seconds later, unless :meth:`lease` renews that. `cold` boots it also where it
+        could go on from a template. `options` are rarer ones: `firmware` (auto, bios, uefi), `machine_type` (auto, q35,
+        microvm), `restart_policy` (always, never).
         """
         wish: dict[str, Any] = {
             "name": name,
@@ -58,6 +60,7 @@ class Instances:
             "tags": list(tags),
             "protected": protected,
             "lease_s": lease_s,
+            "cold": cold,
             **(options or {}),
         }
         return self._operation("POST", path_of("instances"), _given(wish))

@@ -161,7 +161,9 @@ class NodeApi(Protocol):
     ) -> None: ...  # new instances like this one then go on from a template
 
     # The pieces of an instance, each with its inverse
-    async def make_disk(self, spec: InstanceSpec) -> None: ...
+    async def make_disk(
+        self, spec: InstanceSpec, cold: bool = False
+    ) -> None: ...  # `cold`: from the image's own disk, so that the first start is a boot
     async def remove_disk(self, instance_id: str) -> None: ...
     async def grow_disk(self, instance_id: str, disk_gib: int) -> None: ...
     async def set_disk_aside(self, instance_id: str) -> None: ...  # rebuild keeps the old disk until the new one boots

@@ -31,9 +31,9 @@ class Acceptor:
         """What decides, inside the accepting transaction, whether `wanted` fits on `node`."""
         return await self._scheduler.placer(wanted, node)
 
-    async def new_instance(self, caller: Caller, instance: Instance) -> Operation:
+    async def new_instance(self, caller: Caller, instance: Instance, params: Mapping[str, Any]) -> Operation:
         """Record `instance` and the operation that creates it. Raises Conflict (name, port) and CapacityExceeded."""
-        operation = _operation(caller, Verb.CREATE_INSTANCE, (instance.id, instance.name), {})
+        operation = _operation(caller, Verb.CREATE_INSTANCE, (instance.id, instance.name), params)
         place = await self._scheduler.placer(instance.resources)
         return await self._accept(caller, Acceptance(operation, instance=instance, place=place))
 

@@ -70,7 +70,8 @@ class InstanceActions:
         await self._preparation.check_image(wish, resources, faults)
         faults.raise_if_any(f"The instance {wish.name[:80]!r} cannot be created like this")
         assert resources is not None  # noqa: S101 - otherwise there was a fault
-        return await self._acceptor.new_instance(caller, _new_instance(caller, wish, resources, keys))
+        instance = _new_instance(caller, wish, resources, keys)
+        return await self._acceptor.new_instance(caller, instance, {"cold": True} if wish.cold else {})
 
     @action("instances.change", Scope.INSTANCES_WRITE, audit=Audit.AFTER)
     async def change(self, caller: Caller, instance: str, wish: ChangeWish) -> Instance:

@@ -24,7 +24,8 @@ _MAX_HOSTNAME_CHARS = 64  # Linux's limit for the whole name
 class CreateWish:
     """A new instance. `ssh_keys` are public keys or names of stored ones; an empty `hostname` means the name.
 
-    With `lease_s` it is deleted so many seconds after its lease was renewed last.
+    With `lease_s` it is deleted so many seconds after its lease was renewed last. `cold` boots it from the image's own
+    disk, also where it could go on from a template.
     """
 
     name: str
@@ -41,6 +42,7 @@ class CreateWish:
     firmware: Firmware = Firmware.AUTO
     machine_type: MachineType = MachineType.AUTO
     restart_policy: RestartPolicy = RestartPolicy.ALWAYS
+    cold: bool = False
 
 
 @dataclass(frozen=True)

@@ -65,8 +65,8 @@ class BoundedNode:
     async def warm_image(self, spec: InstanceSpec) -> None:
         await self._ask(f"make a template of {spec.image}", _IMAGE_S, self._node.warm_image(spec))
 
-    async def make_disk(self, spec: InstanceSpec) -> None:
-        await self._ask("make the disk", _SLOW_S, self._node.make_disk(spec))
+    async def make_disk(self, spec: InstanceSpec, cold: bool = False) -> None:
+        await self._ask("make the disk", _SLOW_S, self._node.make_disk(spec, cold))
 
     async def remove_disk(self, instance_id: str) -> None:
         await self._ask("remove the disk", _SLOW_S, self._node.remove_disk(instance_id))

@@ -129,6 +129,7 @@ class CreateInstance(Wish, frozen=True):
     machine_type: MachineType = MachineType.AUTO
     restart_policy: RestartPolicy = RestartPolicy.ALWAYS
     lease_s: LeaseS | None = None
+    cold: Annotated[bool, Meta(description="Boot, also where it could go on from a template")] = False
 
     def to_wish(self) -> CreateWish:
         return CreateWish(
@@ -146,6 +147,7 @@ class CreateInstance(Wish, frozen=True):
             machine_type=self.machine_type,
             restart_policy=self.restart_policy,
             lease_s=self.lease_s,
+            cold=self.cold,
         )
 
 

@@ -180,10 +180,10 @@ class Node:
         async with self._held(spec.id, spec) as keeper:
             await keeper.change(spec=spec)
 
-    async def make_disk(self, spec: InstanceSpec) -> None:
+    async def make_disk(self, spec: InstanceSpec, cold: bool = False) -> None:
         async with self._held(spec.id, spec) as keeper:
             image = await self._parts.images.bootable(spec.image)
-            template = await self._templates.find(spec, image)
+            template = None if cold else await self._templates.find(spec, image)
             source, key = (template.based(image), template.key) if template is not None else (image, "")
             folder = self._records.folder_of(spec.id)
             await disks.make(keeper, spec, source, self._parts.disks, folder, template=key)

@@ -112,6 +112,15 @@ async def test_an_instance_goes_on_from_its_template_as_itself(node: Node, new_s
     assert phases(await node.await_ready(spec.id, 10, no_phase))[0] == "firmware"
 
 
+async def test_a_cold_instance_boots_where_others_go_on(node: Node, new_spec: NewSpec) -> None:
+    spec = new_spec()
+    await node.make_template(spec)
+    await node.configure(spec)
+    await node.make_disk(spec, cold=True)
+    await node.start(spec.id)
+    assert phases(await node.await_ready(spec.id, 10, no_phase))[0] == "firmware"
+
+
 async def test_a_template_serves_the_next_service_too(folder: Path, new_spec: NewSpec) -> None:
     async with make_node(folder) as node:
         await node.prepare_image("tiny", quiet)

@@ -30,7 +30,7 @@ async def forget(work: Work) -> None:
 
 
 async def make_disk(work: Work) -> None:
-    await work.node.make_disk(node_spec(work.target))
+    await work.node.make_disk(node_spec(work.target), bool(work.params.get("cold")))
 
 
 async def remove_disk(work: Work) -> None:
