@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -48,12 +49,15 @@ class Boots:
     def phases(self) -> tuple[BootPhase, ...]:
         return self._current.phases if self._current is not None else ()
 
-    def watch(self, started_at_s: float, offset: int, first: str = FIRMWARE) -> None:
-        """Watch the boot that began at `started_at_s` (Unix time), from this place in console.log on."""
+    def watch(self, started_at_s: float, offset: int, first: str = FIRMWARE, once: asyncio.Event | None = None) -> None:
+        """Watch the boot that began at `started_at_s` (Unix time), from this place in console.log on.
+
+        With `once` its guest is not asked anything before that is set.
+        """
         if self._task is not None:
             self._task.cancel()
         self._current = BootWatch(self._subject(started_at_s, offset, first), self._note_ready, self._owner.publish)
-        self._task = self._background.spawn(self._current.run(), f"boot of {self._owner.record.spec.name}")
+        self._task = self._background.spawn(_run(self._current, once), f"boot of {self._owner.record.spec.name}")
         self._owner.publish()
 
     def watch_on(self, machine_started_at_s: float) -> None:
@@ -87,6 +91,18 @@ class Boots:
         """The machine has ended: nobody needs to wait any longer."""
         if self._current is not None:
             await self._current.fail(why, "machine-ended")
+        if self._task is not None:
+            self._task.cancel()
+
+    @contextlib.asynccontextmanager
+    async def replaced(self) -> AsyncIterator[None]:
+        """Another boot is begun within; who waits for the present one is led on to it."""
+        previous = self._current
+        try:
+            yield
+        finally:
+            if previous is not None:
+                await previous.fail("It was given up", "boot-reset")
 
     async def await_ready(
         self, timeout_s: float, on_phase: Callable[[BootPhase], None], why_not: Callable[[], str]
@@ -122,3 +138,9 @@ class Boots:
             subject = boot.subject
             record = BootRecord(subject.started_at_s, boot.read_to, boot.phases, boot.ready_by)
             await self._owner.change(boot=record, problem="")
+
+
+async def _run(watch: BootWatch, once: asyncio.Event | None) -> None:
+    if once is not None:
+        await once.wait()
+    await watch.run()

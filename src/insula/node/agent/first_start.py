@@ -34,23 +34,16 @@ class FirstStarts:
         self._keys = keys
         self._store = store
 
-    async def start(self, record: InstanceRecord, key: str, agent: GuestAgent) -> Machine:
-        """Start the machine and make its guest the instance; `key` is the template that its disk was made from.
+    async def start(self, record: InstanceRecord, key: str) -> Machine:
+        """Start the machine, whose guest stands still and is another's until :func:`become`.
 
-        Raises InsulaError when the instance must boot from its disk instead; no machine is left then.
+        `key` is the template that its disk was made from. Raises InsulaError and OSError when the instance must boot
+        from its disk instead; no machine is left then.
         """
         template = await self._fitting(record, key)
         async with self._store.memories.lent(template) as memory:
             await asyncio.to_thread(note_use, template.folder)
-            machine = await self._launcher.start(record, Frozen(memory, template.devices))
-        try:
-            await _become(machine, agent, record.spec)
-        except BaseException:
-            await agent.close()
-            await asyncio.shield(machine.kill())
-            await asyncio.shield(self._launcher.put_down(record))
-            raise
-        return machine
+            return await self._launcher.start(record, Frozen(memory, template.devices))
 
     async def _fitting(self, record: InstanceRecord, key: str) -> Template:
         """The template, if it is whole and everything is as it was when the disk was made from it."""
@@ -68,7 +61,8 @@ class FirstStarts:
         return template
 
 
-async def _become(machine: Machine, agent: GuestAgent, spec: InstanceSpec) -> None:
+async def become(machine: Machine, agent: GuestAgent, spec: InstanceSpec) -> None:
+    """Let the template's guest go on and become this instance. Raises InsulaError when it does not."""
     if not isinstance(machine, CanPause) or not isinstance(machine, CanCutNetwork):
         raise Unsupported("This driver's machines cannot go on from a template", code="no-templates")
     await agent.attach(

@@ -34,6 +34,15 @@ def stands_still(name: str) -> Conflict:
     )
 
 
+def is_renewing(name: str) -> Conflict:
+    return Conflict(
+        f"{name} is not itself yet",
+        why="It goes on from a template, and its guest is just getting its own identity",
+        todo="Wait until it is running, or stop it",
+        code="instance-renewing",
+    )
+
+
 def has_no_agent(name: str, image: str) -> GuestFailure:
     return GuestFailure(
         f"{name} has no guest agent",

@@ -183,59 +183,6 @@ async def test_what_changed_after_the_disk_was_made_is_booted(node: Node, new_sp
     assert phases(await node.await_ready(spec.id, 10, no_phase))[0] == "firmware"
 
 
-async def test_a_guest_that_cannot_renew_itself_is_booted(folder: Path, new_spec: NewSpec) -> None:
-    def faults(spec: MachineSpec) -> Faults:
-        return Faults(broken_program="renew") if spec.saved is not None else Faults()
-
-    async with make_node(folder, FakeDriver(faults=faults)) as node:
-        await node.prepare_image("tiny", quiet)
-        spec = new_spec()
-        await node.make_template(spec)
-        assert phases(await first_boot(node, spec))[0] == "firmware"
-        assert (await report_of(node, spec)).power is Power.ON
-
-
-async def test_a_machine_that_does_not_go_on_is_booted(folder: Path, new_spec: NewSpec) -> None:
-    def faults(spec: MachineSpec) -> Faults:
-        return Faults(fail_start="no such device" if spec.saved is not None else "")
-
-    async with make_node(folder, FakeDriver(faults=faults)) as node:
-        await node.prepare_image("tiny", quiet)
-        spec = new_spec()
-        await node.make_template(spec)
-        assert phases(await first_boot(node, spec))[0] == "firmware"
-
-
-async def test_a_start_that_was_cut_off_while_renewing_is_a_boot_the_next_time(
-    folder: Path, new_spec: NewSpec, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spec = new_spec()
-    monkeypatch.setattr("insula.node.agent.first_start._renew", _never)
-    async with make_node(folder) as node:
-        await node.prepare_image("tiny", quiet)
-        await node.make_template(spec)
-        await node.configure(spec)
-        await node.make_disk(spec)
-        starting = asyncio.create_task(node.start(spec.id))
-        while (found := state.load(folder / "instances" / spec.id)) is None or found.status != "running":
-            await asyncio.sleep(0.01)
-        assert (await report_of(node, spec)).power is Power.BOOTING
-        record, machine = (folder / "instances" / spec.id / name for name in ("spec.json", "fake.json"))
-        as_killed = record.read_bytes(), machine.read_bytes()
-        starting.cancel()
-        await asyncio.gather(starting, return_exceptions=True)
-    record.write_bytes(as_killed[0])
-    machine.write_bytes(as_killed[1])
-    async with make_node(folder) as node:
-        assert (await report_of(node, spec)).power is Power.OFF, "a guest that is somebody else goes on"
-        await node.start(spec.id)
-        assert phases(await node.await_ready(spec.id, 10, no_phase))[0] == "firmware"
-
-
-async def _never(*_: object) -> None:
-    await asyncio.Event().wait()
-
-
 async def test_a_template_that_does_not_become_ready_leaves_nothing(
     folder: Path, new_spec: NewSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
