@@ -13,7 +13,7 @@ import pytest
 from insula.base.clock import monotonic_s
 from insula.base.errors import Unsupported
 from insula.domain.ids import Kind, new_id
-from insula.domain.instance import BootPhase
+from insula.domain.instance import BootPhase, Firmware, MachineType
 from insula.node.agent import Node
 from insula.node.agent.first_start import PROGRAM
 from insula.node.storage.template import Template
@@ -65,6 +65,28 @@ async def test_a_copy_that_fails_to_renew_itself_is_booted_as_itself(
             assert template.disk.exists()
         finally:
             await node.forget(spec.id)
+        assert processes_of(home) == []
+
+
+@pytest.mark.parametrize(
+    ("machine_type", "firmware"), [(MachineType.Q35, Firmware.UEFI), (MachineType.MICROVM, Firmware.BIOS)]
+)
+async def test_other_boards_go_on_from_a_template(home: Path, machine_type: MachineType, firmware: Firmware) -> None:
+    model = replace(Life(home, 0).spec, forwards=(), machine_type=machine_type, firmware=firmware)
+    model = replace(model, resources=replace(model.resources, memory_mib=256))  # UEFI needs that much
+    spec = replace(model, id=new_id(Kind.INSTANCE), name="web1", hostname="web1", mac="52:54:00:00:00:01")
+    times_ms: dict[str, int] = {}
+    async with await emulated_node(home) as node:
+        await node.prepare_image("tiny", lambda message, percent=-1: None)
+        try:
+            await _made(node, model)
+            await _goes_on(node, spec, times_ms)
+            assert ("efi" in await shell(node, spec, "ls /sys/firmware")) is (firmware is Firmware.UEFI)
+            await node.reboot(spec.id, 30)
+            assert (await node.await_ready(spec.id, READY_S, no_phase)).phases[0].name == "firmware"
+        finally:
+            await node.forget(spec.id)
+        print(json.dumps(times_ms))  # noqa: T201 - the measurements, seen with -s
         assert processes_of(home) == []
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 
 from insula.domain.image import Provisioning
 from insula.node.agent.keeper import InstanceKeeper
 from insula.node.storage.backend import BootableImage, DiskBackend, SeedContents
+from insula.node.storage.template import NVRAM_FILE, Template
 from insula.protocol.node import InstanceSpec
 
 # What belongs to one life of a disk: it is set aside, brought back and removed together.
-_FILES = ("nvram.qcow2", "seed.iso", "disk.qcow2")
+_FILES = (NVRAM_FILE, "seed.iso", "disk.qcow2")
 _ASIDE = ".aside"
 
 
@@ -22,20 +24,22 @@ async def make(
     backend: DiskBackend,
     folder: Path,
     *,
-    template: str = "",
+    template: Template | None = None,
 ) -> None:
     """Disk and seed from the image; nothing happens when the disk is there.
 
-    `template` is the key of the template that the image's disk is from, and that the first start may go on from.
+    `template` is what the image's disk is from, and what the first start may go on from.
     """
     if (folder / "disk.qcow2").exists() and keeper.record.image is not None:
         return
     keeper.require_off("no disk can be made for it")
     # The record first: a disk without one would belong to nobody after a crash.
-    await keeper.change(image=image, template=template)
+    await keeper.change(image=image, template=template.key if template is not None else "")
     if image.image.provisioning is not Provisioning.NONE:
         contents = SeedContents(spec.id, spec.hostname, spec.ssh_keys, spec.user_data)
         await backend.make_seed(folder / "seed.iso", contents, keeper.record.uid)
+    if template is not None and template.nvram is not None:
+        await asyncio.to_thread(_copy, template.nvram, folder / NVRAM_FILE)
     await backend.clone(image, folder / "disk.qcow2", spec.resources.disk_gib, keeper.record.uid)
     keeper.publish()
 
@@ -86,6 +90,12 @@ async def _boot_it(keeper: InstanceKeeper) -> None:
     """Its disk is not what the template's guest knows any more: the first start is a boot."""
     if keeper.record.template:
         await keeper.change(template="")
+
+
+def _copy(source: Path, target: Path) -> None:
+    draft = target.with_name(f".{target.name}.tmp")
+    shutil.copyfile(source, draft)
+    draft.replace(target)
 
 
 def _unlink(folder: Path, suffix: str, keep: str = "") -> None:

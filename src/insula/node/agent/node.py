@@ -184,9 +184,9 @@ class Node:
         async with self._held(spec.id, spec) as keeper:
             image = await self._parts.images.bootable(spec.image)
             template = None if cold else await self._templates.find(spec, image)
-            source, key = (template.based(image), template.key) if template is not None else (image, "")
+            source = template.based(image) if template is not None else image
             folder = self._records.folder_of(spec.id)
-            await disks.make(keeper, spec, source, self._parts.disks, folder, template=key)
+            await disks.make(keeper, spec, source, self._parts.disks, folder, template=template)
             if template is None:
                 self._templates.missed(spec)
 

@@ -55,7 +55,7 @@ def has_no_agent(name: str, image: str) -> GuestFailure:
 def has_no_template(image: str) -> Unsupported:
     return Unsupported(
         f"Instances of {image} like this one cannot go on from a template",
-        why="That needs a guest with an agent and our renewing program, its kernel beside the image, BIOS and q35",
+        why="That needs a guest with an agent and our renewing program, and its kernel beside the image",
         todo="Nothing needs to be done: they boot from their disks",
         code="no-template",
     )

@@ -57,15 +57,13 @@ class TemplateKeys:
         """The key for instances like this one, made from the image's own disk; empty when they can have no template.
 
         A copy needs an agent, to be told who it is, and a program in the guest that renews all that was the template's
-        (the image says so). UEFI keeps variables outside of the disk; microvm promises nothing about saved devices.
+        (the image says so).
         """
         firmware, machine_type = firmware_of(spec.firmware, image), machine_type_of(spec.machine_type, image)
         accelerator = await self._driver.accelerator()
         boot = image.boot_for(firmware, accelerator)
         # Without fresh randomness in the running kernel, copies would draw the same keys whatever else is renewed.
         if not ("random" in image.renew and image.image.has_agent and boot is not None and not image.behind):
-            return ""
-        if firmware is not Firmware.BIOS or machine_type is not MachineType.Q35:
             return ""
         fingerprint = await self._driver.fingerprint()
         size_bytes = (await asyncio.to_thread(image.disk.stat)).st_size

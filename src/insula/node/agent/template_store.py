@@ -26,7 +26,9 @@ from insula.node.storage.atomic import sync_file, sync_folder
 from insula.node.storage.template import (
     DEVICES_FILE,
     DISK_FILE,
+    FILES,
     MEMORY_FILE,
+    NVRAM_FILE,
     TEMPLATE_FILE,
     Template,
     TemplateFacts,
@@ -37,7 +39,6 @@ from insula.node.storage.template import (
 )
 
 _DRAFT = ".building-"
-_FILES = frozenset({DISK_FILE, DEVICES_FILE, MEMORY_FILE})
 _FAILURES = "failures.json"
 _BLOCK_BYTES = 512  # of st_blocks, whatever the file system has
 
@@ -104,7 +105,7 @@ class TemplateStore:
         return sorted(self.folder.glob(f"{_DRAFT}*"))
 
     async def publish(self, draft: Path, facts: TemplateFacts) -> Template:
-        """Make a draft a template, all at once and surviving a power loss. Everything but its three files goes."""
+        """Make a draft a template, all at once and surviving a power loss. Everything but its own files goes."""
         number = 1 + max((_number(folder) for folder in self.folder.glob(f"{facts.key}-*")), default=0)
         target = self.folder / f"{facts.key}-{number}"
         await to_its_end(_publish, draft, target, facts)
@@ -200,7 +201,7 @@ class TemplateStore:
                 continue
             try:
                 facts = read_facts(folder)
-                size_bytes = sum((folder / name).stat().st_blocks * _BLOCK_BYTES for name in _FILES)
+                size_bytes = sum((folder / name).stat().st_blocks * _BLOCK_BYTES for name in facts.files)
                 is_needed, is_in_memory = folder / DISK_FILE in disks_in_use, folder.name in in_memory
                 found.append(StoredTemplate(folder, facts, used_at(folder), size_bytes, is_needed, is_in_memory))
             except (DataCorrupt, FileNotFoundError) as error:  # the next that wants it removes it
@@ -210,7 +211,7 @@ class TemplateStore:
 
 def _publish(draft: Path, target: Path, facts: TemplateFacts) -> None:
     for entry in draft.iterdir():
-        if entry.name in _FILES:
+        if entry.name in FILES:
             os.chown(entry, os.geteuid(), os.getegid())
             # Other users' machines read the disk; nobody reads the rest, which is handed on as open descriptors.
             entry.chmod(0o644 if entry.name == DISK_FILE else 0o600)
@@ -234,7 +235,7 @@ def _number(folder: Path) -> int:
 
 
 def _retire(folder: Path) -> None:
-    for name in (TEMPLATE_FILE, DEVICES_FILE, MEMORY_FILE):  # in this order: half of it is no template
+    for name in (TEMPLATE_FILE, DEVICES_FILE, MEMORY_FILE, NVRAM_FILE):  # in this order: half of it is no template
         (folder / name).unlink(missing_ok=True)
 
 

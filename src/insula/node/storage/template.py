@@ -22,6 +22,8 @@ from insula.node.storage.manifest import FileFacts, file_facts
 
 TEMPLATE_FILE = "template.json"
 DISK_FILE, DEVICES_FILE, MEMORY_FILE = "disk.qcow2", "devices", "memory"
+NVRAM_FILE = "nvram.qcow2"  # only with UEFI: its variables
+FILES = (DISK_FILE, DEVICES_FILE, MEMORY_FILE, NVRAM_FILE)
 _LARGE = frozenset({DISK_FILE, MEMORY_FILE})  # hashing these at each start would take longer than a boot
 
 
@@ -70,6 +72,11 @@ class Template:
     def memory(self) -> Path:
         return self.folder / MEMORY_FILE
 
+    @property
+    def nvram(self) -> Path | None:
+        """The variables of a UEFI guest, to be copied beside each disk; None with BIOS."""
+        return self.folder / NVRAM_FILE if NVRAM_FILE in self.facts.files else None
+
     def based(self, image: BootableImage) -> BootableImage:
         """The image with the template's disk, for disks of instances that go on from here."""
         return replace(image, disk=self.disk, behind=image.disks)
@@ -81,7 +88,7 @@ class Template:
 
 def describe_files(folder: Path) -> dict[str, FileFacts]:
     """What is noted of a template's files. Blocking: call it from a thread."""
-    return {name: _facts(folder / name) for name in (DISK_FILE, DEVICES_FILE, MEMORY_FILE)}
+    return {name: _facts(folder / name) for name in FILES if name != NVRAM_FILE or (folder / name).exists()}
 
 
 def write_template(folder: Path, facts: TemplateFacts) -> None:
@@ -105,7 +112,7 @@ def read_template(folder: Path) -> Template:
     facts = read_facts(folder)
     if facts.key != folder.name.rpartition("-")[0]:
         raise _damaged(folder, f"it says that its key is {facts.key[:80]}")
-    for name in (DISK_FILE, DEVICES_FILE, MEMORY_FILE):
+    for name in {*facts.files, DISK_FILE, DEVICES_FILE, MEMORY_FILE}:
         path = folder / name
         if not path.is_file() or path.is_symlink():
             raise _damaged(folder, f"{name} is missing")

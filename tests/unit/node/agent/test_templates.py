@@ -16,6 +16,7 @@ from insula.node.agent.template_key import Ingredients
 from insula.node.hypervisor.driver import MachineSpec
 from insula.node.hypervisor.fake import state
 from insula.node.hypervisor.fake.driver import FakeDriver, Faults
+from insula.node.storage.backend import BootableImage
 from insula.protocol.node import BootReport, InstanceSpec, Power
 
 from .conftest import make_node, no_phase, quiet
@@ -214,11 +215,36 @@ async def test_what_a_killed_service_was_making_is_ended_and_removed(
         assert left_in(folder) == []
 
 
-async def test_what_cannot_have_a_template_says_so(node: Node, new_spec: NewSpec) -> None:
-    for change in ({"firmware": Firmware.UEFI}, {"machine_type": MachineType.MICROVM}):
-        with pytest.raises(Unsupported) as caught:
-            await node.make_template(new_spec(**change))
-        assert caught.value.code == "no-template"
+@pytest.mark.parametrize("lacking", [{"renew": ()}, {"direct_boot": None}, {"behind": (Path("/other"),)}])
+async def test_what_cannot_have_a_template_says_so(
+    node: Node, new_spec: NewSpec, monkeypatch: pytest.MonkeyPatch, lacking: dict[str, object]
+) -> None:
+    image = replace(await node._parts.images.bootable("tiny"), **lacking)  # type: ignore[arg-type]  # fields of it
+
+    async def bootable(_: str) -> BootableImage:
+        return image
+
+    monkeypatch.setattr(node._parts.images, "bootable", bootable)
+    with pytest.raises(Unsupported) as caught:
+        await node.make_template(new_spec())
+    assert caught.value.code == "no-template"
+    assert phases(await first_boot(node, new_spec()))[0] == "firmware"
+
+
+@pytest.mark.parametrize("firmware", Firmware)
+@pytest.mark.parametrize("machine_type", MachineType)
+async def test_every_board_can_have_one(
+    node: Node, new_spec: NewSpec, folder: Path, firmware: Firmware, machine_type: MachineType
+) -> None:
+    resources = Resources(vcpus=1, memory_mib=256, disk_gib=2, cpu_percent=100)
+    spec = new_spec(firmware=firmware, machine_type=machine_type, resources=resources)
+    template = await node.make_template(spec)
+    assert phases(await first_boot(node, spec)) == ["renew", "ready"]
+    nvram = folder / "instances" / spec.id / "nvram.qcow2"
+    assert nvram.exists() is (firmware is Firmware.UEFI)
+    if firmware is Firmware.UEFI:
+        assert template.nvram is not None
+        assert nvram.read_bytes() == template.nvram.read_bytes(), "its memory knows these variables"
 
 
 async def test_a_guest_without_the_renewing_program_gets_no_template(

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from insula.base.errors import Conflict, HostFailure
+from insula.domain.instance import Firmware
 from insula.node.hypervisor.driver import EndReason, MachineSpec, MachineStatus
 from insula.node.hypervisor.fake.machine import FakeMachine
 from insula.node.hypervisor.fake.state import FakeState, load, save
@@ -83,6 +84,8 @@ class FakeDriver:
         )
         if spec.saved is not None:
             state = await asyncio.to_thread(_gone_on, state, spec.saved)
+        if spec.firmware is Firmware.UEFI and not (nvram := spec.folder / "nvram.qcow2").exists():
+            nvram.write_text(f"variables of {spec.id}\n")
         console = spec.folder / "console.log"
         if console.exists():
             console.replace(spec.folder / "console.log.previous")
