@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from insula.base.errors import Unsupported
+from insula.base.settings import load
 from insula.domain.capacity import Share
 from insula.domain.instance import Resources
+from insula.node.agent import assemble
 from insula.node.agent.template_rules import Making, TemplateRules
 from insula.node.hypervisor.driver import MachineSpec
 from insula.node.hypervisor.fake.driver import FakeDriver, Faults
@@ -75,6 +77,15 @@ async def test_with_never_none_is_made_or_used(folder: Path, new_spec: NewSpec) 
         with pytest.raises(Unsupported) as caught:
             await node.warm_image(new_spec())
         assert caught.value.code == "templates-off"
+
+
+async def test_the_settings_reach_the_node(folder: Path, new_spec: NewSpec) -> None:
+    own = {"INSULA_HOME": str(folder), "INSULA_DRIVER": "fake", "INSULA_TEMPLATES": "never"}
+    own |= {"INSULA_TEMPLATE_MEMORY_MIB": "12", "INSULA_TEMPLATE_DISK_GIB": "3.5"}
+    async with await assemble(load(own)) as node:
+        with pytest.raises(Unsupported):
+            await node.warm_image(new_spec())
+        assert "0.0 of 3.5 GiB on disk and 0 of 12 MiB in memory" in (await node.doctor())[-1].detail
 
 
 async def test_an_instance_that_starts_comes_first(folder: Path, new_spec: NewSpec) -> None:
