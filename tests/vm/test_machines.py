@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,7 +16,9 @@ import pytest
 from insula.base.errors import Unavailable, Unsupported
 from insula.domain.instance import Firmware, MachineType
 from insula.node.hypervisor.driver import EndReason, MachineSpec, MachineStatus
-from insula.node.hypervisor.qemu.launch import is_locked
+from insula.node.hypervisor.qemu.argv import machine_uuid
+from insula.node.hypervisor.qemu.files import listening_socket
+from insula.node.hypervisor.qemu.launch import is_locked, locked
 from insula.node.runtime.processes import Process
 from tests.conformance.rigs import QemuRig
 from tests.small_guest import console
@@ -115,6 +118,21 @@ async def test_a_start_that_its_service_did_not_live_to_finish_is_ended(rig: Qem
     await asyncio.wait_for(held.wait_end(), 5)
     held.send(signal.SIGKILL)
     held.close()
+
+
+async def test_a_jail_that_waits_for_its_dead_service_is_ended(rig: QemuRig) -> None:
+    """Bubblewrap holds the lock and QEMU's listening socket, and no QEMU will ever answer there."""
+    spec = rig.spec()
+    listener = listening_socket(spec.folder / "qmp.sock")
+    with locked(spec) as lock:
+        argv = [sys.executable, "-c", "import time; time.sleep(60)", machine_uuid(spec.id)]
+        jail = await asyncio.create_subprocess_exec(*argv, pass_fds=[lock, listener.fileno()])
+    listener.close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("insula.node.hypervisor.qemu.driver._ADOPT_TIMEOUT_S", 1.0)
+        assert await rig.driver().adopt(spec.id, spec.folder) is None
+    assert await asyncio.wait_for(jail.wait(), 5) == -signal.SIGKILL
+    assert not is_locked(spec.folder)
 
 
 async def test_starting_adopting_and_noticing_are_quick(rig: QemuRig) -> None:

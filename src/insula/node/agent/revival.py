@@ -43,9 +43,9 @@ class Revival:
         self.is_pending = False
 
     def forgive(self) -> None:
-        """Forget the ends so far: somebody starts it by hand."""
+        """Forget the ends so far: somebody starts it by hand, and decides."""
         self._counter.reset()
-        self._taken_over.set()
+        self.take_over()
 
     async def after_end(self, reason: EndReason, lived_s: float, detail: str = "") -> None:
         """Decide. The caller holds the lock."""

@@ -90,6 +90,15 @@ class Process:
             self._descriptor = -1
 
 
+def is_alive(pid: int, start_ticks: int) -> bool:
+    """Whether this very process lives, and not another with its number."""
+    process = Process.hold(pid, start_ticks)
+    if process is None:
+        return False
+    process.close()
+    return True
+
+
 def with_argument(text: str) -> Sequence[int]:
     """The processes that have `text` as one of their arguments: the last resort for what nobody recorded."""
     wanted = text.encode()

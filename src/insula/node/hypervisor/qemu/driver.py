@@ -27,7 +27,7 @@ from insula.node.hypervisor.qemu.record import Record, load, save, unseen_end
 from insula.node.hypervisor.qemu.saving import load_devices, loaded
 from insula.node.runtime import cgroups
 from insula.node.runtime.cgroups import Cgroup, remove_emptied
-from insula.node.runtime.processes import Process, started_at_s
+from insula.node.runtime.processes import Process, is_alive, started_at_s
 from insula.node.runtime.uids import UidRange
 
 _GREETING_TIMEOUT_S = 60.0
@@ -145,6 +145,10 @@ class QemuDriver:
             qmp = await Qmp.open(spec_id, folder / files.QMP_SOCKET, _ADOPT_TIMEOUT_S / 2)
         except OSError:
             return None  # not listening yet, or no longer
+        except Unavailable:
+            if record is not None and is_alive(record.pid, record.start_ticks):
+                raise
+            return None  # its jail listens for it, but its service died before it was let through the gate
         process = Process.hold(qmp.peer_pid)
         if process is None or not await _is_machine_of(qmp, spec_id):
             await qmp.close()
