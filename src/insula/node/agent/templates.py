@@ -124,7 +124,7 @@ class Templates:
         disk_gib = sum(each.size_bytes for each in found) / _GIB
         rules = self._rules
         detail = (
-            f"Those of {len(found)} sizes take {disk_gib:.1f} of {rules.disk_gib:g} GiB on disk and "
+            f"There are {len(found)}, which take {disk_gib:.1f} of {rules.disk_gib:g} GiB on disk and "
             f"{self._memories.size_mib} of {rules.memory_mib} MiB in memory; they are made: {rules.making}"
         )
         failures = await self._store.failures()

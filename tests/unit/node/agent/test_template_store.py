@@ -90,7 +90,7 @@ async def test_images_tell_of_their_templates(node: Node, new_spec: NewSpec) -> 
     assert latest.in_memory
     check = (await node.doctor())[-1]
     assert (check.name, check.verdict) == ("templates", "ok")
-    assert "of 2 sizes" in check.detail
+    assert "There are 2" in check.detail
 
 
 async def test_beyond_the_disk_budget_the_least_recently_used_go(folder: Path, new_spec: NewSpec) -> None:
