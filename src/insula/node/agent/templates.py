@@ -89,7 +89,8 @@ class Templates:
 
     def missed(self, spec: InstanceSpec) -> None:
         """A new instance found none, and is going to boot."""
-        self._warming.expect(spec)
+        if self._rules.making is Making.AUTO:
+            self._warming.expect(spec)
 
     async def make(self, spec: InstanceSpec) -> Template:
         """Make what new instances like this one go on from, because somebody asks for it.

@@ -106,7 +106,7 @@ class Warming:
     async def _want(self, spec: InstanceSpec) -> None:
         try:
             key = await self._keys.of(spec, await self._images.bootable(spec.image))
-        except InsulaError:  # the image has gone meanwhile
+        except (InsulaError, OSError):  # the image has gone meanwhile
             return
         if key and key not in await self._store.failures() and await self._store.find(key) is None:
             self._wanted[key] = spec
