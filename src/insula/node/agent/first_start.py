@@ -65,9 +65,8 @@ async def become(machine: Machine, agent: GuestAgent, spec: InstanceSpec) -> Non
     """Let the template's guest go on and become this instance. Raises InsulaError when it does not."""
     if not isinstance(machine, CanPause) or not isinstance(machine, CanCutNetwork):
         raise Unsupported("This driver's machines cannot go on from a template", code="no-templates")
-    await agent.attach(
-        _ANSWER_S
-    )  # before it goes on: its agent finds us connected, as it was frozen, and answers at once
+    # Before it goes on: its agent finds us connected, as it was frozen, and answers at once.
+    await agent.attach(_ANSWER_S)
     await machine.resume()
     await _renew(agent, spec)
     await machine.set_link(True)  # it was silent until now, or it would have spoken with its siblings' addresses
