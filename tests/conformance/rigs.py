@@ -8,6 +8,8 @@ import shutil
 import signal
 import socket
 import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -33,6 +35,7 @@ class Rig(Protocol):
     async def booted(self, spec: MachineSpec, times: int = 1) -> None: ...
     async def shut_down_from_inside(self, spec: MachineSpec) -> None: ...
     async def has_link(self, spec: MachineSpec) -> bool: ...
+    def layer(self, base: Path, target: Path) -> None: ...
     def crash(self, spec: MachineSpec, machine: Machine) -> None: ...
     def is_running(self, spec: MachineSpec, machine: Machine | None) -> bool: ...
     def close(self) -> None: ...
@@ -71,6 +74,9 @@ class FakeRig:
     async def has_link(self, spec: MachineSpec) -> bool:
         found = state.load(spec.folder)
         return found is not None and found.link_up
+
+    def layer(self, base: Path, target: Path) -> None:
+        target.touch()
 
     def crash(self, spec: MachineSpec, machine: Machine) -> None:
         state.crash(spec.folder)
@@ -136,6 +142,10 @@ class QemuRig:
         async with console(spec.folder) as typed:
             return (await typed.run("ip link set eth0 up; cat /sys/class/net/eth0/carrier")).endswith("1")
 
+    def layer(self, base: Path, target: Path) -> None:
+        command = ["qemu-img", "create", "-q", "-u", "-f", "qcow2", "-F", "qcow2", "-b", str(base), str(target), "1G"]
+        subprocess.run(command, check=True, timeout=30)
+
     def crash(self, spec: MachineSpec, machine: Machine) -> None:
         os.kill(machine.pid, signal.SIGKILL)
 
@@ -160,3 +170,17 @@ class QemuRig:
                 self._uids.release(spec.folder)
             assert not is_locked(spec.folder), f"a machine of {spec.name} is left behind"
         shutil.rmtree(self._home)
+
+
+@asynccontextmanager
+async def running(rig: Rig, driver: Driver | None = None) -> AsyncIterator[tuple[MachineSpec, Machine]]:
+    """A started machine that is gone afterwards, whatever the test did to it."""
+    spec = rig.spec()
+    machine = await (driver or rig.driver()).start(spec)
+    try:
+        yield spec, machine
+    finally:
+        await machine.detach()
+        left = await rig.driver().adopt(spec.id, spec.folder)
+        if left is not None:
+            await left.kill()

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -20,7 +18,6 @@ from insula.node.hypervisor.driver import (
     CanLimitLive,
     CanPause,
     CanSave,
-    Driver,
     EndReason,
     GuestMemory,
     Machine,
@@ -28,31 +25,7 @@ from insula.node.hypervisor.driver import (
     MachineStatus,
 )
 from insula.node.runtime import shared_memory
-from tests.conformance.rigs import FakeRig, QemuRig, Rig
-
-
-@pytest.fixture(params=["fake", pytest.param("qemu", marks=pytest.mark.vm)])
-def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
-    # Not pytest's own folder: that one is closed to the machines' unprivileged users.
-    home = Path(tempfile.mkdtemp(prefix="insula-test-", dir="/var/tmp"))
-    home.chmod(0o711)
-    rig: Rig = FakeRig(home) if request.param == "fake" else QemuRig(home)
-    yield rig
-    rig.close()
-
-
-@asynccontextmanager
-async def running(rig: Rig, driver: Driver | None = None) -> AsyncIterator[tuple[MachineSpec, Machine]]:
-    """A started machine that is gone afterwards, whatever the test did to it."""
-    spec = rig.spec()
-    machine = await (driver or rig.driver()).start(spec)
-    try:
-        yield spec, machine
-    finally:
-        await machine.detach()
-        left = await rig.driver().adopt(spec.id, spec.folder)
-        if left is not None:
-            await left.kill()
+from tests.conformance.rigs import Rig, running
 
 
 async def _ended(machine: Machine, timeout_s: float = 1.0) -> EndReason:

@@ -81,6 +81,20 @@ class MachineSpec:
     memory: GuestMemory | None = None
 
 
+@dataclass(frozen=True)
+class ForkFiles:
+    """Where a fork of a machine goes.
+
+    `layer` is a qcow2 file without content over the present disk, `name` tells it from the machine's other layers (at
+    most 24 letters and digits). `devices` is made; `memory` is a descriptor of zeros, as large as the guest's memory.
+    """
+
+    name: str
+    layer: Path
+    devices: Path
+    memory: int
+
+
 class MachineStatus(StrEnum):
     RUNNING = "running"
     PAUSED = "paused"
@@ -176,6 +190,28 @@ class CanSave(CanPause, Protocol):
 
         Repeatable, also after a save that nobody saw end. Raises DiskFull and HostFailure. The file is only for the
         same specification, disk, accelerator and version of the hypervisor.
+        """
+        ...
+
+
+@runtime_checkable
+class CanFork(CanPause, Protocol):
+    """Optional: a machine whose present state others can go on from, while it goes on itself."""
+
+    async def fork(self, files: ForkFiles) -> int:
+        """Write memory and devices as they are at one instant; from that instant on the disk's changes go to the layer.
+
+        The guest stands still for some milliseconds, which are returned and which no event tells of; one that stood
+        still before does so afterwards. Once the memory is sealed, any number of machines go on from there, each with a
+        disk over the one that was left. Raises HostFailure and Unavailable: then :meth:`settle_fork` says where the
+        disk's changes go. Every try needs files and a name of its own.
+        """
+        ...
+
+    async def settle_fork(self, name: str, is_on: bool) -> bool:
+        """End a fork that failed or that nobody saw end: the guest goes on, or stands still unless it `is_on`.
+
+        Returns whether the disk's changes go to the layer of that name; if not, the layer is let go of. Repeatable.
         """
         ...
 

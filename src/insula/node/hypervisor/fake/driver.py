@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from insula.base.errors import Conflict, HostFailure
 from insula.domain.instance import Firmware
 from insula.node.hypervisor.driver import EndReason, MachineSpec, MachineStatus
 from insula.node.hypervisor.fake.machine import FakeMachine
-from insula.node.hypervisor.fake.state import FakeState, load, save
+from insula.node.hypervisor.fake.state import FakeState, disk_identity, frozen_files, load, save
 
 _FIRST_PID = 1 << 30  # beyond any kernel's pid_max, so that nobody ever signals a real process by mistake
 
@@ -72,7 +73,7 @@ class FakeDriver:
             spec_id=spec.id,
             name=spec.name,
             mac=spec.nic.mac if spec.nic else "",
-            files=_disk_identity(spec.disk),
+            files=disk_identity(spec.disk),
             pid=_FIRST_PID + secrets.randbelow(1 << 29),
             started_at_s=now_s,
             booted_at_s=now_s,
@@ -84,6 +85,7 @@ class FakeDriver:
         )
         if spec.saved is not None:
             state = await asyncio.to_thread(_gone_on, state, spec.saved)
+            await asyncio.to_thread(_take_files, spec.saved, spec.folder / state.files)
         if spec.firmware is Firmware.UEFI and not (nvram := spec.folder / "nvram.qcow2").exists():
             nvram.write_text(f"variables of {spec.id}\n")
         console = spec.folder / "console.log"
@@ -132,9 +134,7 @@ def _gone_on(state: FakeState, saved: Path) -> FakeState:
     return replace(state, status=status, booted_at_s=booted_at_s, lines_written=lines_written, link_up=link_up)
 
 
-def _disk_identity(disk: Path) -> str:
-    """Names the guest's file tree: it comes and goes with the disk, wherever the disk file is moved meanwhile."""
-    try:
-        return f"guest-{disk.stat().st_ino}"
-    except FileNotFoundError:
-        return "guest-0"
+def _take_files(saved: Path, target: Path) -> None:
+    """A forked guest finds on its disk what the other one had there at that instant."""
+    if frozen_files(saved).is_dir():
+        shutil.copytree(frozen_files(saved), target, dirs_exist_ok=True)

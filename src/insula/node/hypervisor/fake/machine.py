@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shutil
 import time
 from collections.abc import AsyncIterator, Coroutine
 from dataclasses import replace
@@ -14,9 +15,9 @@ from typing import Any
 from insula.base.errors import Conflict
 from insula.base.files import write_atomic
 from insula.domain.instance import Resources
-from insula.node.hypervisor.driver import EndReason, MachineEvent, MachineStatus
+from insula.node.hypervisor.driver import EndReason, ForkFiles, MachineEvent, MachineStatus
 from insula.node.hypervisor.fake.guest import FakeGuest
-from insula.node.hypervisor.fake.state import FakeState, load, update
+from insula.node.hypervisor.fake.state import FakeState, disk_identity, frozen_files, load, update
 from insula.node.hypervisor.feed import EventFeed
 
 # How often a machine looks whether another process changed its state file; ends must be noticed within a second.
@@ -39,7 +40,7 @@ def boot_lines(name: str) -> tuple[tuple[float, str], ...]:
 
 
 class FakeMachine:
-    """Implements Machine, CanSave, CanCutNetwork and CanLimitLive."""
+    """Implements Machine, CanSave, CanFork, CanCutNetwork and CanLimitLive."""
 
     def __init__(self, folder: Path, state: FakeState) -> None:
         self._folder = folder
@@ -132,6 +133,22 @@ class FakeMachine:
         self._require_alive()
         saved = {"lines_written": self._state.lines_written, "link_up": self._state.link_up}
         await asyncio.to_thread(write_atomic, target, json.dumps(saved).encode())
+
+    async def fork(self, files: ForkFiles) -> int:
+        await self.save(files.devices)
+        guest = self._folder / self._state.files
+        if guest.is_dir():
+            await asyncio.to_thread(shutil.copytree, guest, frozen_files(files.devices))
+        # The guest keeps its file tree when it starts again from the layer.
+        (self._folder / disk_identity(files.layer)).symlink_to(self._state.files)
+        self._change(layers=(*self._state.layers, files.name))
+        return 0
+
+    async def settle_fork(self, name: str, is_on: bool) -> bool:
+        self._require_alive()
+        if is_on:
+            await self.resume()
+        return name in self._state.layers
 
     async def set_link(self, up: bool) -> None:
         self._require_alive()

@@ -17,8 +17,8 @@ from insula.node.hypervisor.driver import EndReason, MachineStatus
 class FakeState:
     """`files` is the folder of the guest's file tree; `boot_s` is how long a boot takes.
 
-    `lines_written` is how many of this boot's console lines are out; `crash_at_s` is the Unix time of an injected
-    crash, 0 for none.
+    `layers` are the names of its disk's layers that forks made, `lines_written` is how many of this boot's console
+    lines are out; `crash_at_s` is the Unix time of an injected crash, 0 for none.
     """
 
     spec_id: str
@@ -33,6 +33,7 @@ class FakeState:
     end_reason: EndReason | None = None
     lines_written: int = 0
     link_up: bool = True
+    layers: tuple[str, ...] = ()
     never_ready: bool = False
     ignores_power_button: bool = False
     broken_program: str = ""
@@ -47,13 +48,27 @@ def state_path(folder: Path) -> Path:
     return folder / "fake.json"
 
 
+def disk_identity(disk: Path) -> str:
+    """Names the guest's file tree: it comes and goes with the disk, wherever the disk file is moved meanwhile."""
+    try:
+        return f"guest-{disk.stat().st_ino}"
+    except FileNotFoundError:
+        return "guest-0"
+
+
+def frozen_files(saved: Path) -> Path:
+    """Where the guest's file tree is that belongs to memory which a fork wrote."""
+    return saved.with_name(f"{saved.name}-files")
+
+
 def load(folder: Path) -> FakeState | None:
     """The recorded state, or None when there is none or it is unreadable: such a machine cannot be running."""
     try:
         data = json.loads(state_path(folder).read_bytes())
         reason = data.pop("end_reason")
         status = MachineStatus(data.pop("status"))
-        return FakeState(**data, status=status, end_reason=EndReason(reason) if reason else None)
+        layers = tuple(data.pop("layers"))
+        return FakeState(**data, layers=layers, status=status, end_reason=EndReason(reason) if reason else None)
     except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError):
         return None
 

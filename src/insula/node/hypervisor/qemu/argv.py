@@ -23,6 +23,7 @@ PROGRAM = "qemu-system-x86_64"
 NVRAM = "nvram.qcow2"
 THROTTLE_GROUP = "disk-limits"
 NETWORK = "net0"
+DISK = "disk"  # the node of the disk's file; layers over it are called disk-NAME
 # QEMU's own choice is up to 1 GiB of translated code, which the machine's memory limit would have to allow for.
 TCG_CODE_CACHE_MIB = 128
 # Names machines by their instance: the same id always gives the same UUID.
@@ -143,30 +144,8 @@ def _disk(spec: MachineSpec, host: Host) -> Iterable[str]:
         yield from ("-object", _json({"qom-type": "iothread", "id": "disk-io"}))
     limits = disk_limits(spec.resources)
     yield from ("-object", _json({"qom-type": "throttle-group", "id": THROTTLE_GROUP, "limits": limits}))
-    # Through the host's page cache: instances share what they read of one image, and every file system can do it.
-    # Flushes of the guest still reach the disk, so a power loss costs nothing that the guest was promised. Threads
-    # are the only asynchronous I/O that works with the page cache under every kernel and seccomp filter.
-    cache = {"direct": False, "no-flush": False}
-    yield from (
-        "-blockdev",
-        _json(
-            {
-                "driver": "qcow2",
-                "node-name": "disk",
-                "cache": cache,
-                "discard": "unmap",
-                "detect-zeroes": "unmap",  # space that a guest zeroes is given back to the host
-                "file": {
-                    "driver": "file",
-                    "filename": _name(spec, spec.disk),
-                    "aio": "threads",
-                    "cache": cache,
-                    "discard": "unmap",
-                },
-            }
-        ),
-    )
-    throttled = {"driver": "throttle", "node-name": "disk-throttled", "throttle-group": THROTTLE_GROUP, "file": "disk"}
+    yield from ("-blockdev", _json(disk_node(DISK, {"filename": _name(spec, spec.disk)})))
+    throttled = {"driver": "throttle", "node-name": "disk-throttled", "throttle-group": THROTTLE_GROUP, "file": DISK}
     yield from ("-blockdev", _json(throttled))
     device: dict[str, Any] = {"driver": _device(spec, "virtio-blk"), "drive": "disk-throttled", "serial": "disk"}
     if in_thread:
@@ -177,6 +156,22 @@ def _disk(spec: MachineSpec, host: Host) -> Iterable[str]:
     if spec.seed is not None:
         yield from ("-blockdev", _json(_raw_file("seed", _name(spec, spec.seed))))
         yield from ("-device", _json({"driver": _device(spec, "virtio-blk"), "drive": "seed", "serial": "seed"}))
+
+
+def disk_node(name: str, file: Mapping[str, Any]) -> dict[str, Any]:
+    """The block node of a disk that the guest writes to; `file` says which."""
+    # Through the host's page cache: instances share what they read of one image, and every file system can do it.
+    # Flushes of the guest still reach the disk, so a power loss costs nothing that the guest was promised. Threads
+    # are the only asynchronous I/O that works with the page cache under every kernel and seccomp filter.
+    cache = {"direct": False, "no-flush": False}
+    return {
+        "driver": "qcow2",
+        "node-name": name,
+        "cache": cache,
+        "discard": "unmap",
+        "detect-zeroes": "unmap",  # space that a guest zeroes is given back to the host
+        "file": {"driver": "file", **file, "aio": "threads", "cache": cache, "discard": "unmap"},
+    }
 
 
 def _network(spec: MachineSpec, wires: Wires) -> Iterable[str]:

@@ -13,9 +13,9 @@ from typing import Any
 from insula.base.errors import Conflict, HostFailure, InsulaError
 from insula.base.log import get_logger
 from insula.domain.instance import Resources
-from insula.node.hypervisor.driver import EndReason, MachineEvent, MachineStatus
+from insula.node.hypervisor.driver import EndReason, ForkFiles, MachineEvent, MachineStatus
 from insula.node.hypervisor.feed import EventFeed
-from insula.node.hypervisor.qemu import saving
+from insula.node.hypervisor.qemu import forking, saving
 from insula.node.hypervisor.qemu.argv import NETWORK, THROTTLE_GROUP, disk_limits
 from insula.node.hypervisor.qemu.files import QMP_SOCKET, cut_logs
 from insula.node.hypervisor.qemu.launch import wait_unlocked
@@ -38,7 +38,7 @@ _log = get_logger(__name__)
 
 
 class QemuMachine:
-    """Implements Machine, CanSave, CanCutNetwork and CanLimitLive."""
+    """Implements Machine, CanSave, CanFork, CanCutNetwork and CanLimitLive."""
 
     def __init__(self, folder: Path, record: Record, process: Process, qmp: Qmp, cgroup: Cgroup) -> None:
         self._folder = folder
@@ -52,6 +52,7 @@ class QemuMachine:
         self._connecting = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._listening: asyncio.Task[None] | None = None
+        self._fork_news: forking.News | None = None  # where events go that a fork causes
         self._spawn(self._watch_end())
         self._spawn(self._cut_logs())
         self._listen()
@@ -120,6 +121,20 @@ class QemuMachine:
         await self._run("query-status")  # connects again if need be, and refuses when the machine has ended
         await saving.save(self._qmp, target)
 
+    async def fork(self, files: ForkFiles) -> int:
+        """See CanFork."""
+        await self._run("query-status")
+        self._fork_news = forking.News()
+        try:
+            return await forking.fork(self._qmp, self._fork_news, files)
+        finally:
+            self._fork_news = None
+
+    async def settle_fork(self, name: str, is_on: bool) -> bool:
+        """See CanFork."""
+        await self._run("query-status")
+        return await forking.settle(self._qmp, name, is_on)
+
     async def set_link(self, up: bool) -> None:
         """See CanCutNetwork."""
         if await self._run("query-rx-filter"):  # lists the network cards
@@ -167,6 +182,8 @@ class QemuMachine:
         async for event in qmp.events():
             kind = str(event["event"])
             data = event.get("data") or {}
+            if self._fork_news is not None and self._fork_news.takes(event):
+                continue
             if kind == "SHUTDOWN":
                 self._seen_reason = reason_of(str(data.get("reason")))
             elif kind in _EVENT_KINDS:

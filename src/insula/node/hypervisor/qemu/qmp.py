@@ -101,13 +101,21 @@ class Qmp:
 
     async def give(self, name: str, descriptor: int) -> None:
         """Hand QEMU a descriptor, known to it as `name` until a command uses it up. Ours stays open."""
+        self._send(descriptor)
+        await self.run("getfd", {"fdname": name})
+
+    async def give_to_set(self, descriptor: int, set_id: int | None = None) -> int:
+        """Hand QEMU a descriptor that it opens as `/dev/fdset/ID`; a new set without `set_id`. Ours stays open."""
+        self._send(descriptor)
+        return int((await self.run("add-fd", {} if set_id is None else {"fdset-id": set_id}))["fdset-id"])
+
+    def _send(self, descriptor: int) -> None:
         try:
             self._client.send_fd_scm(descriptor)
         except (QMPError, OSError) as error:
             raise Unavailable(
                 f"The machine of {self._name} takes no file", why=str(error), todo="Try again", code="qmp-closed"
             ) from error
-        await self.run("getfd", {"fdname": name})
 
     async def events(self) -> AsyncIterator[Mapping[str, Any]]:
         """All events from the first call on, each with `event` and perhaps `data`; goes on until it is closed."""

@@ -16,8 +16,9 @@ from insula.base.errors import DiskFull, HostFailure, InsulaError
 from insula.node.hypervisor.qemu.qmp import Qmp
 
 _FILE = "saved"
-_UNLIMITED_BYTES_A_SECOND = 1 << 40
-_WITHOUT_MEMORY = {"capability": "x-ignore-shared", "state": True}
+UNLIMITED_BYTES_A_SECOND = 1 << 40
+WITHOUT_MEMORY = {"capability": "x-ignore-shared", "state": True}
+STOPS_BEFORE_THE_END = {"capability": "pause-before-switchover", "state": True}
 _POLL_S = 0.01
 _LEAST_S = 60.0
 _SLOWEST_BYTES_A_SECOND = 20_000_000
@@ -26,15 +27,16 @@ _UNDER_WAY = frozenset({"setup", "active", "device", "cancelling", "pre-switchov
 
 async def save(qmp: Qmp, target: Path) -> None:
     """See CanSave.save. The machine stands still."""
-    await _end_earlier(qmp)
+    await end_earlier(qmp)
     size_bytes = (await qmp.run("query-memory-size-summary"))["base-memory"]
     _check_space(target, size_bytes)
     draft = target.with_name(f".{target.name}.tmp")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         is_shared = any(backend["share"] for backend in await qmp.run("query-memdev"))
-        await qmp.run("migrate-set-capabilities", {"capabilities": [_WITHOUT_MEMORY | {"state": is_shared}]})
-        await qmp.run("migrate-set-parameters", {"max-bandwidth": _UNLIMITED_BYTES_A_SECOND})
+        capabilities = [WITHOUT_MEMORY | {"state": is_shared}, STOPS_BEFORE_THE_END | {"state": False}]
+        await qmp.run("migrate-set-capabilities", {"capabilities": capabilities})
+        await qmp.run("migrate-set-parameters", {"max-bandwidth": UNLIMITED_BYTES_A_SECOND})
         await qmp.give(_FILE, descriptor)
         await qmp.run("migrate", {"uri": f"fd:{_FILE}"})
         await _await_written(qmp, target, _LEAST_S + size_bytes / _SLOWEST_BYTES_A_SECOND)
@@ -56,7 +58,7 @@ async def load_devices(qmp: Qmp, source: Path) -> None:
     """
     descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        await qmp.run("migrate-set-capabilities", {"capabilities": [_WITHOUT_MEMORY]})
+        await qmp.run("migrate-set-capabilities", {"capabilities": [WITHOUT_MEMORY]})
         await qmp.give(_FILE, descriptor)
         await qmp.run("migrate-incoming", {"uri": f"fd:{_FILE}"})
     finally:
@@ -75,15 +77,20 @@ async def loaded(qmp: Qmp) -> str:
         await asyncio.sleep(_POLL_S)
 
 
-async def _end_earlier(qmp: Qmp) -> None:
+async def end_earlier(qmp: Qmp) -> None:
     """What a service before us began: it is cancelled, or undone when it came to its end."""
-    while (await _status(qmp)).get("status") in _UNDER_WAY:
-        await qmp.run("migrate_cancel")
-        await asyncio.sleep(_POLL_S)
+    await cancel(qmp)
     if (await qmp.run("query-status"))["status"] == "postmigrate":
         # Its disks are let go of in this state; only a machine that was told to go on can be saved again.
         await qmp.run("cont")
         await qmp.run("stop")
+
+
+async def cancel(qmp: Qmp) -> None:
+    """End what is under way. A machine that stood still only for its end goes on."""
+    while (await _status(qmp)).get("status") in _UNDER_WAY:
+        await qmp.run("migrate_cancel")
+        await asyncio.sleep(_POLL_S)
 
 
 async def _await_written(qmp: Qmp, target: Path, timeout_s: float) -> None:

@@ -1,0 +1,244 @@
+"""Forking: memory, devices and disk of one instant are kept for others to go on from, and the guest goes on.
+
+The memory is sent while the guest runs, as for a migration, and again what it changed meanwhile. When little is left,
+QEMU stops the guest and asks; then the disk's changes are turned to a new layer, the rest is sent, and the guest goes
+on. A program of its own takes the stream apart (see memory_stream). The jailed machine gets the layer as a descriptor.
+Source: QEMU QMP Reference (migrate, transaction, add-fd), docs/devel/migration.rst.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import sys
+import sysconfig
+from collections.abc import Mapping
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+from insula.base.clock import monotonic_s
+from insula.base.errors import HostFailure, InsulaError
+from insula.base.run import run
+from insula.node.hypervisor.driver import ForkFiles
+from insula.node.hypervisor.qemu import memory_stream
+from insula.node.hypervisor.qemu.argv import DISK, disk_node
+from insula.node.hypervisor.qemu.qmp import Qmp
+from insula.node.hypervisor.qemu.saving import (
+    STOPS_BEFORE_THE_END,
+    UNLIMITED_BYTES_A_SECOND,
+    WITHOUT_MEMORY,
+    cancel,
+    end_earlier,
+)
+from insula.node.runtime.jail import Jail, confined
+
+_STREAM = "fork"
+_PIPE_BYTES = 1 << 20
+_POLL_S = 0.001
+_SETTLE_S = 10.0
+_WRITTEN_S = 10.0
+_LAST_WORDS_S = 1.0
+# A guest that changes memory faster than it is sent is stopped for longer and longer in the end.
+_FIRST_PAUSE_MS, _LONGEST_PAUSE_MS = 20, 2000
+_LONGER_AFTER_S = 0.5
+_LEAST_S = 60.0
+_SLOWEST_BYTES_A_SECOND = 20_000_000
+
+
+class News:
+    """The events that a fork causes, in order. Nobody else needs to hear of them."""
+
+    def __init__(self) -> None:
+        self._states: asyncio.Queue[str] = asyncio.Queue()
+        self._at_s: dict[str, float] = {}
+
+    def takes(self, event: Mapping[str, Any]) -> bool:
+        """Whether this is such an event; it is kept then."""
+        kind = str(event["event"])
+        if kind not in {"STOP", "RESUME", "MIGRATION", "MIGRATION_PASS"}:
+            return False
+        at = event["timestamp"]
+        self._at_s[kind] = at["seconds"] + at["microseconds"] / 1e6
+        if kind != "MIGRATION_PASS":
+            self._states.put_nowait(str((event.get("data") or {}).get("status", kind)))
+        return True
+
+    async def next(self, timeout_s: float) -> str:
+        """The migration's next state, or STOP or RESUME; empty when there is none in time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                return await self._states.get()
+        return ""
+
+    @property
+    def paused_ms(self) -> int:
+        """How long the guest stood still."""
+        return round((self._at_s.get("RESUME", 0.0) - self._at_s.get("STOP", 0.0)) * 1000)
+
+
+async def fork(qmp: Qmp, news: News, files: ForkFiles) -> int:
+    """See CanFork.fork."""
+    await end_earlier(qmp)
+    is_on = bool((await qmp.run("query-status"))["running"])
+    below = _active(await _layers(qmp))
+    read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
+    with FileIO(read_fd, "r") as read, FileIO(write_fd, "w") as write:
+        splitting = asyncio.create_task(_split(read, files))
+        try:
+            await _prepare(qmp, files)
+            fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+            await qmp.give(_STREAM, write.fileno())
+            write.close()
+            await qmp.run("migrate", {"uri": f"fd:{_STREAM}"})
+            await _await_little_left(qmp, news, splitting, _time_for(files))
+            snapshot = {"type": "blockdev-snapshot", "data": {"node": below, "overlay": _node(files.name)}}
+            await qmp.run("transaction", {"actions": [snapshot]})
+            await qmp.run("migrate-continue", {"state": "pre-switchover"})
+            await _await_completion(qmp, news, splitting)
+            if is_on:
+                await qmp.run("cont")
+            await splitting
+            while is_on and await news.next(_SETTLE_S) not in {"RESUME", ""}:
+                pass
+        except BaseException:
+            splitting.cancel()
+            await asyncio.gather(splitting, return_exceptions=True)
+            read.close()  # QEMU may be waiting for somebody to read on
+            with contextlib.suppress(InsulaError):
+                await asyncio.shield(settle(qmp, files.name, is_on))
+            raise
+    return news.paused_ms if is_on else 0
+
+
+async def settle(qmp: Qmp, name: str, is_on: bool) -> bool:
+    """See CanFork.settle_fork."""
+    await cancel(qmp)
+    await _await_end(qmp)
+    status = await qmp.run("query-status")
+    if is_on and not status["running"] and status["status"] in {"postmigrate", "paused"}:
+        await qmp.run("cont")
+    depth = (await _layers(qmp)).get(_node(name))
+    if depth == 0:  # it was never put over the disk
+        await qmp.run("blockdev-del", {"node-name": _node(name)})
+    return bool(depth)
+
+
+def _node(name: str) -> str:
+    return f"{DISK}-{name}"
+
+
+async def _layers(qmp: Qmp) -> dict[str, int]:
+    """The disk's nodes, each with the number of files behind it."""
+    nodes = await qmp.run("query-named-block-nodes")
+    return {
+        str(node["node-name"]): int(node["backing_file_depth"])
+        for node in nodes
+        if node["drv"] == "qcow2" and (node["node-name"] == DISK or str(node["node-name"]).startswith(f"{DISK}-"))
+    }
+
+
+def _active(layers: Mapping[str, int]) -> str:
+    return max(layers, key=layers.__getitem__)
+
+
+async def _add_layer(qmp: Qmp, files: ForkFiles) -> None:
+    """Open the layer in the machine, whose jail does not show it: by descriptors, to write and later only to read."""
+    set_id: int | None = None
+    for flags in (os.O_RDWR, os.O_RDONLY):
+        descriptor = os.open(files.layer, flags | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            set_id = await qmp.give_to_set(descriptor, set_id)
+        finally:
+            os.close(descriptor)
+    # A lock would stay with the set's own descriptor when the layer is only read any more; the machine's folder is
+    # locked as a whole.
+    file = {"filename": f"/dev/fdset/{set_id}", "locking": "off"}
+    await qmp.run("blockdev-add", {**disk_node(_node(files.name), file), "backing": None})
+
+
+async def _prepare(qmp: Qmp, files: ForkFiles) -> None:
+    await _add_layer(qmp, files)
+    capabilities = [WITHOUT_MEMORY, STOPS_BEFORE_THE_END, {"capability": "events", "state": True}]
+    await qmp.run("migrate-set-capabilities", {"capabilities": capabilities})
+    await _allow_pause(qmp, _FIRST_PAUSE_MS)
+
+
+async def _split(stream: FileIO, files: ForkFiles) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    with stream, FileIO(os.open(files.devices, flags, 0o600), "w") as devices:
+        program = Path(memory_stream.__file__)
+        jail = Jail(read_only=(program, Path(sysconfig.get_path("stdlib"))), dies_with_us=True)
+        passed = (stream.fileno(), devices.fileno(), files.memory)
+        python = os.path.realpath(sys.executable)
+        argv = [python, "-I", "-S", "-B", str(program), *map(str, passed), str(os.fstat(files.memory).st_size)]
+        await run(confined(argv, jail), timeout_s=_time_for(files) + _WRITTEN_S, pass_fds=passed)
+
+
+def _time_for(files: ForkFiles) -> float:
+    return _LEAST_S + os.fstat(files.memory).st_size / _SLOWEST_BYTES_A_SECOND
+
+
+async def _allow_pause(qmp: Qmp, limit_ms: int) -> None:
+    await qmp.run("migrate-set-parameters", {"max-bandwidth": UNLIMITED_BYTES_A_SECOND, "downtime-limit": limit_ms})
+
+
+async def _await_little_left(qmp: Qmp, news: News, splitting: asyncio.Task[None], timeout_s: float) -> None:
+    """Until the guest is stopped and QEMU waits for us."""
+    limit_ms = _FIRST_PAUSE_MS
+    begun_s = longer_s = monotonic_s()
+    while True:
+        longer_s += _LONGER_AFTER_S
+        while (left_s := longer_s - monotonic_s()) > 0:
+            state = await news.next(left_s)
+            if state == "pre-switchover":
+                return
+            await _check(qmp, state, splitting)
+        if monotonic_s() - begun_s > timeout_s:
+            raise HostFailure(
+                "The memory was not sent in time",
+                why=f"It had {timeout_s:g} s, and the guest changes it faster than it is sent",
+                todo="Pause the instance and fork it then",
+                code="fork-timeout",
+            )
+        limit_ms = min(limit_ms * 2, _LONGEST_PAUSE_MS)
+        await _allow_pause(qmp, limit_ms)
+
+
+async def _await_completion(qmp: Qmp, news: News, splitting: asyncio.Task[None]) -> None:
+    while (state := await news.next(_WRITTEN_S)) != "completed":
+        await _check(qmp, state or "failed", splitting)
+    await _await_end(qmp)
+
+
+async def _check(qmp: Qmp, state: str, splitting: asyncio.Task[None]) -> None:
+    """Raise the reason if the memory cannot come to its end any more."""
+    if state not in {"failed", "cancelled"} and not (splitting.done() and splitting.exception()):
+        return
+    await asyncio.wait({splitting}, timeout=_LAST_WORDS_S)  # it ends with the stream, and may know better why
+    splitting.cancel()
+    (problem,) = await asyncio.gather(splitting, return_exceptions=True)
+    said = str((await qmp.run("query-migrate")).get("error-desc", state))
+    raise HostFailure(
+        "The memory could not be sent",
+        why=f"QEMU says: {said}; and who reads it: {problem or 'nothing'}",
+        todo="Look at its qemu.log, and try again",
+        code="fork-failed",
+    )
+
+
+async def _await_end(qmp: Qmp) -> None:
+    """Until a migration that is complete has been wound up, which takes a moment."""
+    try:
+        async with asyncio.timeout(_SETTLE_S):
+            while (await qmp.run("query-status"))["status"] == "finish-migrate":  # noqa: ASYNC110 - QEMU is asked
+                await asyncio.sleep(_POLL_S)
+    except TimeoutError as error:
+        raise HostFailure(
+            "The machine does not come to an end of its migration",
+            why=f"It had {_SETTLE_S:g} s",
+            todo="Look at its qemu.log and the host's disk",
+            code="fork-failed",
+        ) from error
