@@ -172,6 +172,15 @@ class NodeApi(Protocol):
     async def configure(self, spec: InstanceSpec) -> None: ...  # writes the node's copy: takes effect at the next start
     async def forget(self, instance_id: str) -> None: ...  # stops it hard if needed, removes all that is left of it
 
+    # Children of a running guest
+    async def fork(
+        self, instance_id: str, point: str, keeps_identity: bool
+    ) -> int: ...  # makes the fork point of that name; the milliseconds that the guest stood still
+    async def make_child(
+        self, spec: InstanceSpec, point: str, keeps_identity: bool
+    ) -> None: ...  # its disk; its first start goes on from there, with the identity never with a network
+    async def drop_fork(self, point: str) -> None: ...  # no further child goes on from it
+
     # Life
     async def start(self, instance_id: str) -> None: ...  # from its saved memory if there is one; ends a pause
     async def pause(self, instance_id: str) -> None: ...

@@ -14,6 +14,7 @@ import pytest
 from insula.base.clock import now_utc
 from insula.base.errors import Conflict, DataCorrupt, InvalidInput, NotFound
 from insula.domain.image import ImageState
+from insula.node.storage import fork_point
 from insula.node.storage.backend import BootableImage
 from insula.node.storage.disks import Disks
 from insula.node.storage.downloading import CloudImage, Downloaded, verify_signature
@@ -168,6 +169,43 @@ async def test_a_disk_on_a_template_grows_when_the_template_is_based_on_an_image
     with pytest.raises(DataCorrupt) as caught:
         await Disks().grow(disk, 8)
     assert caught.value.code == "foreign-backing-file"
+
+
+async def test_disks_over_a_fork_grow(room: Path, qcow2: Path) -> None:
+    bootable = await imported(room, qcow2)
+    disk = room / "own.qcow2"
+    await Disks().clone(bootable, disk, 5)
+    for name in ("one", "two"):
+        folder = room / "forks" / name
+        fork_point.begin(folder, fork_point.ForkFacts("ins_1", now_utc()), disk)
+        await Disks().layer(folder / fork_point.DISK_FILE, disk)
+        fork_point.share(folder, None)
+    child = room / "child.qcow2"
+    await Disks().layer(folder / fork_point.DISK_FILE, child)
+    for path, size_gib in ((disk, 7), (child, 8)):
+        assert facts_of(path)["virtual-size"] == 5 << 30
+        await Disks().grow(path, size_gib)
+        assert facts_of(path)["virtual-size"] == size_gib << 30
+    secret = room / "disk.qcow2"
+    secret.write_bytes(b"s" * 4096)
+    qemu_img("create", "-q", "-f", "qcow2", "-F", "raw", "-b", secret, folder / fork_point.DISK_FILE, "5G")
+    with pytest.raises(DataCorrupt) as caught:
+        await Disks().grow(child, 9)
+    assert caught.value.code == "foreign-backing-file"
+
+
+@pytest.mark.root
+async def test_a_fork_is_read_by_its_group_only(room: Path, qcow2: Path) -> None:
+    bootable = await imported(room, qcow2)
+    disk, folder = room / "own.qcow2", room / "forks" / "one"
+    await Disks().clone(bootable, disk, 5, uid=1_900_000_001)
+    fork_point.begin(folder, fork_point.ForkFacts("ins_1", now_utc()), disk)
+    await Disks().layer(folder / fork_point.DISK_FILE, disk, uid=1_900_000_001)
+    fork_point.share(folder, 1_900_000_002)
+    shared = (folder / fork_point.DISK_FILE).stat()
+    assert (shared.st_uid, shared.st_gid, shared.st_mode & 0o777) == (0, 1_900_000_002, 0o640)
+    await Disks().grow(disk, 6)
+    assert facts_of(disk)["virtual-size"] == 6 << 30
 
 
 @pytest.mark.root

@@ -89,6 +89,16 @@ class BoundedNode:
     async def forget(self, instance_id: str) -> None:
         await self._ask("remove the instance", _SLOW_S, self._node.forget(instance_id))
 
+    async def fork(self, instance_id: str, point: str, keeps_identity: bool) -> int:
+        work = self._node.fork(instance_id, point, keeps_identity)
+        return await self._ask("fork the instance", _MEMORY_S, work)
+
+    async def make_child(self, spec: InstanceSpec, point: str, keeps_identity: bool) -> None:
+        await self._ask("make the disk of a fork", _SLOW_S, self._node.make_child(spec, point, keeps_identity))
+
+    async def drop_fork(self, point: str) -> None:
+        await self._ask("let go of a fork's memory", _SLOW_S, self._node.drop_fork(point))
+
     async def start(self, instance_id: str) -> None:
         await self._ask("start the machine", _SLOW_S, self._node.start(instance_id))
 

@@ -200,6 +200,8 @@ class BootWatch:
     async def _await_guest(self) -> str:
         image = self.subject.image
         if not image.has_agent:
+            if self.subject.first == WAKE and not self.subject.ssh:
+                return "memory"  # nothing can be asked, and what it was before goes on
             return await self._await_ssh() if self.subject.ssh else await self._await_login()
         while True:
             try:

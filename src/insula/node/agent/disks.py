@@ -34,7 +34,8 @@ async def make(
         return
     keeper.require_off("no disk can be made for it")
     # The record first: a disk without one would belong to nobody after a crash.
-    await keeper.change(image=image, template=template.key if template is not None else "")
+    key = template.key if template is not None else ""
+    await keeper.change(image=image, template=key, point="", is_cut=False)
     if image.image.provisioning is not Provisioning.NONE:
         contents = SeedContents(spec.id, spec.hostname, spec.ssh_keys, spec.user_data)
         await backend.make_seed(folder / "seed.iso", contents, keeper.record.uid)

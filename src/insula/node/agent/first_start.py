@@ -62,7 +62,7 @@ class FirstStarts:
 
 
 async def become(machine: Machine, agent: GuestAgent, spec: InstanceSpec) -> None:
-    """Let the template's guest go on and become this instance. Raises InsulaError when it does not."""
+    """Let a guest that stands still with another's identity go on and become this instance, or raise InsulaError."""
     if not isinstance(machine, CanPause) or not isinstance(machine, CanCutNetwork):
         raise Unsupported("This driver's machines cannot go on from a template", code="no-templates")
     # Before it goes on: its agent finds us connected, as it was frozen, and answers at once.

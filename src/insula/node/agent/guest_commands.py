@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from insula.base.clock import monotonic_s
-from insula.base.errors import GuestFailure, GuestRefused, InsulaError, InvalidInput
+from insula.base.errors import GuestFailure, GuestRefused, InsulaError, InvalidInput, Unsupported
 from insula.node.agent.guest import GuestAgent
 from insula.protocol.node import ExecResult
 
@@ -116,6 +116,12 @@ async def has_address(agent: GuestAgent) -> bool:
     cards = [card for card in found if isinstance(card, dict) and card.get("name") != "lo"]
     addresses = [address for card in cards for address in card.get("ip-addresses") or ()]
     return not cards or any(isinstance(one, dict) and one.get("ip-address-type") == "ipv4" for one in addresses)
+
+
+async def mend_clock(agent: GuestAgent) -> None:
+    """Tell a guest that stood still what time it is; it need not listen."""
+    with contextlib.suppress(GuestFailure, Unsupported):
+        await set_time(agent)
 
 
 async def exists(agent: GuestAgent, path: str) -> bool:

@@ -102,6 +102,10 @@ class InstanceKeeper:
             raise refusals.is_renewing(self.record.spec.name)
         return self._life
 
+    def require_machine(self) -> Machine:
+        """The machine, once its guest is nobody else's. Raises Conflict."""
+        return self._require_settled().machine
+
     # Commands; the caller holds the lock
 
     async def change(self, **fields: Any) -> None:
@@ -124,13 +128,16 @@ class InstanceKeeper:
             return False
         if self.record.saved is None and (not self.record.desired_on or self.record.crashed):
             await self.change(desired_on=True, crashed=False, problem="")
-        self._take(machine).is_paused = await machine.status() is MachineStatus.PAUSED
+        life = self._take(machine)
+        await self._around.forks.settle(self, machine)
+        life.is_paused = await machine.status() is MachineStatus.PAUSED
         self._boots.watch_on(machine.started_at_s)
         self.publish()
         return True
 
     async def settle(self) -> None:
         """At the service's start, when no machine runs: what should be on comes back, what ended is taken note of."""
+        await self._around.forks.settle(self, None)
         if not self.record.desired_on:
             await self._around.launcher.put_down(self.record)
             self.publish()
@@ -249,7 +256,9 @@ class InstanceKeeper:
     async def start_machine(self, **fields: Any) -> None:
         """Start it whichever way it starts now, and note that, with further fields of the record."""
         await self._around.templates.make_room(self.record.spec.resources)
-        if not self.record.template or not await self._start_from_template(self.record.template):
+        if self.record.point:
+            await self._start_from_point()
+        elif not self.record.template or not await self._start_from_template(self.record.template):
             await self._start_from_disk()
         await self._note_start(**fields)
 
@@ -280,6 +289,18 @@ class InstanceKeeper:
         self._boots.watch(machine.started_at_s, 0, RENEW, is_itself)
         life.spawn(self._renew(life, is_itself), "renewal")
         return True
+
+    async def _start_from_point(self) -> None:
+        """A fork's child goes on as itself, or does not start: what is on its disk only is not what was asked for."""
+        first = WAKE if self.record.is_cut else RENEW
+        self._revival.is_pending = True  # seen as booting, not as off
+        try:
+            machine = await self._around.forks.start(self)
+        finally:
+            self._revival.is_pending = False
+        self._take(machine)
+        await self.change(point="", is_renewing=False, boot=BootRecord(machine.started_at_s, first=first))
+        self._boots.watch(machine.started_at_s, 0, first)
 
     async def _renew(self, life: Life, is_itself: asyncio.Event) -> None:
         """Does not hold the lock: a guest that hangs meanwhile can be stopped."""

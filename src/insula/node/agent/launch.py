@@ -71,6 +71,8 @@ class Launcher:
                 spec = _machine_spec(record, record.image, folder, accelerator, _nic(record.spec.mac, wiring))
                 if frozen is not None:
                     spec = replace(spec, saved=frozen.devices, memory=frozen.memory)
+                elif record.is_cut and record.saved is None:
+                    spec = replace(spec, nic=None)
                 return await self._driver.start(spec)
             except BaseException:
                 await self._network.unwire(folder)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any, Protocol
 
-from insula.base.errors import GuestFailure, Unsupported
 from insula.node.agent.guest import GuestAgent
-from insula.node.agent.guest_commands import set_time
+from insula.node.agent.guest_commands import mend_clock
 from insula.node.agent.records import InstanceRecord
 from insula.node.agent.surroundings import Surroundings
 from insula.node.hypervisor.driver import EndReason, Machine, MachineEvent
@@ -62,14 +60,9 @@ class Life:
                 self.is_paused = event.kind == "paused"
                 owner.publish()
                 if not self.is_paused and owner.has_agent and not owner.record.is_renewing:
-                    self.spawn(self._mend_clock(), "clock")
+                    self.spawn(mend_clock(owner.agent), "clock")
             detail = event.detail
         await owner.has_ended(self, await self.machine.wait(), detail)
-
-    async def _mend_clock(self) -> None:
-        """A guest that stood still does not know how long."""
-        with contextlib.suppress(GuestFailure, Unsupported):
-            await set_time(self._owner.agent)
 
     async def _follow_network(self) -> None:
         record = self._owner.record

@@ -18,6 +18,7 @@ from insula.domain.instance import BootPhase
 from insula.node.agent import disks, doctor, guest_commands, host, sweep
 from insula.node.agent.background import Background
 from insula.node.agent.changes import Changes
+from insula.node.agent.forks import Forks, ForkTools
 from insula.node.agent.keeper import InstanceKeeper
 from insula.node.agent.launch import Launcher, read_console
 from insula.node.agent.records import InstanceRecord, Records
@@ -79,6 +80,8 @@ class Node:
     def __init__(self, parts: NodeParts) -> None:
         self._parts = parts
         self._records = Records(parts.folder)
+        self._keepers: dict[str, InstanceKeeper] = {}
+        self._damaged: dict[str, DataCorrupt] = {}
         self._background = Background()
         self._changes = Changes()
         launcher = Launcher(self._records, parts.driver, parts.network)
@@ -96,11 +99,11 @@ class Node:
             Instances(self._disks_in_use, self._promised_mib, self._is_busy),
             parts.templates,
         )
+        tools = ForkTools(parts.folder / "forks", self._records, launcher, parts.disks, self._background, parts.uids)
+        self._forks = Forks(tools, self._disks_in_use, self._damaged)
         self._around = Surroundings(
-            self._records, launcher, self._background, self._changes, self._templates, parts.rules
+            self._records, launcher, self._background, self._changes, self._templates, self._forks, parts.rules
         )
-        self._keepers: dict[str, InstanceKeeper] = {}
-        self._damaged: dict[str, DataCorrupt] = {}
 
     async def __aenter__(self) -> Self:
         await asyncio.to_thread(self._records.make_folder)
@@ -110,6 +113,7 @@ class Node:
         async with asyncio.TaskGroup() as group:
             for instance_id in await asyncio.to_thread(self._records.ids):
                 group.create_task(self._bring_back(instance_id, at_once))
+        await self._forks.clean()
         await self._remove_superseded()
         self._templates.warm(self._background, self._changes)
         return self
@@ -120,6 +124,7 @@ class Node:
         await self._background.close()
         await asyncio.gather(*(keeper.detach() for keeper in self._keepers.values()))
         self._templates.close()
+        self._forks.close()
 
     # The host
 
@@ -136,9 +141,8 @@ class Node:
 
     async def images(self) -> Sequence[Image]:
         templates = await self._templates.of_images()
-        return [
-            replace(each, templates=tuple(templates.get(each.name, ()))) for each in await self._parts.images.list()
-        ]
+        found = await self._parts.images.list()
+        return [replace(each, templates=tuple(templates.get(each.name, ()))) for each in found]
 
     async def prepare_image(self, name: str, progress: Progress) -> Image:
         with self._templates.held_off():
@@ -210,6 +214,7 @@ class Node:
     async def drop_disk_aside(self, instance_id: str) -> None:
         async with self._held(instance_id) as keeper:
             await disks.drop_aside(keeper, self._records.folder_of(instance_id))
+        await self._forks.clean()
 
     async def forget(self, instance_id: str) -> None:
         keeper = self._keepers.get(instance_id)
@@ -222,10 +227,22 @@ class Node:
             await keeper.stop(0)
             await self._remove(instance_id)
             del self._keepers[instance_id]
+        await self._forks.clean()
         self._changes.publish(InstanceReport(instance_id, Power.ABSENT))
         self._changes.forget(instance_id)
 
     # Life
+
+    async def fork(self, instance_id: str, point: str, keeps_identity: bool) -> int:
+        async with self._held(instance_id) as keeper:
+            return await self._forks.take(keeper, point, keeps_identity)
+
+    async def make_child(self, spec: InstanceSpec, point: str, keeps_identity: bool) -> None:
+        async with self._held(spec.id, spec) as keeper:
+            await self._forks.make_child(keeper, point, keeps_identity)
+
+    async def drop_fork(self, point: str) -> None:
+        await self._forks.drop(point)
 
     async def start(self, instance_id: str) -> None:
         async with self._held(instance_id) as keeper:
@@ -263,8 +280,7 @@ class Node:
     # Inside the guest
 
     async def execute(self, instance_id: str, argv: Sequence[str], stdin: bytes, timeout_s: float) -> ExecResult:
-        agent = self._keeper(instance_id).require_on()
-        return await guest_commands.execute(agent, argv, stdin, timeout_s)
+        return await guest_commands.execute(self._keeper(instance_id).require_on(), argv, stdin, timeout_s)
 
     async def read_file(self, instance_id: str, path: str) -> AsyncIterator[bytes]:
         return await guest_commands.read_file(self._keeper(instance_id).require_on(), path)

@@ -51,12 +51,21 @@ class SavedMemory:
 
 
 @dataclass(frozen=True)
+class Forking:
+    """A fork of it that is under way: the name of the layer that its disk gets, and whether its guest `is_on`."""
+
+    name: str
+    is_on: bool
+
+
+@dataclass(frozen=True)
 class InstanceRecord:
     """One instance as this node knows it.
 
     `uid` is the unprivileged user of its processes, None for our own; `host_boot_id` names the host's boot in which its
     machine was started last. `template` is the key of the template that its disk, which was never started, was made
-    from; `is_renewing` says that its machine may still be that template's guest.
+    from; `is_renewing` says that its machine may still be that template's guest. `point` is the same for the fork point
+    that a child goes on from; a child that kept its identity `is_cut` off from the network for good.
     """
 
     spec: InstanceSpec
@@ -72,6 +81,9 @@ class InstanceRecord:
     saved: SavedMemory | None = None
     template: str = ""
     is_renewing: bool = False
+    point: str = ""
+    is_cut: bool = False
+    forking: Forking | None = None
 
     def uses_image(self, name: str) -> bool:
         """Whether its disk, or the one set aside, is based on the image."""

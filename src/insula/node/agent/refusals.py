@@ -43,6 +43,15 @@ def is_renewing(name: str) -> Conflict:
     )
 
 
+def is_booting(name: str) -> Conflict:
+    return Conflict(
+        f"{name} is still booting",
+        why="What goes on from a boot that is not over would be no use to anybody",
+        todo=f"Wait until it is ready: `insula show {name}`",
+        code="instance-booting",
+    )
+
+
 def has_no_agent(name: str, image: str) -> GuestFailure:
     return GuestFailure(
         f"{name} has no guest agent",
@@ -58,4 +67,22 @@ def has_no_template(image: str) -> Unsupported:
         why="That needs a guest with an agent and our renewing program, and its kernel beside the image",
         todo="Nothing needs to be done: they boot from their disks",
         code="no-template",
+    )
+
+
+def cannot_be_forked(name: str, why: str) -> Unsupported:
+    return Unsupported(
+        f"{name} cannot be forked",
+        why=why,
+        todo="Create another instance instead",
+        code="no-fork",
+    )
+
+
+def cannot_renew(name: str, image: str) -> Unsupported:
+    return Unsupported(
+        f"{name} cannot be forked as somebody else",
+        why=f"Guests of {image} have no program that gives them new keys, random numbers and addresses",
+        todo=f"Keep its identity, for a child without a network: `insula fork {name} --identity keep`",
+        code="no-fork-renewal",
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from insula.node.agent.background import Background
 from insula.node.agent.changes import Changes
+from insula.node.agent.forks import Forks
 from insula.node.agent.launch import Launcher
 from insula.node.agent.records import Records
 from insula.node.agent.restart import RestartRules
@@ -21,4 +22,5 @@ class Surroundings:
     background: Background
     changes: Changes
     templates: Templates
+    forks: Forks
     rules: RestartRules = field(default_factory=RestartRules)

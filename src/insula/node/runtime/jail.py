@@ -132,6 +132,12 @@ def _libraries() -> Iterable[str]:
             yield from ("--ro-bind", str(place), str(place))
 
 
+def groups_to_read(paths: Iterable[Path]) -> tuple[int, ...]:
+    """The groups that a user needs to read those of these files that are not for all, yet for a group."""
+    status = [path.stat() for path in paths]
+    return tuple(sorted({found.st_gid for found in status if found.st_mode & 0o044 == 0o040 and found.st_gid != 0}))
+
+
 def require_reachable(path: Path, uid: int, groups: Sequence[int] = ()) -> None:
     """Raise :class:`HostFailure` that names the folder above `path` which user `uid` may not pass."""
     for folder in reversed(path.absolute().parents):

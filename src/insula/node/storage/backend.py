@@ -35,11 +35,12 @@ class KernelBoot:
 class BootableImage:
     """An image that is ready. `disk` is a read-only qcow2 file (0644), the backing file of instances' disks.
 
-    `behind` are the further files of its chain: a template's disk is based on the one of its image. `disks` are both.
-    `firmwares` and `machine_types` are all that the image boots with; `image` names the ones it prefers. `renew` lists
-    what must be made anew before a copy of a *running* guest of this image may be somebody else (`random`, `clock`,
-    `mac`, `hostname`, `keys`, `host-keys`, `machine-id`, `boot-id`, `random-seed`, `journal`); `random` among
-    them says that the guest does all that is listed itself, by `/usr/lib/insula/renew`.
+    `behind` are the further files of its chain: a template's disk is based on that of its image, a child's on that of
+    the instance that was forked. `disks` are all of them. `firmwares` and `machine_types` are all that the image boots
+    with; `image` names the ones it prefers. `renew` lists what must be made anew before a copy of a *running* guest of
+    this image may be somebody else (`random`, `clock`, `mac`, `hostname`, `keys`, `host-keys`, `machine-id`, `boot-id`,
+    `random-seed`, `journal`); `random` among them says that the guest does all that is listed itself, by
+    `/usr/lib/insula/renew`.
     """
 
     name: str
@@ -102,5 +103,6 @@ class DiskBackend(Protocol):
     """Disks of instances. A target is whole or absent, whatever happens; mode 0600, owned by `uid` (None: by us)."""
 
     async def clone(self, image: BootableImage, target: Path, size_gib: int, uid: int | None = None) -> None: ...
+    async def layer(self, base: Path, target: Path, uid: int | None = None) -> None: ...  # over a disk, as large as it
     async def grow(self, target: Path, size_gib: int) -> None: ...  # never shrinks: Conflict
     async def make_seed(self, path: Path, contents: SeedContents, uid: int | None = None) -> None: ...

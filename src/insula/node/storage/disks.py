@@ -9,10 +9,11 @@ from pathlib import Path
 
 from insula.base.errors import Conflict, DataCorrupt, InvalidInput, NotFound
 from insula.base.run import run
-from insula.node.runtime.jail import Jail
+from insula.node.runtime.jail import Jail, groups_to_read
 from insula.node.storage.atomic import disk_full_explained, replacing
 from insula.node.storage.backend import BootableImage, SeedContents
 from insula.node.storage.confined import run_confined
+from insula.node.storage.fork_point import DISK_FILE, FORK_FILE
 from insula.node.storage.headers import read_qcow2
 from insula.node.storage.manifest import MANIFEST_FILE
 from insula.node.storage.seed import write_seed
@@ -23,6 +24,8 @@ MAX_SIZE_GIB = 16_384
 _TOOL_TIMEOUT_S = 60.0
 # The backing format is always named: a format that is guessed can be steered by what a guest writes.
 _CREATE = ("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2")
+_MADE_FROM = (TEMPLATE_FILE, FORK_FILE)  # tells disks that others are made from, besides those of images
+_DEEPEST = 64
 
 
 class Disks:
@@ -38,6 +41,18 @@ class Disks:
             await run(
                 [*_CREATE, "-b", str(image.disk.absolute()), str(temporary), f"{size_gib}G"],
                 timeout_s=_TOOL_TIMEOUT_S,
+            )
+
+    async def layer(self, base: Path, target: Path, uid: int | None = None) -> None:
+        """Make `target` a disk without content of its own over `base`, as large as that; an existing one is replaced.
+
+        Raises :class:`DataCorrupt` when `base` is no disk, :class:`DiskFull`.
+        """
+        size_bytes = read_qcow2(base).virtual_bytes
+        with disk_full_explained(f"Making the disk {target.name}"), replacing(target, mode=0o600, uid=uid) as temporary:
+            # Unsafe (-u) means that the tool does not open the base. A guest may have written it.
+            await run(
+                [*_CREATE, "-u", "-b", str(base.absolute()), str(temporary), str(size_bytes)], timeout_s=_TOOL_TIMEOUT_S
             )
 
     async def grow(self, target: Path, size_gib: int) -> None:
@@ -64,10 +79,12 @@ class Disks:
         # A guest that broke out of its machine may have rewritten this header, so the tool sees the disk and its
         # image, nothing else.
         owner = target.stat().st_uid
+        behind = tuple(_chain_behind(target, header.backing_file))
         jail = Jail(
-            read_only=tuple(_chain_behind(target, header.backing_file)),
+            read_only=behind,
             read_write=(target,),
             uid=owner if owner != os.geteuid() else None,
+            groups=groups_to_read(behind) if owner != os.geteuid() else (),
             dies_with_us=True,
         )
         command = ["qemu-img", "resize", "-q", "-f", "qcow2", str(target), f"{size_gib}G"]
@@ -91,22 +108,22 @@ def _check_size(size_gib: int, least_gib: int, name: str) -> None:
 
 
 def _chain_behind(disk: Path, backing_file: str) -> Iterator[Path]:
-    """What a disk is made from: an image, or a template and its image; nothing else is accepted as that."""
+    """What a disk is made from: forks, a template and at last an image; nothing else is accepted as that."""
     if not backing_file:
         return
     backing = Path(backing_file)
-    if backing.is_absolute() and not backing.is_symlink():
+    for _ in range(_DEEPEST):
+        if not backing.is_absolute() or backing.is_symlink():
+            break
         yield backing
         if (backing.parent / MANIFEST_FILE).is_file():
             return
-        if (backing.parent / TEMPLATE_FILE).is_file():
-            image = Path(read_qcow2(backing).backing_file)
-            if image.is_absolute() and not image.is_symlink() and (image.parent / MANIFEST_FILE).is_file():
-                yield image
-                return
+        if backing.name != DISK_FILE or not any((backing.parent / name).is_file() for name in _MADE_FROM):
+            break
+        backing = Path(read_qcow2(backing).backing_file)
     raise DataCorrupt(
         f"The disk {disk} names a backing file that is no image",
-        why=f"Its header names {backing_file[:200]!r}; only images and templates of this node may stand behind a disk",
+        why=f"Its header names {backing_file[:200]!r}; only this node's images, templates and forks may be that",
         todo="Restore the disk from a backup or rebuild the instance: the file was changed from outside",
         code="foreign-backing-file",
     )

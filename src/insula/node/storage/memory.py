@@ -124,6 +124,9 @@ class MemoryDisks:
     async def clone(self, image: BootableImage, target: Path, size_gib: int, uid: int | None = None) -> None:
         write_atomic(target, _line(image.name, size_gib))
 
+    async def layer(self, base: Path, target: Path, uid: int | None = None) -> None:
+        write_atomic(target, base.read_bytes())
+
     async def grow(self, target: Path, size_gib: int) -> None:
         try:
             entry = json.loads(target.read_bytes())

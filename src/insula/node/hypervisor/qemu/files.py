@@ -21,7 +21,7 @@ from insula.node.hypervisor.driver import MachineSpec, StreamNic
 from insula.node.hypervisor.qemu.argv import NVRAM, Host
 from insula.node.hypervisor.qemu.firmware import UefiFirmware, data_folders
 from insula.node.hypervisor.qemu.record import QEMU_LOG
-from insula.node.runtime.jail import Gate, Jail
+from insula.node.runtime.jail import Gate, Jail, groups_to_read
 
 CONSOLE_LOG = "console.log"
 QMP_SOCKET, AGENT_SOCKET, CONSOLE_SOCKET = "qmp.sock", "agent.sock", "console.sock"
@@ -131,7 +131,7 @@ def jail_for(spec: MachineSpec, host: Host, gate: Gate | None) -> Jail:
         devices=(_KVM,) if uses_kvm else (),
         folder=spec.folder,
         uid=spec.uid,
-        groups=_kvm_groups() if uses_kvm and spec.uid is not None else (),
+        groups=(*groups_to_read(spec.read_only), *(_kvm_groups() if uses_kvm else ())) if spec.uid is not None else (),
         gate=gate,
     )
 
