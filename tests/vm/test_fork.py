@@ -1,0 +1,250 @@
+"""Forks of a running `tiny` on real QEMU: children go on with memory, processes and disk of one instant."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from insula.base import settings
+from insula.base.clock import monotonic_s
+from insula.base.run import run
+from insula.domain.ids import Kind, new_id
+from insula.domain.instance import BootPhase, PortForward
+from insula.node.agent import Node, assemble
+from insula.protocol.node import InstanceSpec, Power
+from tests.vm.test_identity import _ASKED, _TINY, assert_nothing_shared
+
+from .life import READY_S, Life, processes_of
+
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(900)]
+
+# Counts in memory and in a file that it holds open; each line can be told from a torn one.
+_COUNTER = """
+cat > /run/counter <<'END'
+exec 3>> /root/log
+i=0
+while :; do
+    i=$((i + 1))
+    echo "$i $((i * 7919)) ." >&3
+    echo "$i" > /run/count.new; mv /run/count.new /run/count
+    usleep 20000
+done
+END
+setsid sh /run/counter < /dev/null > /dev/null 2>&1 &
+echo $! > /run/counter.pid
+"""
+_CHECK_LOG = """
+awk '$1 != last + 1 || $2 != $1 * 7919 || $3 != "." { print "torn after", last; bad = 1; exit 1 }
+     { last = $1 } END { if (!bad) print last }' /root/log
+"""
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A short path outside of /root and /tmp, which other users can reach."""
+    with tempfile.TemporaryDirectory(prefix="insula-vm-", dir="/var/tmp") as name:
+        path = Path(name)
+        path.chmod(0o711)
+        yield path
+
+
+@asynccontextmanager
+async def opened(home: Path) -> AsyncIterator[Node]:
+    async with await assemble(settings.load({"INSULA_HOME": str(home), "INSULA_ACCELERATOR": "tcg"})) as node:
+        await node.prepare_image("tiny", lambda message, percent=-1: None)
+        yield node
+
+
+def no_phase(phase: BootPhase) -> None:
+    """A boot that nobody watches."""
+
+
+def parent_spec(home: Path) -> InstanceSpec:
+    spec = replace(Life(home, 0).spec, name="web1", hostname="web1", user_data="#!/bin/sh\ndate >> /root/user-data\n")
+    return replace(spec, forwards=())
+
+
+def child_of(spec: InstanceSpec, number: int) -> InstanceSpec:
+    name, mac = f"{spec.name}-{number}", f"52:54:00:00:01:{number:02x}"
+    return replace(spec, id=new_id(Kind.INSTANCE), name=name, hostname=name, mac=mac, user_data="", forwards=())
+
+
+async def start(node: Node, spec: InstanceSpec) -> None:
+    await node.start(spec.id)
+    await node.await_ready(spec.id, READY_S, no_phase)
+
+
+async def booted(node: Node, spec: InstanceSpec) -> None:
+    await node.configure(spec)
+    await node.make_disk(spec)
+    await start(node, spec)
+
+
+async def child(node: Node, spec: InstanceSpec, point: str, *, keeps: bool = False) -> None:
+    await node.configure(spec)
+    await node.make_child(spec, point, keeps)
+    await start(node, spec)
+
+
+async def shell(node: Node, spec: InstanceSpec, script: str) -> str:
+    done = await node.execute(spec.id, ["/bin/sh", "-c", script], b"", 120)
+    assert done.exit_code == 0, (done.stdout + done.stderr).decode()
+    return done.stdout.decode().strip()
+
+
+async def counts(node: Node, spec: InstanceSpec) -> None:
+    """Its counter goes on, and all that it wrote is whole."""
+    before = int(await shell(node, spec, "cat /run/count"))
+    await asyncio.sleep(0.5)
+    assert int(await shell(node, spec, "cat /run/count")) > before
+    assert int(await shell(node, spec, _CHECK_LOG)) > before
+
+
+async def identity(node: Node, spec: InstanceSpec) -> dict[str, str]:
+    return {name: await shell(node, spec, script) for name, script in (_ASKED | _TINY).items()}
+
+
+async def power(node: Node, spec: InstanceSpec) -> Power:
+    return next(report.power for report in await node.observe() if report.id == spec.id)
+
+
+async def file_system_is_sound(disk: Path, scratch: Path) -> None:
+    """Check the file system of an instance that is off, without changing its disk."""
+    raw = scratch / "raw"
+    await run(["qemu-img", "convert", "-f", "qcow2", "-O", "raw", str(disk), str(raw)], timeout_s=120)
+    try:
+        await run(["e2fsck", "-f", "-n", str(raw)], timeout_s=120)
+    finally:
+        raw.unlink()
+
+
+async def test_children_go_on_from_one_instant(home: Path) -> None:
+    spec = parent_spec(home)
+    children = [child_of(spec, number) for number in (1, 2, 3)]
+    times: dict[str, float] = {}
+    async with opened(home) as node:
+        try:
+            await booted(node, spec)
+            await shell(node, spec, _COUNTER)
+            await asyncio.sleep(1)
+            counter = await shell(node, spec, "cat /run/counter.pid")
+            begun_s = monotonic_s()
+            times["paused_ms"] = await node.fork(spec.id, "op_1", False)
+            times["point_s"] = monotonic_s() - begun_s
+            await child(node, children[0], "op_1")
+            await shell(node, children[0], "true")
+            times["first_command_s"] = monotonic_s() - begun_s
+            await child(node, children[1], "op_1")
+            await node.drop_fork("op_1")
+            # A fork of a fork.
+            await node.fork(children[0].id, "op_2", False)
+            await child(node, children[2], "op_2")
+            await node.drop_fork("op_2")
+            everybody = [spec, *children]
+            for one in everybody:
+                assert await shell(node, one, f"cat /proc/{counter}/cmdline | tr '\\0' ' '") == "sh /run/counter"
+                assert len((await shell(node, one, "cat /root/user-data")).splitlines()) == 1
+                await counts(node, one)
+            assert_nothing_shared([await identity(node, one) for one in everybody])
+            assert times["paused_ms"] < 1000
+            await survive(node, home, everybody)
+        finally:
+            for one in (spec, *children):
+                await node.forget(one.id)
+        print(json.dumps(times))  # noqa: T201 - the measurements, seen with -s
+        assert processes_of(home) == []
+        assert list((home / "node" / "forks").iterdir()) == []
+
+
+async def survive(node: Node, home: Path, everybody: list[InstanceSpec]) -> None:
+    """Each goes on alone: switched off hard, looked through, grown, and booted from its disk."""
+    for one in everybody:
+        await shell(node, one, "sync")
+        await node.stop(one.id, 0)
+        await node.grow_disk(one.id, 3)
+        await start(node, one)
+        assert await shell(node, one, "hostname") == one.hostname
+        await shell(node, one, _CHECK_LOG)
+        await node.stop(one.id, 30)
+        await file_system_is_sound(home / "node" / "instances" / one.id / "disk.qcow2", home)
+
+
+async def test_connections_and_uptime_of_the_parent_survive(home: Path, unused_tcp_port: int) -> None:
+    spec = replace(parent_spec(home), forwards=(PortForward(guest_port=7777, host_port=unused_tcp_port),))
+    one = child_of(spec, 1)
+    async with opened(home) as node:
+        try:
+            await booted(node, spec)
+            await shell(node, spec, "setsid nc -l -p 7777 -e cat < /dev/null > /dev/null 2>&1 & sleep 0.5")
+            reader, writer = await asyncio.open_connection("127.0.0.1", unused_tcp_port)
+            writer.write(b"before\n")
+            assert await asyncio.wait_for(reader.readline(), 10) == b"before\n"
+            up_s = float((await shell(node, spec, "cat /proc/uptime")).split()[0])
+            for number in range(3):
+                await node.fork(spec.id, f"op_{number}", False)
+                writer.write(b"after\n")
+                assert await asyncio.wait_for(reader.readline(), 10) == b"after\n"
+                await node.drop_fork(f"op_{number}")
+            assert float((await shell(node, spec, "cat /proc/uptime")).split()[0]) > up_s
+            assert abs(float(await shell(node, spec, "date +%s")) - asyncio.get_running_loop().time()) > 0
+            writer.close()
+        finally:
+            await node.forget(spec.id)
+            await node.forget(one.id)
+
+
+async def test_a_child_that_keeps_its_identity_has_no_network(home: Path) -> None:
+    spec = parent_spec(home)
+    one = child_of(spec, 1)
+    async with opened(home) as node:
+        try:
+            await booted(node, spec)
+            await shell(node, spec, _COUNTER)
+            machine_id = await shell(node, spec, "cat /etc/machine-id")
+            begun_s = monotonic_s()
+            await node.fork(spec.id, "op_1", True)
+            await child(node, one, "op_1", keeps=True)
+            assert await shell(node, one, "cat /etc/machine-id") == machine_id
+            print("first command after", monotonic_s() - begun_s, "s")  # noqa: T201 - seen with -s
+            await counts(node, one)
+            assert await shell(node, one, "cat /sys/class/net/eth0/carrier") == "0"
+            await node.drop_fork("op_1")
+            await node.hibernate(one.id)
+            await start(node, one)
+            assert await shell(node, one, "cat /sys/class/net/eth0/carrier") == "0"
+            await node.stop(one.id, 30)
+            await start(node, one)
+            assert await shell(node, one, "[ -e /sys/class/net/eth0 ] || echo none") == "none"
+            assert await shell(node, spec, "cat /sys/class/net/eth0/carrier") == "1"
+        finally:
+            await node.forget(one.id)
+            await node.forget(spec.id)
+
+
+async def test_a_paused_parent_is_forked_and_stays_paused(home: Path) -> None:
+    spec = parent_spec(home)
+    one = child_of(spec, 1)
+    async with opened(home) as node:
+        try:
+            await booted(node, spec)
+            await shell(node, spec, _COUNTER)
+            await node.pause(spec.id)
+            assert await node.fork(spec.id, "op_1", False) == 0
+            await child(node, one, "op_1")
+            assert await power(node, spec) is Power.PAUSED
+            await counts(node, one)
+            await node.resume(spec.id)
+            await counts(node, spec)
+            await node.hibernate(spec.id)
+            await start(node, spec)
+            await counts(node, spec)
+        finally:
+            await node.forget(one.id)
+            await node.forget(spec.id)
