@@ -46,6 +46,7 @@ PROBES: Mapping[str, Probe] = {
     "POST /v1/instances/{instance}/pause": Probe(),
     "POST /v1/instances/{instance}/resume": Probe(),
     "POST /v1/instances/{instance}/hibernate": Probe(),
+    "POST /v1/instances/{instance}/fork": Probe(),
     "POST /v1/instances/{instance}/resize": Probe(json={"plan": "micro-2"}),
     "POST /v1/instances/{instance}/rebuild": Probe(),
     "POST /v1/instances/{instance}/exec": Probe(json={"argv": ["id"]}),

@@ -17,8 +17,9 @@ from insula.control.operations.engine.table import Tables
 from insula.control.operations.tables import TABLES
 from insula.control.scheduler import HostPolicy, Scheduler
 from insula.control.store import Acceptance, Store
+from insula.domain.fork import children_of
 from insula.domain.ids import Kind, new_id
-from insula.domain.instance import Instance, InstanceState, PortForward, Resources
+from insula.domain.instance import Identity, Instance, InstanceState, PortForward, Resources
 from insula.domain.operation import Operation, OperationEvent, OperationState, Verb
 from insula.node.agent import Node, NodeParts
 from insula.node.agent.restart import RestartRules
@@ -38,6 +39,7 @@ LEFT_AS = {
     Verb.PAUSE_INSTANCE: ("paused", "paused"),
     Verb.HIBERNATE_INSTANCE: ("hibernated", "hibernated"),
 }
+CHILDREN = ("web1-1", "web1-2")  # what a fork makes, beside what it works on
 QUICK_UNDO = EngineOptions(undo=RetryPolicy(tries=2, first_wait_s=0.01))
 
 
@@ -54,7 +56,10 @@ class Control:
         """Accept and submit an operation on an instance (new for a create) or an image."""
         operation = make_operation(verb, target, params)
         instance = target if isinstance(target, Instance) and verb is Verb.CREATE_INSTANCE else None
-        wanted = Acceptance(operation, instance=instance, transition=TRANSITIONS.get(verb))
+        children = tuple[Instance, ...]()
+        if isinstance(target, Instance) and verb is Verb.FORK_INSTANCE:
+            children = children_of(target, params.get("names", CHILDREN), Identity(params.get("identity", "renew")))
+        wanted = Acceptance(operation, instance=instance, transition=TRANSITIONS.get(verb), children=children)
         await self.store.accept(wanted)
         await self.engine.submit(operation.id)
         return operation
@@ -145,3 +150,13 @@ async def open_control(
     finally:
         await engine.close()
         await store.close()
+
+
+def check_left(found: dict[str, Any], verb: Verb, instance: Instance) -> None:
+    """Compare a world with what the verb leaves of its only instance, and of the children of a fork."""
+    power, state = LEFT_AS.get(verb, ("on", "running"))
+    count = 1 + (len(CHILDREN) if verb is Verb.FORK_INSTANCE else 0)
+    assert found["machines"][instance.id] == power
+    assert list(found["machines"].values()) == [power] * count
+    assert [record["state"] for record in found["instances"]] == [state] * count
+    assert sum("disk" in name for name in found["files"]) == count

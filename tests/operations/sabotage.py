@@ -17,6 +17,7 @@ from insula.control.operations.tables import TABLES
 from insula.control.store.schema import port_reservation
 from insula.domain.operation import Verb
 from insula.node.agent import Node
+from insula.node.hypervisor.fake import state
 from tests.operations.control import PATIENCE_S, Control
 
 _VOLATILE_FILES = frozenset({"fake.json", "console.log", "console.log.previous", "spec.json.backup", "guest-time"})
@@ -116,9 +117,14 @@ def _files(folder: Path) -> dict[str, Any]:
         if place.name == "spec.json":
             found[name] = json.loads(place.read_bytes())["record"]["spec"]
         elif place.name.startswith("disk"):
-            found[name] = (place.read_text(), place.stat().st_ino)  # the very same disk, not one like it
+            found[name] = (place.read_text(), _guest_files(place))  # the very same disk, not one like it
         elif place.is_dir():
             found[name] = "folder"
         else:
             found[name] = "file"
     return found
+
+
+def _guest_files(disk: Path) -> str:
+    """The guest's file tree, which stays the same when a fork has put a layer over the disk."""
+    return (disk.parent / state.disk_identity(disk)).resolve().name

@@ -17,7 +17,7 @@ from insula.control.reconcile import Reconciler
 from insula.domain.instance import Instance, InstanceState
 from insula.domain.operation import Operation, OperationState, StepState, Verb
 from insula.node.agent import Node
-from tests.operations.control import BEFOREHAND, LEFT_AS, PATIENCE_S, Control, make_instance, open_control
+from tests.operations.control import BEFOREHAND, PATIENCE_S, Control, check_left, make_instance, open_control
 from tests.operations.sabotage import Mode, Saboteur, world
 
 # Where the nature of the thing forbids an undo; each has a test of its own below.
@@ -110,10 +110,7 @@ async def test_every_step_twice(control: Control, saboteur: Saboteur, folder: Pa
     if verb is Verb.DELETE_INSTANCE:
         assert found == {"instances": [], "ports": [], "files": {}, "machines": {}}
         return
-    power, state = LEFT_AS.get(verb, ("on", "running"))
-    assert found["machines"] == {instance.id: power}
-    assert [record["state"] for record in found["instances"]] == [state]
-    assert sum("disk" in name for name in found["files"]) == 1
+    check_left(found, verb, instance)
 
 
 @pytest.mark.parametrize("mode", [Mode.FAIL_BEFORE, Mode.FAIL_AFTER, Mode.HANG_AFTER])

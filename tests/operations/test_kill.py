@@ -17,7 +17,7 @@ from insula.base.run import run
 from insula.control.operations.tables import TABLES
 from insula.domain.instance import Instance
 from insula.domain.operation import Operation, OperationState, Verb
-from tests.operations.control import BEFOREHAND, LEFT_AS, Control, make_instance, make_node, open_control
+from tests.operations.control import BEFOREHAND, Control, check_left, make_instance, make_node, open_control
 from tests.operations.sabotage import world
 from tests.operations.victim import Fate, fated_tables
 
@@ -31,6 +31,7 @@ UNDONE = {
     Verb.REBUILD_INSTANCE: "boot",
     Verb.PAUSE_INSTANCE: "pause",
     Verb.HIBERNATE_INSTANCE: "hibernate",
+    Verb.FORK_INSTANCE: "children",
 }
 DEATH_S = 60.0
 
@@ -92,10 +93,7 @@ async def test_killed_at_every_step_it_goes_on(database_url: str, folder: Path, 
     if verb is Verb.DELETE_INSTANCE:
         assert found == {"instances": [], "ports": [], "files": {}, "machines": {}}
         return
-    power, state = LEFT_AS.get(verb, ("on", "running"))
-    assert found["machines"] == {instance.id: power}
-    assert [record["state"] for record in found["instances"]] == [state]
-    assert sum("disk" in name for name in found["files"]) == 1
+    check_left(found, verb, instance)
 
 
 async def test_killed_while_it_wakes_it_goes_on_where_it_was(database_url: str, folder: Path) -> None:

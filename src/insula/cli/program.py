@@ -52,6 +52,7 @@ COMMANDS: Entries = {
         "hibernate",
         "Save an instance's memory to disk and free the host's; start goes on from there.",
     ),
+    "fork": ("power", "fork", "Make children that go on from an instance's present state, while it goes on itself."),
     "delete": ("power", "delete", "Delete instances with their disks."),
     "rename": ("instances", "rename", "Rename an instance."),
     "resize": ("power", "resize", "Change an instance's size; reboots it when it runs."),

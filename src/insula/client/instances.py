@@ -89,6 +89,15 @@ class Instances:
         """Save its memory to disk and free the host's; a start goes on from there."""
         return self._operation("POST", path_of("instances", instance, "hibernate"))
 
+    def fork(self, instance: str, *, count: int = 1, names: Sequence[str] = (), identity: str = "renew") -> Operation:
+        """Make children that go on from its present state, while it goes on itself.
+
+        They are called `names`, else the instance's name with numbers. With the identity `keep` they are the same guest
+        once more, and have no network. The operation's result has `children` (id and name), `failed` and `paused_ms`.
+        """
+        wish = {"count": count, "names": list(names), "identity": identity}
+        return self._operation("POST", path_of("instances", instance, "fork"), _given(wish))
+
     def stop(self, instance: str, *, graceful_s: float | None = None) -> Operation:
         """Stop it: agent or ACPI first, hard after `graceful_s` (0: hard at once). The operation's result says how."""
         return self._operation("POST", path_of("instances", instance, "stop"), _given({"graceful_s": graceful_s}))

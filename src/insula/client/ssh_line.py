@@ -38,7 +38,7 @@ def as_text(words: Sequence[str]) -> str:
 
 
 def _where(client: Client, instance: Instance) -> tuple[str, int]:
-    if instance.state is not InstanceState.RUNNING:
+    if instance.state not in {InstanceState.RUNNING, InstanceState.FORKING}:
         raise Conflict(
             f"Instance {instance.name} does not run",
             why=f"It is {instance.state}",

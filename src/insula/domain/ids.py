@@ -30,6 +30,11 @@ def new_id(kind: Kind) -> str:
     return f"{kind.value}_{digits}"
 
 
+def new_mac() -> str:
+    """A new address of a network card: locally administered, unicast, 40 random bits."""
+    return ":".join(("02", *(f"{byte:02x}" for byte in secrets.token_bytes(5))))
+
+
 def is_id(text: str, kind: Kind) -> bool:
     """Whether `text` looks like an identifier of this kind."""
     return text.startswith(f"{kind.value}_") and _PATTERN.fullmatch(text) is not None

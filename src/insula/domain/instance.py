@@ -19,6 +19,7 @@ class InstanceState(StrEnum):
     PAUSED = "paused"  # stands still in the host's memory
     RESUMING = "resuming"
     HIBERNATING = "hibernating"
+    FORKING = "forking"  # goes on meanwhile
     HIBERNATED = "hibernated"  # its memory is in a file; a start goes on from there
     STOPPING = "stopping"
     STOPPED = "stopped"
@@ -44,16 +45,17 @@ TRANSITIONS: Mapping[InstanceState, frozenset[InstanceState]] = {
     _S.RUNNING: frozenset(
         {
             *(_S.STOPPING, _S.STOPPED, _S.REBOOTING, _S.RESIZING, _S.REBUILDING, _S.DELETING, _S.FAILED, _S.STARTING),
-            *(_S.PAUSING, _S.PAUSED, _S.HIBERNATING, _S.HIBERNATED),
+            *(_S.PAUSING, _S.PAUSED, _S.HIBERNATING, _S.HIBERNATED, _S.FORKING),
         }
     ),
     _S.PAUSING: frozenset({_S.PAUSED, _S.RUNNING, _S.STOPPED, _S.FAILED}),
     _S.PAUSED: frozenset(
         {
-            *(_S.RESUMING, _S.HIBERNATING, _S.STOPPING, _S.DELETING),
+            *(_S.RESUMING, _S.HIBERNATING, _S.STOPPING, _S.DELETING, _S.FORKING),
             *(_S.RUNNING, _S.STARTING, _S.HIBERNATED, _S.STOPPED, _S.FAILED),
         }
     ),
+    _S.FORKING: frozenset({_S.RUNNING, _S.PAUSED, _S.STOPPED, _S.FAILED}),
     _S.RESUMING: frozenset({_S.RUNNING, _S.PAUSED, _S.STOPPED, _S.FAILED}),
     _S.HIBERNATING: frozenset({_S.HIBERNATED, _S.RUNNING, _S.PAUSED, _S.STOPPED, _S.FAILED}),
     _S.HIBERNATED: frozenset({_S.STARTING, _S.PAUSED, _S.DELETING, _S.RUNNING, _S.STOPPED, _S.FAILED}),
@@ -89,6 +91,7 @@ _DONE: Mapping[InstanceState, str] = {
     _S.PAUSING: "paused",
     _S.RESUMING: "resumed",
     _S.HIBERNATING: "hibernated",
+    _S.FORKING: "forked",
     _S.RESIZING: "resized",
     _S.REBUILDING: "rebuilt",
     _S.DELETING: "deleted",
@@ -106,6 +109,13 @@ def check_transition(name: str, current: InstanceState, wanted: InstanceState) -
             todo=f"Look at it with `insula show {name}` and try again when its state fits",
             code="wrong-state",
         )
+
+
+class Identity(StrEnum):
+    """What becomes of a guest's keys, names, random numbers and addresses when it is forked."""
+
+    RENEW = "renew"  # a child is somebody of its own
+    KEEP = "keep"  # a child is the same once more, and has no network
 
 
 class Firmware(StrEnum):

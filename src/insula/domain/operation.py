@@ -38,6 +38,7 @@ class Verb(StrEnum):
     PAUSE_INSTANCE = "pause_instance"
     RESUME_INSTANCE = "resume_instance"
     HIBERNATE_INSTANCE = "hibernate_instance"
+    FORK_INSTANCE = "fork_instance"
     RESIZE_INSTANCE = "resize_instance"
     REBUILD_INSTANCE = "rebuild_instance"
     DELETE_INSTANCE = "delete_instance"
@@ -83,6 +84,11 @@ class Operation:
     result: Mapping[str, Any] | None = None
     cancel_requested: bool = False
     retry_of: str = ""
+
+    @property
+    def works_on(self) -> frozenset[str]:
+        """Its target, and the instances that a fork makes, by their ids."""
+        return frozenset((self.target, *(str(child["id"]) for child in self.params.get("children", ()))))
 
 
 def new_operation(

@@ -1,4 +1,4 @@
-"""start, stop, reboot, delete, resize, rebuild: what changes an instance through an operation."""
+"""start, stop, fork, reboot, delete, resize, rebuild: what changes an instance through an operation."""
 
 from __future__ import annotations
 
@@ -96,6 +96,36 @@ def hibernate(session: Session, instance: str, no_wait: bool, as_json: bool) -> 
     """Save an instance's memory to disk and free the host's; start goes on from there."""
     if finish(session, session.client.instances.hibernate(instance), no_wait=no_wait, as_json=as_json) and not as_json:
         say(f"{instance} is hibernated; `insula start {instance}` wakes it")
+
+
+@click.command()
+@click.argument("instance")
+@click.option("--count", type=int, default=1, metavar="N", help="How many children; one otherwise.")
+@click.option(
+    "--name", "names", multiple=True, metavar="NAME", help="A child's name; repeat. Else the own with a number."
+)
+@click.option(
+    "--identity",
+    type=click.Choice(["renew", "keep"]),
+    default="renew",
+    help="keep: the same guest once more, without a network.",
+)
+@wait_option
+@json_option
+@click.pass_obj
+def fork(
+    session: Session, instance: str, count: int, names: tuple[str, ...], identity: str, no_wait: bool, as_json: bool
+) -> None:
+    """Make children that go on from an instance's present state, while it goes on itself."""
+    operation = session.client.instances.fork(instance, count=count, names=names, identity=identity)
+    done = finish(session, operation, no_wait=no_wait, as_json=as_json)
+    if done is None or as_json:
+        return
+    result = done.result or {}
+    for failed in result["failed"]:
+        say(f"{failed['name']} did not come up: {failed['error']['what']}")
+    made = ", ".join(child["name"] for child in result["children"])
+    say(f"{made} went on from {instance}, which stood still for {result['paused_ms']} ms")
 
 
 @click.command()

@@ -9,7 +9,7 @@ from typing import Any
 from insula.control.actions.caller import Caller, audit_line
 from insula.control.actions.ports import Engine, Scheduler
 from insula.control.store import Acceptance, Place, Store
-from insula.domain.instance import Instance, InstanceState, Resources
+from insula.domain.instance import Identity, Instance, InstanceState, Resources
 from insula.domain.operation import Operation, Verb, new_operation
 
 
@@ -50,6 +50,15 @@ class Acceptor:
         """Record that `instance` changes and the operation that does it. Raises Conflict when its state forbids it."""
         operation = _operation(caller, verb, (instance.id, instance.name), params or {})
         return await self._accept(caller, Acceptance(operation, transition=becomes, place=place))
+
+    async def children(
+        self, caller: Caller, parent: Instance, children: tuple[Instance, ...], identity: Identity
+    ) -> Operation:
+        """Record `children` of an instance and the operation that makes them. Raises Conflict and CapacityExceeded."""
+        operation = _operation(caller, Verb.FORK_INSTANCE, (parent.id, parent.name), {"identity": identity.value})
+        place = await self._scheduler.placer(parent.resources, parent.node)
+        wanted = Acceptance(operation, transition=InstanceState.FORKING, place=place, children=children)
+        return await self._accept(caller, wanted)
 
     async def image(
         self, caller: Caller, name: str, verb: Verb, *, params: Mapping[str, Any] | None = None, unused: bool = False

@@ -93,7 +93,7 @@ class GuestActions:
 
     async def _running(self, caller: Caller, instance: str) -> tuple[Instance, NodeApi]:
         found = await self.store.instances.get(caller.project, instance)
-        if found.state is not InstanceState.RUNNING:
+        if found.state not in {InstanceState.RUNNING, InstanceState.FORKING}:
             raise Conflict(
                 f"Instance {found.name} is not running",
                 why=f"It is {found.state}; its guest cannot answer",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import sys
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -18,14 +18,17 @@ from insula.control.actions.wishes import (
     MAX_GRACEFUL_S,
     ChangeWish,
     CreateWish,
+    ForkWish,
     RebuildWish,
     ResizeWish,
     check_create,
+    check_fork,
     check_lease,
 )
 from insula.control.store import InstanceFilter, Store
 from insula.domain.access import Scope
-from insula.domain.ids import Kind, new_id
+from insula.domain.fork import child_names, children_of
+from insula.domain.ids import Kind, new_id, new_mac
 from insula.domain.instance import Instance, InstanceState, PortForward, Protocol, Resources, lease_end
 from insula.domain.names import check_name, check_tags
 from insula.domain.operation import Operation, Verb
@@ -149,6 +152,17 @@ class InstanceActions:
         found = await self.store.instances.get(caller.project, instance)
         return await self._acceptor.change(caller, found, Verb.HIBERNATE_INSTANCE, InstanceState.HIBERNATING)
 
+    @action("instances.fork", Scope.INSTANCES_WRITE, audit=Audit.ACCEPTED)
+    async def fork(self, caller: Caller, instance: str, wish: ForkWish) -> Operation:
+        """Make children that go on from a running or paused guest's present state, while it goes on itself."""
+        found = await self.store.instances.get(caller.project, instance)
+        faults = Faults()
+        check_fork(wish, faults)
+        faults.raise_if_any(f"Instance {found.name} cannot be forked like this")
+        taken = {other.name for other in await self.store.instances.list(caller.project, limit=sys.maxsize)}
+        names = wish.names or child_names(found.name, wish.count, taken)
+        return await self._acceptor.children(caller, found, children_of(found, names, wish.identity), wish.identity)
+
     @action("instances.resize", Scope.INSTANCES_WRITE, audit=Audit.ACCEPTED)
     async def resize(self, caller: Caller, instance: str, wish: ResizeWish) -> Operation:
         """Another CPU and memory size, with a reboot when it runs. The disk stays unless `disk_gib` asks for more."""
@@ -220,7 +234,7 @@ def _new_instance(caller: Caller, wish: CreateWish, resources: Resources, keys: 
         plan=wish.plan,
         resources=resources,
         hostname=(wish.hostname or wish.name).lower(),
-        mac=_new_mac(),
+        mac=new_mac(),
         node="",
         created_at=now,
         updated_at=now,
@@ -235,11 +249,6 @@ def _new_instance(caller: Caller, wish: CreateWish, resources: Resources, keys: 
         lease_s=wish.lease_s,
         lease_until=lease_end(wish.lease_s),
     )
-
-
-def _new_mac() -> str:
-    """Locally administered, unicast; 40 random bits."""
-    return ":".join(("02", *(f"{byte:02x}" for byte in secrets.token_bytes(5))))
 
 
 def _check_graceful(graceful_s: float) -> None:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 from insula.control.actions.faults import Faults
 from insula.control.actions.sizes import SizeWish
+from insula.domain.fork import MAX_CHILDREN
 from insula.domain.image import DEFAULT_IMAGE
-from insula.domain.instance import Firmware, MachineType, PortForward, Protocol, RestartPolicy
+from insula.domain.instance import Firmware, Identity, MachineType, PortForward, Protocol, RestartPolicy
 from insula.domain.names import check_hostname, check_name, check_tags
 from insula.domain.plan import DEFAULT_PLAN
 
@@ -63,6 +64,15 @@ class ResizeWish:
 
 
 @dataclass(frozen=True)
+class ForkWish:
+    """`count` children, or those named in `names`, with identities of their own or the one that they come from."""
+
+    count: int = 1
+    names: tuple[str, ...] = ()
+    identity: Identity = Identity.RENEW
+
+
+@dataclass(frozen=True)
 class RebuildWish:
     """A fresh disk; None keeps what the instance was created with."""
 
@@ -92,6 +102,21 @@ def check_create(wish: CreateWish, faults: Faults) -> None:
 def check_lease(lease_s: int, faults: Faults) -> None:
     """Note a lease that is too short to be renewed in time, or too long to be one."""
     faults.between("lease_s", lease_s, MIN_LEASE_S, MAX_LEASE_S)
+
+
+def check_fork(wish: ForkWish, faults: Faults) -> None:
+    """Note numbers and names of children that cannot be."""
+    faults.between("count", wish.count, 1, MAX_CHILDREN)
+    if len(wish.names) > MAX_CHILDREN:
+        faults.note("names", f"must be at most {MAX_CHILDREN}")
+        return
+    if wish.names and wish.count not in (1, len(wish.names)):
+        faults.note("count", f"must be left out, or be the number of names, which is {len(wish.names)}")
+    for index, name in enumerate(wish.names):
+        with faults.of(f"names[{index}]"):
+            check_name(name)
+        if name in wish.names[:index]:
+            faults.note(f"names[{index}]", f"{name} is wanted twice")
 
 
 def check_forwards(forwards: tuple[PortForward, ...], faults: Faults) -> None:

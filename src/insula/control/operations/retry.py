@@ -11,8 +11,9 @@ from insula.base.clock import now_utc
 from insula.base.errors import Conflict, NotFound
 from insula.control.scheduler import Scheduler
 from insula.control.store import BEFORE, Acceptance, AuditLine, Store
+from insula.domain.fork import children_of
 from insula.domain.ids import Kind, new_id
-from insula.domain.instance import InstanceState, Resources, lease_end
+from insula.domain.instance import Identity, Instance, InstanceState, Resources, lease_end
 from insula.domain.operation import Operation, OperationState, Verb, new_operation
 
 TRANSITIONS: Mapping[Verb, InstanceState] = {
@@ -22,6 +23,7 @@ TRANSITIONS: Mapping[Verb, InstanceState] = {
     Verb.PAUSE_INSTANCE: InstanceState.PAUSING,
     Verb.RESUME_INSTANCE: InstanceState.RESUMING,
     Verb.HIBERNATE_INSTANCE: InstanceState.HIBERNATING,
+    Verb.FORK_INSTANCE: InstanceState.FORKING,
     Verb.RESIZE_INSTANCE: InstanceState.RESIZING,
     Verb.REBUILD_INSTANCE: InstanceState.REBUILDING,
     Verb.DELETE_INSTANCE: InstanceState.DELETING,
@@ -49,13 +51,20 @@ async def retry(
     )
     if old.verb is Verb.CREATE_INSTANCE:
         return await store.accept(replace(await _create_again(store, scheduler, new), audit=audit))
-    place = None
+    place, children = None, tuple[Instance, ...]()
+    if old.verb is Verb.FORK_INSTANCE:
+        parent = await store.instances.get(old.project, old.target)
+        names = [child["name"] for child in params.pop("children")]
+        children = children_of(parent, names, Identity(params["identity"]))
+        place = await scheduler.placer(parent.resources, parent.node)
     if old.verb is Verb.RESIZE_INSTANCE:
         instance = await store.instances.get(old.project, old.target)
         place = await scheduler.placer(msgspec.convert(params["resources"], Resources), instance.node)
     unused = old.target if old.verb is Verb.DELETE_IMAGE else ""
     transition = TRANSITIONS.get(old.verb)
-    return await store.accept(Acceptance(new, transition=transition, place=place, audit=audit, unused_image=unused))
+    return await store.accept(
+        Acceptance(new, transition=transition, place=place, audit=audit, unused_image=unused, children=children)
+    )
 
 
 async def _create_again(store: Store, scheduler: Scheduler, new: Operation) -> Acceptance:

@@ -9,6 +9,7 @@ from insula.control.operations.images.prepare_image import PREPARE_IMAGE
 from insula.control.operations.images.warm_image import WARM_IMAGE
 from insula.control.operations.instances.create_instance import CREATE_INSTANCE
 from insula.control.operations.instances.delete_instance import DELETE_INSTANCE
+from insula.control.operations.instances.fork_instance import FORK_INSTANCE
 from insula.control.operations.instances.hibernate_instance import HIBERNATE_INSTANCE
 from insula.control.operations.instances.pause_instance import PAUSE_INSTANCE
 from insula.control.operations.instances.reboot_instance import REBOOT_INSTANCE
@@ -28,6 +29,7 @@ TABLES: Tables = {
         PAUSE_INSTANCE,
         RESUME_INSTANCE,
         HIBERNATE_INSTANCE,
+        FORK_INSTANCE,
         RESIZE_INSTANCE,
         REBUILD_INSTANCE,
         DELETE_INSTANCE,

@@ -42,7 +42,7 @@ class Reconciler:
         """Compare a node's instances with their records once. Raises what the node or the store raises."""
         # The records first: a report that is older than its record would undo what an operation has just done.
         records = [record for record in await self._store.instances.all() if record.node == name]
-        busy = {operation.target for operation in await self._store.operations.active()}
+        busy = {one for operation in await self._store.operations.active() for one in operation.works_on}
         reports = {report.id: report for report in await self._nodes.get(name).observe()}
         for record in records:
             report = reports.pop(record.id, None)

@@ -38,7 +38,10 @@ Place = Callable[[Sequence[Claim]], str]
 class Acceptance:
     """What is to be accepted: exactly one of `instance` (new), `transition` (of the target) or neither (images).
 
-    `place` chooses the node of a new instance, or judges whether a resized one fits; a resize's new resources are in
+    `children` are new instances that the change of the target makes; the operation's parameter of that name gets their
+    records as they are accepted.
+
+    `place` chooses the node of each new instance, or judges whether a resized one fits; a resize's new resources are in
     `operation.params["resources"]`. `unused_image` refuses while an instance was made from that image. `lease_until`
     refuses when the target's lease does not end then any more.
     """
@@ -50,6 +53,7 @@ class Acceptance:
     audit: AuditLine | None = None
     unused_image: str = ""
     lease_until: datetime | None = None
+    children: tuple[Instance, ...] = ()
 
 
 def accept(database: Database, connection: Connection, wanted: Acceptance) -> Operation:
@@ -63,6 +67,9 @@ def accept(database: Database, connection: Connection, wanted: Acceptance) -> Op
         if wanted.transition is not None:
             before = _change_instance(connection, wanted, wanted.transition)
             new = replace(new, params={**new.params, BEFORE: before})
+    if wanted.children:
+        added = [_add_instance(connection, child, wanted.place) for child in wanted.children]
+        new = replace(new, params={**new.params, "children": msgspec.to_builtins(added)})
     if wanted.unused_image:
         _check_unused(connection, wanted.unused_image)
     insert_operation(connection, new, wanted.instance)
@@ -93,7 +100,7 @@ def _larger(held: Resources, params: Mapping[str, Any] | None) -> Resources:
     )
 
 
-def _add_instance(connection: Connection, new: Instance, place: Place | None) -> None:
+def _add_instance(connection: Connection, new: Instance, place: Place | None) -> Instance:
     find_project(connection, new.project)
     check_name_free(connection, new.project, new.name)
     node = place(claims(connection)) if place is not None else new.node
@@ -101,6 +108,7 @@ def _add_instance(connection: Connection, new: Instance, place: Place | None) ->
     forwards = ports.reserve(connection, node, new.id, new.forwards)
     if forwards != new.forwards:
         connection.execute(instance.update().where(instance.c.id == new.id).values(forwards=forwards))
+    return replace(new, node=node, forwards=forwards)
 
 
 def _change_instance(connection: Connection, wanted: Acceptance, state: InstanceState) -> InstanceState:
@@ -120,7 +128,7 @@ def _change_instance(connection: Connection, wanted: Acceptance, state: Instance
             code="protected",
         )
     check_transition(found.name, found.state, state)
-    if wanted.place is not None:
+    if wanted.place is not None and not wanted.children:
         wanted.place([claim for claim in claims(connection) if claim.instance_id != found.id])
     write_fields(connection, found, {"state": state})
     return found.state

@@ -6,7 +6,7 @@ Together, so that whoever sees an instance *running* may ask for the next operat
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy.engine import Connection
@@ -21,7 +21,10 @@ from insula.domain.operation import ACTIVE_STATES, OperationEvent, OperationStat
 
 @dataclass(frozen=True)
 class Completion:
-    """How an operation ended. `fields` of the instance change, or its record goes when `remove`."""
+    """How an operation ended. `fields` of the instance change, or its record goes when `remove`.
+
+    `others` are the same for further instances by their ids: fields, or None when the record goes.
+    """
 
     operation_id: str
     state: OperationState
@@ -32,6 +35,7 @@ class Completion:
     instance_id: str = ""
     fields: Mapping[str, Any] | None = None
     remove: bool = False
+    others: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
 
 
 def complete(connection: Connection, end: Completion) -> bool:
@@ -50,10 +54,12 @@ def complete(connection: Connection, end: Completion) -> bool:
     if connection.execute(change).rowcount == 0:
         return False
     add_events(connection, end.events)
-    if end.remove:
-        connection.execute(instance.delete().where(instance.c.id == end.instance_id))
-    elif end.fields:
-        _change(connection, end.instance_id, end.fields)
+    target = None if end.remove else end.fields or {}
+    for instance_id, fields in {**end.others, end.instance_id: target}.items():
+        if fields is None:
+            connection.execute(instance.delete().where(instance.c.id == instance_id))
+        elif fields:
+            _change(connection, instance_id, fields)
     return True
 
 

@@ -140,10 +140,13 @@ def _operation(row: Row[Any]) -> Operation:
 
 
 def find_active(connection: Connection, target: str) -> Operation | None:
-    """The operation that works on `target`."""
-    query = operation.select().where(operation.c.target == target, operation.c.state.in_(ACTIVE_STATES))
-    row = connection.execute(query).first()
-    return None if row is None else _operation(row)
+    """The operation that works on `target`, be it as a fork's child."""
+    is_active = operation.c.state.in_(ACTIVE_STATES)
+    row = connection.execute(operation.select().where(operation.c.target == target, is_active)).first()
+    if row is not None:
+        return _operation(row)
+    forks = connection.execute(operation.select().where(operation.c.verb == Verb.FORK_INSTANCE, is_active))
+    return next((found for found in map(_operation, forks) if target in found.works_on), None)
 
 
 def insert_operation(connection: Connection, new: Operation, origin: Instance | None) -> None:

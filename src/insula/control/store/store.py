@@ -65,7 +65,7 @@ class Store:
         Raises :class:`Conflict` (name-taken, operation-in-progress, wrong-state, protected, port-taken, image-in-use),
         :class:`NotFound` and :class:`CapacityExceeded`; nothing is changed then.
         """
-        changes_instances = wanted.instance is not None or wanted.transition is not None
+        changes_instances = wanted.instance is not None or wanted.transition is not None or bool(wanted.children)
 
         def work(connection: Connection) -> Operation:
             accepted = accept(self._database, connection, wanted)
@@ -83,14 +83,14 @@ class Store:
         """End an operation in one transaction, once: False when it was final already."""
 
         def work(connection: Connection) -> bool:
-            if end.fields or end.remove:
+            if end.fields or end.remove or end.others:
                 self.instances.model.mark(connection)
             return complete(connection, end)
 
         try:
             return await self._database.write(work)
         finally:
-            if end.fields or end.remove:
+            if end.fields or end.remove or end.others:
                 self.instances.model.changed()
 
     async def claims(self) -> Sequence[Claim]:

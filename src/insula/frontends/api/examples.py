@@ -92,6 +92,7 @@ EXAMPLES: Mapping[Any, Any] = {
     schemas.ChangeInstance: schemas.ChangeInstance(name="web2", tags=["web", "env:prod"], protected=True),
     schemas.LeaseInstance: schemas.LeaseInstance(lease_s=600),
     schemas.StopInstance: schemas.StopInstance(),
+    schemas.ForkInstance: schemas.ForkInstance(count=2),
     schemas.ResizeInstance: schemas.ResizeInstance(plan="middle-2"),
     schemas.RebuildInstance: schemas.RebuildInstance(image="debian-12"),
     schemas.Execute: schemas.Execute(argv=["id", "-u"]),

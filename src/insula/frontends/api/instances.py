@@ -9,6 +9,7 @@ from insula.frontends.api.reply import Reply
 from insula.frontends.api.schemas import (
     ChangeInstance,
     CreateInstance,
+    ForkInstance,
     InstanceQuery,
     InstanceView,
     LeaseInstance,
@@ -132,6 +133,20 @@ async def resume_instance(call: Call[Nothing, Nothing]) -> Reply:
 async def hibernate_instance(call: Call[Nothing, Nothing]) -> Reply:
     """Save an instance's memory to disk and free the host's; a start goes on from there."""
     return accepted(await call.actions.instances.hibernate(call.caller, call.path["instance"]))
+
+
+@endpoint(
+    "POST",
+    "/v1/instances/{instance}/fork",
+    action="instances.fork",
+    takes=ForkInstance,
+    gives=Operation,
+    status=202,
+    optional_body=True,
+)
+async def fork_instance(call: Call[ForkInstance, Nothing]) -> Reply:
+    """Make children that go on from an instance's present state, while it goes on itself; the result names them."""
+    return accepted(await call.actions.instances.fork(call.caller, call.path["instance"], call.body.to_wish()))
 
 
 @endpoint(

@@ -30,14 +30,17 @@ from insula.control.actions.wishes import (
     MIN_LEASE_S,
     ChangeWish,
     CreateWish,
+    ForkWish,
     RebuildWish,
     ResizeWish,
 )
 from insula.domain.access import Scope, Token
+from insula.domain.fork import MAX_CHILDREN
 from insula.domain.image import DEFAULT_IMAGE
 from insula.domain.instance import (
     BootPhase,
     Firmware,
+    Identity,
     Instance,
     InstanceState,
     MachineType,
@@ -178,6 +181,17 @@ class StopInstance(Wish, frozen=True):
     """How long the guest may take."""
 
     graceful_s: GracefulS = 30.0
+
+
+class ForkInstance(Wish, frozen=True):
+    """How many children, or their names; with the identity `keep` they are the same guest, and have no network."""
+
+    count: Annotated[int, Meta(ge=1, le=MAX_CHILDREN)] = 1
+    names: Annotated[list[Name], Meta(max_length=MAX_CHILDREN)] = []
+    identity: Identity = Identity.RENEW
+
+    def to_wish(self) -> ForkWish:
+        return ForkWish(self.count, tuple(self.names), self.identity)
 
 
 class ResizeInstance(Wish, frozen=True):

@@ -165,16 +165,16 @@ class Forks:
         await owner.change(forking=None, image=image)
 
     async def make_child(self, owner: Owner, point: str, keeps_identity: bool) -> None:
-        """Disk and seed of a child, which goes on from the fork point at its first start. May be repeated.
+        """Disk and seed of a child, which goes on from the fork point at its first start. May be repeated until then.
 
         Raises Conflict when the fork point is gone.
         """
         spec, folder = owner.record.spec, self._records.folder_of(owner.record.spec.id)
-        if (folder / "disk.qcow2").exists() and owner.record.image is not None:
-            return
+        if owner.record.image is not None and not owner.record.point:
+            return  # it lives
         found = self._find(point, spec.name)
         # The record first: a disk without one would belong to nobody after a crash.
-        await owner.change(image=found.image, point=point, is_cut=keeps_identity)
+        await owner.change(image=found.image, point=point, is_cut=keeps_identity, is_renewing=False)
         seed = self._records.folder_of(found.parent_id) / "seed.iso"
         if keeps_identity:
             if seed.exists():

@@ -223,6 +223,7 @@ class Runner:
             instance_id=self._operation.target,
             fields=ending.fields,
             remove=ending.remove,
+            others=ending.others,
         )
         await store_end(self._room.store, end)
         self._room.hub.publish(final)

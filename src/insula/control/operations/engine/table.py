@@ -96,11 +96,15 @@ class Step:
 
 @dataclass(frozen=True)
 class Ending:
-    """What becomes of the instance's record at the end of an operation, and the operation's result."""
+    """What becomes of the instance's record at the end of an operation, and the operation's result.
+
+    `others` are further instances by their ids: their fields, or None for a record that goes.
+    """
 
     fields: Mapping[str, Any] = field(default_factory=dict)
     remove: bool = False
     result: Mapping[str, Any] | None = None
+    others: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def keep_failed(work: Work, error: InsulaError) -> bool:
 
 def succeeded(work: Work) -> Ending:
     if wants_start(work):
-        return Ending(running_fields(work), result=boot_result(work))
+        return Ending(running_fields(work.facts), result=boot_result(work))
     return Ending(stopped_fields())
 
 

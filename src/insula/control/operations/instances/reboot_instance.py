@@ -21,7 +21,7 @@ async def reboot(work: Work) -> Facts:
 
 
 def succeeded(work: Work) -> Ending:
-    return Ending(running_fields(work), result={"way": work.facts["way"], "took_ms": work.facts["boot_ms"]})
+    return Ending(running_fields(work.facts), result={"way": work.facts["way"], "took_ms": work.facts["boot_ms"]})
 
 
 def failed(work: Work, failure: Failure) -> Ending:

@@ -59,7 +59,7 @@ async def drop_old_disk(work: Work) -> None:
 
 def new_fields(work: Work) -> dict[str, object]:
     new = rebuilt(work)
-    return {**running_fields(work), "image": new.image, "ssh_keys": new.ssh_keys, "user_data": new.user_data}
+    return {**running_fields(work.facts), "image": new.image, "ssh_keys": new.ssh_keys, "user_data": new.user_data}
 
 
 def succeeded(work: Work) -> Ending:

@@ -50,7 +50,7 @@ async def boot_if_it_ran(work: Work) -> Facts:
 def succeeded(work: Work) -> Ending:
     size = {"resources": wanted(work), "plan": work.params.get("plan", work.target.plan)}
     if was_running(work):
-        return Ending({**running_fields(work), **size}, result=boot_result(work))
+        return Ending({**running_fields(work.facts), **size}, result=boot_result(work))
     return Ending({**stopped_fields(), **size})
 
 

@@ -44,7 +44,7 @@ async def lie_down(work: Work) -> None:
 
 
 def succeeded(work: Work) -> Ending:
-    return Ending(running_fields(work), result=boot_result(work))
+    return Ending(running_fields(work.facts), result=boot_result(work))
 
 
 def failed(work: Work, failure: Failure) -> Ending:

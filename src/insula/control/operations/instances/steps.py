@@ -17,6 +17,7 @@ from insula.control.operations.instances.spec import node_spec
 from insula.control.store import BEFORE
 from insula.domain.image import ImageState
 from insula.domain.instance import BootPhase, InstanceState
+from insula.protocol.node import BootReport
 
 READY_TIMEOUT_S = 900.0  # a full distribution with cloud-init, emulated, on a busy host
 GRACEFUL_S = 60.0
@@ -43,7 +44,11 @@ async def boot(work: Work) -> Facts:
 async def await_ready(work: Work) -> Facts:
     """Wait until the guest answers; its phases are told as they come."""
     timeout_s = float(work.params.get("ready_timeout_s") or READY_TIMEOUT_S)
-    report = await work.node.await_ready(work.target.id, timeout_s, work.report.phase)
+    return boot_facts(await work.node.await_ready(work.target.id, timeout_s, work.report.phase))
+
+
+def boot_facts(report: BootReport) -> Facts:
+    """A boot as plain values, for :func:`running_fields`."""
     started_at = now_utc() - timedelta(milliseconds=report.took_ms)
     return {
         "phases": msgspec.to_builtins(report.phases),
@@ -122,10 +127,10 @@ def was_running(work: Work) -> bool:
     return state_before(work) is InstanceState.RUNNING
 
 
-def running_fields(work: Work) -> Mapping[str, Any]:
+def running_fields(boot: Facts) -> Mapping[str, Any]:
     """The record of an instance whose boot has just succeeded."""
-    started_at: datetime = parse_iso(work.facts["started_at"])
-    phases = msgspec.convert(work.facts["phases"], tuple[BootPhase, ...])
+    started_at: datetime = parse_iso(boot["started_at"])
+    phases = msgspec.convert(boot["phases"], tuple[BootPhase, ...])
     return {"state": InstanceState.RUNNING, "boot_phases": phases, "started_at": started_at, "problem": ""}
 
 
