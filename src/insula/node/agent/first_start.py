@@ -61,14 +61,17 @@ class FirstStarts:
         return template
 
 
-async def become(machine: Machine, agent: GuestAgent, spec: InstanceSpec) -> None:
-    """Let a guest that stands still with another's identity go on and become this instance, or raise InsulaError."""
+async def become(machine: Machine, agent: GuestAgent, spec: InstanceSpec, answer_s: float = _ANSWER_S) -> None:
+    """Let a guest that stands still with another's identity go on and become this instance, or raise InsulaError.
+
+    It has `answer_s` to answer for the first time.
+    """
     if not isinstance(machine, CanPause) or not isinstance(machine, CanCutNetwork):
         raise Unsupported("This driver's machines cannot go on from a template", code="no-templates")
     # Before it goes on: its agent finds us connected, as it was frozen, and answers at once.
     await agent.attach(_ANSWER_S)
     await machine.resume()
-    await _renew(agent, spec)
+    await _renew(agent, spec, answer_s)
     await machine.set_link(True)  # it was silent until now, or it would have spoken with its siblings' addresses
     await _await_address(agent)
 
@@ -81,9 +84,9 @@ async def _await_address(agent: GuestAgent) -> None:
                 await asyncio.sleep(_ADDRESS_POLL_S)
 
 
-async def _renew(agent: GuestAgent, spec: InstanceSpec) -> None:
+async def _renew(agent: GuestAgent, spec: InstanceSpec, answer_s: float) -> None:
     """Until this is done the guest has the identity, the random numbers and the time of all its siblings."""
-    await agent.await_answer(_ANSWER_S)
+    await agent.await_answer(answer_s)
     argv = (PROGRAM, str(int(time.time())), spec.mac)
     done = await execute(agent, argv, os.urandom(_RANDOM_BYTES), _RENEW_S)
     if done.exit_code != 0:

@@ -47,6 +47,7 @@ from insula.node.storage.backend import BootableImage, DiskBackend, SeedContents
 from insula.node.storage.fork_point import DEVICES_FILE, DISK_FILE, ForkFacts, begin, share
 from insula.protocol.node import Power
 
+_ANSWER_S = 60.0  # its programs may take all of a small plan's processor, and nothing else will do instead
 _MOST_LAYERS = 16  # each is a file that every read may have to look into
 
 _log = get_logger(__name__)
@@ -262,7 +263,7 @@ async def _go_on(machine: Machine, owner: Owner) -> None:
     if owner.record.is_cut:
         await machine.resume()
     else:
-        await become(machine, owner.agent, owner.record.spec)
+        await become(machine, owner.agent, owner.record.spec, _ANSWER_S)
 
 
 def _forkable(owner: Owner) -> CanFork:
