@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -18,6 +19,9 @@ from insula.base.run import run
 from insula.domain.ids import Kind, new_id
 from insula.domain.instance import BootPhase, PortForward
 from insula.node.agent import Node, assemble
+from insula.node.hypervisor.driver import ForkFiles
+from insula.node.hypervisor.qemu import forking
+from insula.node.hypervisor.qemu.qmp import Qmp
 from insula.protocol.node import InstanceSpec, Power
 from tests.vm.test_identity import _ASKED, _TINY, assert_nothing_shared
 
@@ -248,3 +252,57 @@ async def test_a_paused_parent_is_forked_and_stays_paused(home: Path) -> None:
         finally:
             await node.forget(one.id)
             await node.forget(spec.id)
+
+
+@pytest.mark.root
+async def test_what_is_forked_is_the_memory_of_one_instant(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = parent_spec(home)
+    spec = replace(spec, resources=replace(spec.resources, vcpus=2, cpu_percent=200))
+    differing: list[int] = []
+    fork, complete = forking.fork, forking._await_completion
+    machine: dict[str, int] = {}
+
+    async def note_memory(qmp: Qmp, news: forking.News, files: ForkFiles) -> int:
+        machine["memory"] = files.memory
+        return await fork(qmp, news, files)
+
+    async def compare(qmp: Qmp, news: forking.News, splitting: asyncio.Task[None]) -> None:
+        await complete(qmp, news, splitting)
+        await splitting
+        differing.append(different_pages(machine["pid"], machine["memory"]))
+
+    monkeypatch.setattr(forking, "fork", note_memory)
+    monkeypatch.setattr(forking, "_await_completion", compare)
+    async with opened(home) as node:
+        try:
+            await booted(node, spec)
+            machine["pid"] = next(report.pid for report in await node.observe())
+            await shell(node, spec, _REWRITE)
+            for number in range(4):
+                await node.fork(spec.id, f"op_{number}", False)
+                await node.drop_fork(f"op_{number}")
+        finally:
+            await node.forget(spec.id)
+    assert differing == [0, 0, 0, 0]
+
+
+_REWRITE = """
+setsid sh -c 'while :; do dd if=/dev/urandom of=/run/rewritten bs=64k count=128 conv=notrunc; usleep 50000; done' \
+    < /dev/null > /dev/null 2>&1 &
+sleep 1
+"""
+
+
+def different_pages(pid: int, memory: int) -> int:
+    """How many pages of a machine that stands still are not what is in the memfd."""
+    size = os.fstat(memory).st_size
+    lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    ranges = [tuple(int(end, 16) for end in line.split()[0].split("-")) for line in lines]
+    counts = []
+    with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as file:
+        for begin, end in ranges:
+            if end - begin == size:
+                counts.append(0)
+                for place in range(0, size, 4096):
+                    counts[-1] += os.pread(file.fileno(), 4096, begin + place) != os.pread(memory, 4096, place)
+    return min(counts)

@@ -3,6 +3,9 @@
 The memory is sent while the guest runs, as for a migration, and again what it changed meanwhile. When little is left,
 QEMU stops the guest and asks; then the disk's changes are turned to a new layer, the rest is sent, and the guest goes
 on. A program of its own takes the stream apart (see memory_stream). The jailed machine gets the layer as a descriptor.
+
+An emulated guest stands still all the while. QEMU before 9.0 does not notice all that such a guest changes (its commit
+03bfc2188f tells why), so that some forty pages of what was sent were of another time, and children panicked.
 Source: QEMU QMP Reference (migrate, transaction, add-fd), docs/devel/migration.rst.
 """
 
@@ -86,12 +89,16 @@ async def fork(qmp: Qmp, news: News, files: ForkFiles) -> int:
     below = _active(await _layers(qmp))
     read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
     with FileIO(read_fd, "r") as read, FileIO(write_fd, "w") as write:
-        splitting = asyncio.create_task(_split(read, files))
+        reads = asyncio.Event()
+        splitting = asyncio.create_task(_split(read, files, reads))
         try:
             await _prepare(qmp, files)
             fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
             await qmp.give(_STREAM, write.fileno())
             write.close()
+            await _await_reader(reads, splitting)
+            if is_on and not (await qmp.run("query-kvm"))["enabled"]:
+                await qmp.run("stop")  # what it changes is not always noticed
             await qmp.run("migrate", {"uri": f"fd:{_STREAM}"})
             await _await_little_left(qmp, news, splitting, _time_for(files))
             snapshot = {"type": "blockdev-snapshot", "data": {"node": below, "overlay": _node(files.name)}}
@@ -166,7 +173,16 @@ async def _prepare(qmp: Qmp, files: ForkFiles) -> None:
     await _allow_pause(qmp, _FIRST_PAUSE_MS)
 
 
-async def _split(stream: FileIO, files: ForkFiles) -> None:
+async def _await_reader(reads: asyncio.Event, splitting: asyncio.Task[None]) -> None:
+    """Until the other program reads, lest a guest stands still while that starts; or until it has failed."""
+    waiting = asyncio.create_task(reads.wait())
+    try:
+        await asyncio.wait({waiting, splitting}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+
+
+async def _split(stream: FileIO, files: ForkFiles, reads: asyncio.Event) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     with stream, FileIO(os.open(files.devices, flags, 0o600), "w") as devices:
         program = Path(memory_stream.__file__)
@@ -174,7 +190,8 @@ async def _split(stream: FileIO, files: ForkFiles) -> None:
         passed = (stream.fileno(), devices.fileno(), files.memory)
         python = os.path.realpath(sys.executable)
         argv = [python, "-I", "-S", "-B", str(program), *map(str, passed), str(os.fstat(files.memory).st_size)]
-        await run(confined(argv, jail), timeout_s=_time_for(files) + _WRITTEN_S, pass_fds=passed)
+        timeout_s = _time_for(files) + _WRITTEN_S
+        await run(confined(argv, jail), timeout_s=timeout_s, pass_fds=passed, on_line=lambda _line: reads.set())
 
 
 def _time_for(files: ForkFiles) -> float:

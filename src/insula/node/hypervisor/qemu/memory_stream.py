@@ -173,6 +173,8 @@ def main(arguments: list[str]) -> int:
             os.fdopen(devices_fd, "wb", buffering=1 << 20) as devices,
             mmap.mmap(memory_fd, size_bytes) as memory,
         ):
+            sys.stderr.write("reading\n")  # the sender waits for that
+            sys.stderr.flush()
             splitter = Splitter(stream, devices, memory)
             splitter.run()
     except BadStreamError as error:
