@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -170,7 +171,8 @@ async def test_children_go_on_from_one_instant(home: Path) -> None:
 async def survive(node: Node, home: Path, everybody: list[InstanceSpec]) -> None:
     """Each goes on alone: switched off hard, looked through, grown, and booted from its disk."""
     for one in everybody:
-        await shell(node, one, "sync")
+        # What is written after the last sync may be torn by a power cut, fork or not.
+        await shell(node, one, "kill $(cat /run/counter.pid); sync")
         await node.stop(one.id, 0)
         await node.grow_disk(one.id, 3)
         await start(node, one)
@@ -197,7 +199,7 @@ async def test_connections_and_uptime_of_the_parent_survive(home: Path, unused_t
                 assert await asyncio.wait_for(reader.readline(), 10) == b"after\n"
                 await node.drop_fork(f"op_{number}")
             assert float((await shell(node, spec, "cat /proc/uptime")).split()[0]) > up_s
-            assert abs(float(await shell(node, spec, "date +%s")) - asyncio.get_running_loop().time()) > 0
+            assert abs(float(await shell(node, spec, "date +%s")) - time.time()) < 3
             writer.close()
         finally:
             await node.forget(spec.id)

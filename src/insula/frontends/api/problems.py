@@ -6,10 +6,33 @@ from collections.abc import Mapping
 from math import ceil
 
 import msgspec
+from msgspec import Struct
 
 from insula.base import errors
 from insula.base.errors import InsulaError, InvalidInput, RateLimited
-from insula.frontends.api.schemas import FieldError, Problem
+
+
+class FieldError(Struct, frozen=True):
+    field: str
+    message: str
+
+
+class Problem(Struct, frozen=True, kw_only=True):
+    """An error (RFC 9457): `what`, `why` and `todo` for people, `code` for programs, `errors` for each wrong field."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    kind: str
+    what: str
+    why: str
+    todo: str
+    retryable: bool
+    request_id: str
+    errors: list[FieldError] = []
+
 
 MEDIA_TYPE = "application/problem+json"
 

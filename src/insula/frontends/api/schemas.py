@@ -389,25 +389,3 @@ class Health(Struct, frozen=True):
 
 class Written(Struct, frozen=True):
     size_bytes: int
-
-
-class FieldError(Struct, frozen=True):
-    field: str
-    message: str
-
-
-class Problem(Struct, frozen=True, kw_only=True):
-    """An error (RFC 9457): `what`, `why` and `todo` for people, `code` for programs, `errors` for each wrong field."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    code: str
-    kind: str
-    what: str
-    why: str
-    todo: str
-    retryable: bool
-    request_id: str
-    errors: list[FieldError] = []
