@@ -26,16 +26,23 @@ OF_IMAGE = {
         "first bytes of Python": "python3 -c 'import random, uuid; print(random.getrandbits(128), uuid.uuid4())'",
     },
 }
-# Of a process that was alive in the guest that all are copies of; it answers through two pipes.
-OF_ALIVE = ("first kernel bytes, process alive before", "first bytes of OpenSSL, process alive before")
-OF_ALIVE_LAST = "first bytes of Python, process alive before"
+# A process that is alive in the guest that all are copies of. It answers through two pipes, which it holds open itself.
 ALIVE = Path(__file__).with_name("alive.py")
-START_ALIVE = (
-    "mkfifo /run/ask /run/answer; "
-    "setsid sh -c 'exec 3<> /run/ask 4<> /run/answer; exec python3 /root/alive.py <&3 >&4' "
-    "> /dev/null 2>&1 < /dev/null & sleep 3"
+ALIVE_AT = "/root/alive.py"
+START_ALIVE = f"""
+mkfifo /run/ask /run/answer
+exec 3<> /run/ask 4<> /run/answer
+setsid python3 {ALIVE_AT} <&3 >&4 2> /root/alive.log &
+"""
+# Asked once for all that it draws.
+_ASK_ALIVE = (
+    "[ -e /run/answered ] || { echo now > /run/ask; head -n 1 /run/answer > /run/answered; }; "
+    "cut -d ' ' -f %d /run/answered"
 )
-ASK_ALIVE = "echo now > /run/ask; head -n 1 /run/answer"
+OF_ALIVE = {
+    f"first bytes of {source} in a process alive before": _ASK_ALIVE % number
+    for number, source in enumerate(("the kernel", "OpenSSL", "Python"), start=1)
+}
 
 
 def script(questions: Mapping[str, str]) -> str:

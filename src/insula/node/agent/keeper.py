@@ -14,7 +14,7 @@ from typing import Any
 from insula.base.errors import InsulaError, Unsupported
 from insula.base.log import get_logger
 from insula.domain.instance import BootPhase
-from insula.node.agent import refusals
+from insula.node.agent import boost, refusals
 from insula.node.agent.boots import Boots
 from insula.node.agent.console import ConsoleHub
 from insula.node.agent.first_start import become
@@ -132,6 +132,7 @@ class InstanceKeeper:
         await self._around.forks.settle(self, machine)
         life.is_paused = await machine.status() is MachineStatus.PAUSED
         self._boots.watch_on(machine.started_at_s)
+        self._limit_when_ready(life)
         self.publish()
         return True
 
@@ -269,10 +270,12 @@ class InstanceKeeper:
         life = self._take(machine)
         if self.record.saved is None:
             self._boots.watch(machine.started_at_s, 0)
+            self._limit_when_ready(life)
             return
         life.is_paused = True
         await self.change(boot=BootRecord(machine.started_at_s, first=WAKE))
         self._boots.watch(machine.started_at_s, 0, WAKE)
+        self._limit_when_ready(life)
         await self._go_on(life)
 
     async def _start_from_template(self, key: str) -> bool:
@@ -288,6 +291,7 @@ class InstanceKeeper:
         is_itself = asyncio.Event()
         self._boots.watch(machine.started_at_s, 0, RENEW, is_itself)
         life.spawn(self._renew(life, is_itself), "renewal")
+        self._limit_when_ready(life)
         return True
 
     async def _start_from_point(self) -> None:
@@ -298,9 +302,14 @@ class InstanceKeeper:
             machine = await self._around.forks.start(self)
         finally:
             self._revival.is_pending = False
-        self._take(machine)
+        life = self._take(machine)
         await self.change(point="", is_renewing=False, boot=BootRecord(machine.started_at_s, first=first))
         self._boots.watch(machine.started_at_s, 0, first)
+        self._limit_when_ready(life)
+
+    def _limit_when_ready(self, life: Life) -> None:
+        ready = self.await_ready(boost.LONGEST_S, lambda phase: None)
+        life.spawn(boost.end_when(ready, life.machine, self.record.spec.resources), "limits")
 
     async def _renew(self, life: Life, is_itself: asyncio.Event) -> None:
         """Does not hold the lock: a guest that hangs meanwhile can be stopped."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from insula.base.errors import Conflict, Unsupported
 from insula.domain.instance import Firmware, MachineType
+from insula.node.agent.boost import boosted
 from insula.node.agent.records import InstanceRecord, Records, SavedMemory
 from insula.node.hypervisor.driver import (
     CanSave,
@@ -149,7 +150,7 @@ def _machine_spec(
         id=spec.id,
         name=spec.name,
         folder=folder,
-        resources=spec.resources,
+        resources=boosted(spec.resources),
         machine_type=machine_type_of(spec.machine_type, image),
         firmware=firmware,
         disk=folder / "disk.qcow2",
