@@ -25,13 +25,13 @@ _PLAN = "entry-1"
 _ALIVE_S = 10.0  # that a Python takes to import what it is to be asked of, emulated and on a busy host
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="./test identity", description=__doc__)
     parser.add_argument("--forks", type=int, default=50, help="copies in all")
     parser.add_argument("--image", default="debian-12", choices=sorted(OF_IMAGE))
     parser.add_argument("--of", default="running", choices=["running", "template"], help="what they are copies of")
     parser.add_argument("--batch", type=int, default=5, help="copies that run at once")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     extra = {"INSULA_OVERCOMMIT_VCPU": "100", "INSULA_OVERCOMMIT_DISK": "100"}
     with PrivateService("qemu", extra) as service, service.client(timeout_s=600) as client:
         client.operations.wait(client.images.prepare(given.image).id, timeout_s=1800)
@@ -57,7 +57,8 @@ def of_running(client: Client, image: str, count: int, batch: int) -> Iterator[d
         time.sleep(_ALIVE_S)
     for first in range(0, count, batch):
         wanted = min(batch, count - first)
-        done = client.operations.wait(client.instances.fork(parent, count=wanted).id, timeout_s=600)
+        names = [f"fork-{number}" for number in range(first, first + wanted)]
+        done = client.operations.wait(client.instances.fork(parent, count=wanted, names=names).id, timeout_s=600)
         assert done.result is not None
         children = [child["id"] for child in done.result["children"]]
         assert len(children) == wanted, done.result
