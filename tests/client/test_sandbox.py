@@ -52,6 +52,30 @@ def test_programs_and_files(client: Client, tmp_path: Path) -> None:
         assert not (tmp_path / "nothing").exists()
 
 
+def test_a_fork_goes_on_from_here_and_ends_by_itself(client: Client) -> None:
+    with client.sandbox(**SMALL, env={"STAGE": "test"}, lease_s=30) as vm:
+        vm.write("/root/text", "before")
+        with vm.fork() as child:
+            assert child.name != vm.name
+            found = client.instances.get(child.name)
+            assert (found.state, found.tags, found.lease_s) == ("running", ("sandbox",), 30)
+            assert child.read("/root/text") == b"before"
+            assert child.run(["env"]).stdout == "STAGE=test\n"
+            child.write("/root/text", "after")
+            with child.fork() as grandchild:
+                assert grandchild.read("/root/text") == b"after"
+            assert vm.read("/root/text") == b"before"
+            assert sorted(names(client)) == sorted([vm.name, child.name])
+        assert names(client) == [vm.name]
+        client.instances.lease(vm.name, None)
+        with pytest.raises(Conflict, match="no lease"):
+            vm.fork()
+        assert names(client) == [vm.name]
+    with pytest.raises(NotFound, match="gone"):
+        vm.fork()
+    assert names(client) == []
+
+
 def test_its_surroundings_hold_for_every_program(client: Client) -> None:
     with client.sandbox(**SMALL, env={"STAGE": "test"}) as vm:
         assert vm.run(["env"], env={"MORE": "a b"}).stdout.splitlines() == ["STAGE=test", "MORE=a b"]

@@ -6,20 +6,20 @@ import contextlib
 import logging
 import secrets
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from insula.base.errors import InsulaError, InvalidInput, NotFound, ProgramFailed
+from insula.base.errors import Conflict, InsulaError, InvalidInput, NotFound, ProgramFailed
 from insula.client import known_hosts, ssh_line
 from insula.client.instances import Instances
 from insula.client.lease_keeper import LeaseKeeper
 from insula.client.removal import remove
 from insula.domain.access import LEASE_SUBJECT
 from insula.domain.instance import Instance, Protocol
-from insula.domain.operation import Verb
+from insula.domain.operation import Operation, Verb
 
 if TYPE_CHECKING:
     from insula.client.client import Client
@@ -68,9 +68,10 @@ class Surroundings:
 
 
 class Sandbox:
-    """A running instance; made by :meth:`insula.client.Client.sandbox`, gone after :meth:`close` or its `with` block.
+    """A running instance, made by :meth:`insula.client.Client.sandbox` or :meth:`fork`.
 
-    Every method raises NotFound (`sandbox-gone`) when it was deleted before. Threads may share one.
+    It is gone after :meth:`close` or its `with` block. Every method raises NotFound (`sandbox-gone`) when it was
+    deleted before. Threads may share one.
     """
 
     def __init__(self, client: Client, instance: Instance, keeper: LeaseKeeper, surroundings: Surroundings) -> None:
@@ -154,6 +155,27 @@ class Sandbox:
         with self._alive():
             return ssh_line.as_text(ssh_line.arguments(self._client, self._client.instances.get(self._instance.id)))
 
+    def fork(self) -> Sandbox:
+        """Another one that goes on from here, with all its programs and files; this one goes on as well.
+
+        It ends by its own :meth:`close` or `with` block. Raises what forking an instance raises (`no-fork` and others);
+        nothing is left of it then.
+        """
+        with self._alive():
+            found = self._client.instances.get(self._instance.id)
+            if found.lease_s is None:
+                raise Conflict(
+                    f"The sandbox {self.name} has no lease to pass on",
+                    why="Somebody took it off, or gave it protection",
+                    todo=f"Use client.instances.fork({self.name!r}), and delete the children yourself",
+                    code="no-lease",
+                )
+            return _begun(self._client, self._fork_as, found.lease_s, self._surroundings)
+
+    def _fork_as(self, name: str) -> tuple[str, Operation]:
+        operation = self._client.operations.wait(self._client.instances.fork(self._instance.id, names=[name]).id)
+        return name, operation
+
     def close(self) -> None:
         """Delete it and wait until it is gone. May be repeated.
 
@@ -192,14 +214,26 @@ class Sandbox:
 
 def make(client: Client, wish: Mapping[str, Any], *, lease_s: int, surroundings: Surroundings) -> Sandbox:
     """A new sandbox; `wish` are keywords of `client.instances.create`. Leaves nothing behind when it raises."""
+
+    def create(name: str) -> tuple[str, Operation]:
+        operation = client.instances.create(name, lease_s=lease_s, **wish)
+        return operation.target, operation
+
+    return _begun(client, create, lease_s, surroundings)
+
+
+def _begun(
+    client: Client, begin: Callable[[str], tuple[str, Operation]], lease_s: int, surroundings: Surroundings
+) -> Sandbox:
+    """Let `begin` make an instance of a new name, and keep its lease; `begin` returns its id or name, and by what."""
     name = f"{TAG}-{secrets.token_hex(5)}"
     keeper: LeaseKeeper | None = None
     try:
-        operation = client.instances.create(name, lease_s=lease_s, **wish)
+        instance, operation = begin(name)
         timeout_s = min(_RENEWAL_TIMEOUT_S, lease_s / 4)
-        keeper = LeaseKeeper(Instances(client.connection.sibling(timeout_s)), operation.target, lease_s)
+        keeper = LeaseKeeper(Instances(client.connection.sibling(timeout_s)), instance, lease_s)
         client.operations.wait(operation.id)
-        return Sandbox(client, client.instances.get(operation.target), keeper, surroundings)
+        return Sandbox(client, client.instances.get(instance), keeper, surroundings)
     except BaseException:
         if keeper is not None:
             keeper.stop()
