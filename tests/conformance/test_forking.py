@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from insula.base.errors import InsulaError
+from insula.base.errors import HostFailure, InsulaError
 from insula.node.hypervisor.driver import (
     CanFork,
     CanPause,
@@ -155,3 +155,46 @@ async def test_a_fork_that_is_cut_off_is_settled_by_the_next_service(rig: Rig) -
         assert last is not None
         assert await last.status() is MachineStatus.RUNNING
         await last.detach()
+
+
+async def test_layers_between_are_merged_while_it_runs(rig: Rig) -> None:
+    spec = rig.spec("web1")
+    image = spec.folder.parent / "base-image"
+    spec.disk.rename(image)
+    image.chmod(0o644)
+    rig.layer(image, spec.disk)
+    machine = await rig.driver().start(replace(spec, read_only=(image,)))
+    try:
+        await rig.booted(spec)
+        assert isinstance(machine, CanFork)
+        for name in ("one", "two", "three"):
+            async with place_for_a_fork(rig, spec, name) as (files, base):
+                await machine.fork(files)
+        for _ in range(2):
+            await machine.merge_layers(image)
+        for name in ("one", "two", "three"):
+            (spec.folder.parent / f"base-{name}").unlink()
+        async with place_for_a_fork(rig, spec, "four") as (files, base):
+            await machine.fork(files)
+            assert await machine.settle_fork("four", True)
+            shared_memory.seal(files.memory)
+            async with child_of(rig, files, base, "web2") as (child, forked):
+                assert isinstance(forked, CanPause)
+                await forked.resume()
+                await rig.shut_down_from_inside(child)
+                assert await asyncio.wait_for(forked.wait(), 20) is EndReason.GUEST_SHUTDOWN
+        await rig.shut_down_from_inside(spec)
+        assert await asyncio.wait_for(machine.wait(), 20) is EndReason.GUEST_SHUTDOWN
+    finally:
+        await machine.kill()
+
+
+async def test_a_base_that_is_none_is_refused(rig: Rig, tmp_path: Path) -> None:
+    async with running(rig) as (spec, machine):
+        await rig.booted(spec)
+        assert isinstance(machine, CanFork)
+        async with place_for_a_fork(rig, spec, "one") as (files, _):
+            await machine.fork(files)
+        with pytest.raises(HostFailure, match="merged"):
+            await machine.merge_layers(tmp_path / "foreign")
+        assert await machine.status() is MachineStatus.RUNNING

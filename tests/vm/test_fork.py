@@ -182,6 +182,28 @@ async def survive(node: Node, home: Path, everybody: list[InstanceSpec]) -> None
         await file_system_is_sound(home / "node" / "instances" / one.id / "disk.qcow2", home)
 
 
+async def test_an_instance_is_forked_as_often_as_one_likes(home: Path) -> None:
+    spec = parent_spec(home)
+    twin = child_of(spec, 1)
+    async with opened(home) as node:
+        try:
+            await booted(node, spec)
+            await shell(node, spec, _COUNTER)
+            for number in range(10):
+                await node.fork(spec.id, f"op_{number}", False)
+                if number == 8:  # the first one after what was before has been merged
+                    await child(node, twin, "op_8")
+                await node.drop_fork(f"op_{number}")
+                await counts(node, spec)
+            assert len(list((home / "node" / "forks").iterdir())) == 2
+            await counts(node, twin)
+            await survive(node, home, [spec, twin])
+        finally:
+            for one in (spec, twin):
+                await node.forget(one.id)
+        assert list((home / "node" / "forks").iterdir()) == []
+
+
 async def test_connections_and_uptime_of_the_parent_survive(home: Path, unused_tcp_port: int) -> None:
     spec = replace(parent_spec(home), forwards=(PortForward(guest_port=7777, host_port=unused_tcp_port),))
     one = child_of(spec, 1)

@@ -48,7 +48,7 @@ from insula.node.storage.fork_point import DEVICES_FILE, DISK_FILE, ForkFacts, b
 from insula.protocol.node import Power
 
 _ANSWER_S = 60.0  # its programs may take all of a small plan's processor, and nothing else will do instead
-_MOST_LAYERS = 16  # each is a file that every read may have to look into
+_MERGE_AT = 8  # layers of forks, each of which is a file that every read may have to look into
 
 _log = get_logger(__name__)
 
@@ -111,7 +111,8 @@ class Forks:
         """
         if point not in self._points:
             machine = _forkable(owner)
-            image = _check(owner.record, keeps_identity)
+            _check(owner.record, keeps_identity)
+            image = await self._with_few_layers(owner, machine)
             folder = self._folder / secrets.token_hex(8)
             self._making.add(folder)
             try:
@@ -121,6 +122,21 @@ class Forks:
                 if point not in self._points:
                     await asyncio.shield(self._undo(owner, machine))
         return self._points[point].paused_ms
+
+    async def _with_few_layers(self, owner: Owner, machine: CanFork) -> BootableImage:
+        """What it is based on, once what earlier forks left in between has been merged if it had become much."""
+        record, image = owner.record, owner.record.image
+        assert image is not None  # noqa: S101 - its machine runs
+        between = [disk for disk in image.disks if disk.is_relative_to(self._folder)]
+        if len(between) < _MERGE_AT:
+            return image
+        below = image.disks[image.disks.index(between[-1]) + 1 :]
+        await machine.merge_layers(below[0])
+        image = replace(image, disk=below[0], behind=below[1:])
+        await owner.change(image=image)
+        _log.info("layers of forks merged", instance_id=record.spec.id, layers=len(between))
+        await self.clean()
+        return image
 
     async def _take_in(self, folder: Path, owner: Owner, machine: CanFork, image: BootableImage) -> ForkPoint:
         spec = owner.record.spec
@@ -276,8 +292,8 @@ def _forkable(owner: Owner) -> CanFork:
     return machine
 
 
-def _check(record: InstanceRecord, keeps_identity: bool) -> BootableImage:
-    """What it was made from, if it can be forked. Raises Unsupported and Conflict."""
+def _check(record: InstanceRecord, keeps_identity: bool) -> None:
+    """Raise Unsupported if it cannot be forked."""
     spec, image = record.spec, record.image
     assert image is not None  # noqa: S101 - its machine runs
     machine_type, firmware = machine_type_of(spec.machine_type, image), firmware_of(spec.firmware, image)
@@ -291,14 +307,6 @@ def _check(record: InstanceRecord, keeps_identity: bool) -> BootableImage:
         )
     if not keeps_identity and not ("random" in image.renew and image.image.has_agent):
         raise refusals.cannot_renew(spec.name, spec.image)
-    if len(image.disks) > _MOST_LAYERS:
-        raise Conflict(
-            f"{spec.name} was forked too often",
-            why=f"Its disk has {len(image.disks)} layers, one for each fork; {_MOST_LAYERS} can be read fast enough",
-            todo="Fork one of its children, or rebuild it to begin with a fresh disk",
-            code="too-many-forks",
-        )
-    return image
 
 
 def _gone(name: str) -> Conflict:

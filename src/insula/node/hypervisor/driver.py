@@ -215,6 +215,14 @@ class CanFork(CanPause, Protocol):
         """
         ...
 
+    async def merge_layers(self, base: Path) -> None:
+        """Take all that lies between the present layer and the file `base`, below it, into the present layer.
+
+        The guest runs on. The layers between are left as they are, and the present one is based on `base` from then on.
+        Repeatable, also after one that nobody saw end. Raises HostFailure; the disk is what it was then.
+        """
+        ...
+
 
 @runtime_checkable
 class CanCutNetwork(Protocol):

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from insula.base.errors import Conflict
+from insula.base.errors import Conflict, HostFailure
 from insula.base.files import write_atomic
 from insula.domain.instance import Resources
 from insula.node.hypervisor.driver import EndReason, ForkFiles, MachineEvent, MachineStatus
@@ -140,7 +140,9 @@ class FakeMachine:
         if guest.is_dir():
             await asyncio.to_thread(shutil.copytree, guest, frozen_files(files.devices))
         # The guest keeps its file tree when it starts again from the layer.
-        (self._folder / disk_identity(files.layer)).symlink_to(self._state.files)
+        tree = self._folder / disk_identity(files.layer)
+        tree.unlink(missing_ok=True)  # of a layer that is gone, whose number the new one has been given
+        tree.symlink_to(self._state.files)
         self._change(layers=(*self._state.layers, files.name))
         return 0
 
@@ -149,6 +151,12 @@ class FakeMachine:
         if is_on:
             await self.resume()
         return name in self._state.layers
+
+    async def merge_layers(self, base: Path) -> None:
+        """Its files are a copy already."""
+        self._require_alive()
+        if not base.exists():
+            raise HostFailure("The layers of a disk could not be merged", why=f"{base} is gone", code="merge-failed")
 
     async def set_link(self, up: bool) -> None:
         self._require_alive()

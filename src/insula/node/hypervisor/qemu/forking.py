@@ -27,7 +27,8 @@ from insula.base.errors import HostFailure, InsulaError
 from insula.base.run import run
 from insula.node.hypervisor.driver import ForkFiles
 from insula.node.hypervisor.qemu import memory_stream
-from insula.node.hypervisor.qemu.argv import DISK, disk_node
+from insula.node.hypervisor.qemu.argv import disk_node
+from insula.node.hypervisor.qemu.layers import active, layer_node, layers
 from insula.node.hypervisor.qemu.qmp import Qmp
 from insula.node.hypervisor.qemu.saving import (
     STOPS_BEFORE_THE_END,
@@ -86,7 +87,7 @@ async def fork(qmp: Qmp, news: News, files: ForkFiles) -> int:
     """See CanFork.fork."""
     await end_earlier(qmp)
     is_on = bool((await qmp.run("query-status"))["running"])
-    below = _active(await _layers(qmp))
+    below = active(await layers(qmp)).node
     read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
     with FileIO(read_fd, "r") as read, FileIO(write_fd, "w") as write:
         reads = asyncio.Event()
@@ -101,7 +102,7 @@ async def fork(qmp: Qmp, news: News, files: ForkFiles) -> int:
                 await qmp.run("stop")  # what it changes is not always noticed
             await qmp.run("migrate", {"uri": f"fd:{_STREAM}"})
             await _await_little_left(qmp, news, splitting, _time_for(files))
-            snapshot = {"type": "blockdev-snapshot", "data": {"node": below, "overlay": _node(files.name)}}
+            snapshot = {"type": "blockdev-snapshot", "data": {"node": below, "overlay": layer_node(files.name)}}
             await qmp.run("transaction", {"actions": [snapshot]})
             await qmp.run("migrate-continue", {"state": "pre-switchover"})
             await _await_completion(qmp, news, splitting)
@@ -127,28 +128,12 @@ async def settle(qmp: Qmp, name: str, is_on: bool) -> bool:
     status = await qmp.run("query-status")
     if is_on and not status["running"] and status["status"] in {"postmigrate", "paused"}:
         await qmp.run("cont")
-    depth = (await _layers(qmp)).get(_node(name))
-    if depth == 0:  # it was never put over the disk
-        await qmp.run("blockdev-del", {"node-name": _node(name)})
-    return bool(depth)
-
-
-def _node(name: str) -> str:
-    return f"{DISK}-{name}"
-
-
-async def _layers(qmp: Qmp) -> dict[str, int]:
-    """The disk's nodes, each with the number of files behind it."""
-    nodes = await qmp.run("query-named-block-nodes")
-    return {
-        str(node["node-name"]): int(node["backing_file_depth"])
-        for node in nodes
-        if node["drv"] == "qcow2" and (node["node-name"] == DISK or str(node["node-name"]).startswith(f"{DISK}-"))
-    }
-
-
-def _active(layers: Mapping[str, int]) -> str:
-    return max(layers, key=layers.__getitem__)
+    layer = next((layer for layer in await layers(qmp) if layer.node == layer_node(name)), None)
+    if layer is None:
+        return False
+    if layer.depth == 0:  # it was never put over the disk
+        await qmp.run("blockdev-del", {"node-name": layer.node})
+    return layer.depth > 0
 
 
 async def _add_layer(qmp: Qmp, files: ForkFiles) -> None:
@@ -163,7 +148,7 @@ async def _add_layer(qmp: Qmp, files: ForkFiles) -> None:
     # A lock would stay with the set's own descriptor when the layer is only read any more; the machine's folder is
     # locked as a whole.
     file = {"filename": f"/dev/fdset/{set_id}", "locking": "off"}
-    await qmp.run("blockdev-add", {**disk_node(_node(files.name), file), "backing": None})
+    await qmp.run("blockdev-add", {**disk_node(layer_node(files.name), file), "backing": None})
 
 
 async def _prepare(qmp: Qmp, files: ForkFiles) -> None:

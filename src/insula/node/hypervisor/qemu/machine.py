@@ -15,7 +15,7 @@ from insula.base.log import get_logger
 from insula.domain.instance import Resources
 from insula.node.hypervisor.driver import EndReason, ForkFiles, MachineEvent, MachineStatus
 from insula.node.hypervisor.feed import EventFeed
-from insula.node.hypervisor.qemu import forking, saving
+from insula.node.hypervisor.qemu import forking, layers, saving
 from insula.node.hypervisor.qemu.argv import NETWORK, THROTTLE_GROUP, disk_limits
 from insula.node.hypervisor.qemu.files import QMP_SOCKET, cut_logs
 from insula.node.hypervisor.qemu.launch import wait_unlocked
@@ -134,6 +134,11 @@ class QemuMachine:
         """See CanFork."""
         await self._run("query-status")
         return await forking.settle(self._qmp, name, is_on)
+
+    async def merge_layers(self, base: Path) -> None:
+        """See CanFork."""
+        await self._run("query-status")
+        await layers.merge(self._qmp, base)
 
     async def set_link(self, up: bool) -> None:
         """See CanCutNetwork."""
