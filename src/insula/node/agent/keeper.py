@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from insula.domain.instance import BootPhase
 from insula.node.agent import boost, refusals
 from insula.node.agent.boots import Boots
 from insula.node.agent.console import ConsoleHub
-from insula.node.agent.first_start import adopt, become
+from insula.node.agent.first_start import become
 from insula.node.agent.guest import GuestAgent
 from insula.node.agent.host_boot import host_boot_id
 from insula.node.agent.launch import memory_file
@@ -28,9 +28,7 @@ from insula.node.agent.records import BootRecord, InstanceRecord
 from insula.node.agent.revival import Revival
 from insula.node.agent.surroundings import Surroundings
 from insula.node.hypervisor.driver import CanPause, EndReason, Machine, MachineStatus
-from insula.protocol.node import BootReport, InstanceReport, InstanceSpec, Power, StopReport, StopWay
-
-Becoming = Callable[[Machine, GuestAgent, InstanceSpec], Awaitable[None]]
+from insula.protocol.node import BootReport, InstanceReport, Power, StopReport, StopWay
 
 _log = get_logger(__name__)
 
@@ -168,7 +166,6 @@ class InstanceKeeper:
         await self.change(desired_on=False, crashed=False, problem="")
         life = self._life
         if life is None:
-            await self._around.pool.end_claimed(self.record.spec.id)
             await self._around.launcher.put_down(self.record)
             return StopReport(StopWay.ALREADY_OFF, 0)
         if self.record.is_renewing:
@@ -259,21 +256,16 @@ class InstanceKeeper:
 
     async def start_machine(self, **fields: Any) -> None:
         """Start it whichever way it starts now, and note that, with further fields of the record."""
-        if (member := await self._around.pool.begin(self.record)) is not None:
-            self.agent = member.agent
-            self._let_become(member.machine, adopt, time.time())
-        else:
-            await self._around.pool.make_room(self.record.spec.resources)
-            await self._around.templates.make_room(self.record.spec.resources)
-            if self.record.point:
-                await self._start_from_point()
-            elif not self.record.template or not await self._start_from_template(self.record.template):
-                await self._start_from_disk()
+        await self._around.templates.make_room(self.record.spec.resources)
+        if self.record.point:
+            await self._start_from_point()
+        elif not self.record.template or not await self._start_from_template(self.record.template):
+            await self._start_from_disk()
         await self._note_start(**fields)
 
     async def _start_from_disk(self) -> None:
         if self.record.is_renewing:
-            await self.change(is_renewing=False, identity=None)
+            await self.change(is_renewing=False)
         machine = await self._around.launcher.start(self.record)
         life = self._take(machine)
         if self.record.saved is None:
@@ -295,7 +287,11 @@ class InstanceKeeper:
         except (InsulaError, OSError) as error:
             _log.warning("booting instead of a template", instance_id=self.record.spec.id, problem=str(error))
             return False
-        self._let_become(machine, become, machine.started_at_s)
+        life = self._take(machine)
+        is_itself = asyncio.Event()
+        self._boots.watch(machine.started_at_s, 0, RENEW, is_itself)
+        life.spawn(self._renew(life, is_itself), "renewal")
+        self._limit_when_ready(life)
         return True
 
     async def _start_from_point(self) -> None:
@@ -311,28 +307,19 @@ class InstanceKeeper:
         self._boots.watch(machine.started_at_s, 0, first)
         self._limit_when_ready(life)
 
-    def _limit_when_ready(self, life: Life, since_s: float | None = None) -> None:
+    def _limit_when_ready(self, life: Life) -> None:
         ready = self.await_ready(boost.LONGEST_S, lambda phase: None)
-        since_s = life.machine.started_at_s if since_s is None else since_s
-        life.spawn(boost.end_when(ready, life.machine, self.record.spec.resources, since_s), "limits")
+        life.spawn(boost.end_when(ready, life.machine, self.record.spec.resources), "limits")
 
-    def _let_become(self, machine: Machine, way: Becoming, since_s: float) -> None:
-        """Take a machine whose guest becomes this instance from now on."""
-        life = self._take(machine)
-        is_itself = asyncio.Event()
-        self._boots.watch(since_s, 0, RENEW, is_itself)
-        life.spawn(self._renew(life, way, since_s, is_itself), "renewal")
-        self._limit_when_ready(life, since_s)
-
-    async def _renew(self, life: Life, way: Becoming, since_s: float, is_itself: asyncio.Event) -> None:
+    async def _renew(self, life: Life, is_itself: asyncio.Event) -> None:
         """Does not hold the lock: a guest that hangs meanwhile can be stopped."""
         try:
-            await way(life.machine, self.agent, self.record.spec)
+            await become(life.machine, self.agent, self.record.spec)
         except (InsulaError, OSError) as error:
             _log.warning("booting instead of a template", instance_id=self.record.spec.id, problem=str(error))
             await life.machine.kill()  # what follows an end while renewing is a boot
             return
-        await self.change(is_renewing=False, identity=None, boot=BootRecord(since_s, first=RENEW))
+        await self.change(is_renewing=False, boot=BootRecord(life.machine.started_at_s, first=RENEW))
         is_itself.set()
 
     async def _go_on(self, life: Life) -> None:
