@@ -44,6 +44,7 @@ done
 END
 setsid sh /run/counter < /dev/null > /dev/null 2>&1 &
 echo $! > /run/counter.pid
+until [ -e /run/count ]; do usleep 20000; done
 """
 _CHECK_LOG = """
 awk '$1 != last + 1 || $2 != $1 * 7919 || $3 != "." { print "torn after", last; bad = 1; exit 1 }
