@@ -36,6 +36,12 @@ def disk_usage(folder: Path) -> tuple[int, int, int]:
     return shutil.disk_usage(folder)
 
 
+def has_room(folder: Path) -> bool:
+    """Whether guests may go on to write there: a percent of the disk, or 256 MiB if that is less, is free."""
+    total_bytes, _, free_bytes = disk_usage(folder)
+    return free_bytes >= min(total_bytes // 100, 256 << 20)
+
+
 def _capabilities(driver: Driver, missing: Mapping[str, str]) -> tuple[str, ...]:
     found = [f"driver:{driver.name}", "port-forwards", "network-limits", "console", "exec"]
     return tuple(sorted(entry for entry in found if entry not in missing))

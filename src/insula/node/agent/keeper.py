@@ -77,7 +77,7 @@ class InstanceKeeper:
             pid=machine.pid if machine is not None else 0,
             started_at_s=machine.started_at_s if machine is not None else 0.0,
             restarts=self.record.restarts,
-            problem=self.record.problem,
+            problem=refusals.STARVED if self._life is not None and self._life.is_starved else self.record.problem,
             phases=self._boots.phases,
         )
 
@@ -130,7 +130,10 @@ class InstanceKeeper:
             await self.change(desired_on=True, crashed=False, problem="")
         life = self._take(machine)
         await self._around.forks.settle(self, machine)
-        life.is_paused = await machine.status() is MachineStatus.PAUSED
+        status = await machine.status()
+        life.is_paused = status in {MachineStatus.PAUSED, MachineStatus.STARVED}
+        if status is MachineStatus.STARVED:
+            life.starve()
         self._boots.watch_on(machine.started_at_s)
         self._limit_when_ready(life)
         self.publish()
@@ -201,7 +204,7 @@ class InstanceKeeper:
         if not isinstance(life.machine, CanPause):
             raise Unsupported(f"The machine of {self.record.spec.name} cannot be paused", code="no-pause")
         await life.machine.pause()
-        life.is_paused = True
+        life.is_paused, life.is_starved = True, False
         self.publish()
 
     async def resume(self) -> None:
@@ -328,7 +331,7 @@ class InstanceKeeper:
             await self.discard_memory()
         if isinstance(life.machine, CanPause):
             await life.machine.resume()
-        life.is_paused = False
+        life.is_paused = life.is_starved = False
         self.publish()
 
     async def _note_start(self, **fields: Any) -> None:
@@ -364,6 +367,12 @@ class InstanceKeeper:
             await life.machine.kill()
         elif self._life is life:
             await self._boots.begin_next()
+
+    async def has_room(self, life: Life) -> None:
+        """There is room again for what the guest could not write."""
+        async with self.lock:
+            if self._life is life and life.is_starved:
+                await self._go_on(life)
 
     async def has_ended(self, life: Life, reason: EndReason, detail: str) -> None:
         """Nobody commanded it, unless it is not ours any more."""

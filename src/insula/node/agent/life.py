@@ -1,4 +1,8 @@
-"""The life of one machine: what happens to it between its start and its end."""
+"""The life of one machine: what happens to it between its start and its end.
+
+A guest that writes what the host has no room for stands still, and loses nothing. It goes on by itself once there is
+room again, unless somebody paused it meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,12 @@ from typing import Any, Protocol
 
 from insula.node.agent.guest import GuestAgent
 from insula.node.agent.guest_commands import mend_clock
+from insula.node.agent.host import has_room
 from insula.node.agent.records import InstanceRecord
 from insula.node.agent.surroundings import Surroundings
 from insula.node.hypervisor.driver import EndReason, Machine, MachineEvent
+
+_ROOM_CHECK_S = 1.0
 
 
 class Owner(Protocol):
@@ -25,6 +32,7 @@ class Owner(Protocol):
     async def change(self, **fields: Any) -> None: ...  # changes the record and writes it
     def publish(self) -> None: ...
     async def was_reset(self, life: Life) -> None: ...
+    async def has_room(self, life: Life) -> None: ...  # there is room again for what the guest writes
     async def has_ended(self, life: Life, reason: EndReason, detail: str) -> None: ...
 
 
@@ -34,6 +42,7 @@ class Life:
     def __init__(self, machine: Machine, owner: Owner, around: Surroundings) -> None:
         self.machine = machine
         self.is_paused = False
+        self.is_starved = False  # it stands still for want of room on the host
         self._owner = owner
         self._around = around
         self._works: list[asyncio.Task[Any]] = []
@@ -46,6 +55,11 @@ class Life:
         """Do this for as long as the machine lives."""
         self._works.append(self._around.background.spawn(work, f"{what} of {self._owner.record.spec.name}"))
 
+    def starve(self) -> None:
+        """Its guest has been stopped for want of room on the host."""
+        self.is_starved = True
+        self.spawn(self._await_room(), "room")
+
     def end(self) -> None:
         """Its machine has ended, or is going to be another's."""
         for work in self._works:
@@ -56,13 +70,24 @@ class Life:
         async for event in events:
             if event.kind == "reset":
                 await owner.was_reset(self)
+            elif event.kind == "starved":
+                self.starve()
             elif event.kind in {"paused", "resumed"}:
                 self.is_paused = event.kind == "paused"
+                self.is_starved = self.is_starved and self.is_paused
                 owner.publish()
                 if not self.is_paused and owner.has_agent and not owner.record.is_renewing:
                     self.spawn(mend_clock(owner.agent), "clock")
             detail = event.detail
         await owner.has_ended(self, await self.machine.wait(), detail)
+
+    async def _await_room(self) -> None:
+        folder = self._around.records.folder_of(self._owner.record.spec.id)
+        while self.is_starved:
+            await asyncio.sleep(_ROOM_CHECK_S)
+            if await asyncio.to_thread(has_room, folder):
+                await self._owner.has_room(self)
+                return
 
     async def _follow_network(self) -> None:
         record = self._owner.record

@@ -5,6 +5,11 @@ from __future__ import annotations
 from insula.base.errors import Conflict, GuestFailure, Unsupported
 from insula.protocol.node import Power
 
+STARVED = (
+    "The host's disk is full: the guest stands still, loses nothing, and goes on by itself when there is room. "
+    "Free some, or delete what is not needed any more"
+)
+
 
 def is_on(name: str, power: Power, wish: str) -> Conflict:
     """`wish` says what cannot be done, as a clause."""

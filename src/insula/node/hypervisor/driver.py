@@ -98,6 +98,7 @@ class ForkFiles:
 class MachineStatus(StrEnum):
     RUNNING = "running"
     PAUSED = "paused"
+    STARVED = "starved"  # stands still: the host had no room for what its guest wrote; resumed, it writes again
     ENDED = "ended"
 
 
@@ -111,7 +112,10 @@ class EndReason(StrEnum):
 
 @dataclass(frozen=True)
 class MachineEvent:
-    """Something that happened to a machine: `kind` is `reset`, `paused`, `resumed`, `panicked` or `ended`."""
+    """Something that happened to a machine: `kind` is `reset`, `starved`, `paused`, `resumed`, `panicked` or `ended`.
+
+    `starved` comes before the `paused` that follows from it; see :class:`MachineStatus`.
+    """
 
     kind: str
     end_reason: EndReason | None = None

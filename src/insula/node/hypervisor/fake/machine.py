@@ -122,9 +122,17 @@ class FakeMachine:
             self._change(status=MachineStatus.PAUSED)
             self._feed.send(MachineEvent("paused"))
 
+    async def starve(self) -> None:
+        """Stand still as if the host's disk were full."""
+        self._require_alive()
+        self._going_on.clear()
+        self._change(status=MachineStatus.STARVED)
+        self._feed.send(MachineEvent("starved"))
+        self._feed.send(MachineEvent("paused"))
+
     async def resume(self) -> None:
         self._require_alive()
-        if self._state.status is MachineStatus.PAUSED:
+        if self._state.status in {MachineStatus.PAUSED, MachineStatus.STARVED}:
             self._change(status=MachineStatus.RUNNING)
             self._going_on.set()
             self._feed.send(MachineEvent("resumed"))

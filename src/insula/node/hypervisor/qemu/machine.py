@@ -30,8 +30,10 @@ _QUIT_TIMEOUT_S = 5.0
 _KILL_TIMEOUT_S = 10.0
 _LOG_CHECK_S = 15.0
 _PAUSED_STATES = frozenset(
-    {"paused", "suspended", "prelaunch", "io-error", "watchdog", "inmigrate", "postmigrate", "finish-migrate"}
+    {"paused", "suspended", "prelaunch", "watchdog", "inmigrate", "postmigrate", "finish-migrate"}
 )
+# QEMU stops a guest only for a write that the host has no room for; it hands other errors on to the guest.
+_STARVED_STATE = "io-error"
 _EVENT_KINDS = {"RESET": "reset", "STOP": "paused", "RESUME": "resumed", "GUEST_PANICKED": "panicked"}
 
 _log = get_logger(__name__)
@@ -78,6 +80,8 @@ class QemuMachine:
             if not self._process.is_alive():
                 return MachineStatus.ENDED
             raise
+        if state == _STARVED_STATE:
+            return MachineStatus.STARVED
         return MachineStatus.PAUSED if state in _PAUSED_STATES else MachineStatus.RUNNING
 
     async def press_power_button(self) -> None:
@@ -191,6 +195,8 @@ class QemuMachine:
                 continue
             if kind == "SHUTDOWN":
                 self._seen_reason = reason_of(str(data.get("reason")))
+            elif kind == "BLOCK_IO_ERROR" and data.get("action") == "stop":
+                self._feed.send(MachineEvent("starved"))
             elif kind in _EVENT_KINDS:
                 self._feed.send(MachineEvent(_EVENT_KINDS[kind], detail=str(data.get("reason", ""))))
 
