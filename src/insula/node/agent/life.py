@@ -43,6 +43,7 @@ class Life:
         self.machine = machine
         self.is_paused = False
         self.is_starved = False  # it stands still for want of room on the host
+        self.problem = ""  # why it is going to be killed
         self._owner = owner
         self._around = around
         self._works: list[asyncio.Task[Any]] = []
