@@ -1,0 +1,117 @@
+"""Locks in the target: writers may work side by side, a prune alone.
+
+A lock is an object that its holder writes anew every few minutes. One that was not for half an hour belongs to somebody
+who was killed, and counts no more. All times are the target's own, so clocks that differ do no harm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from insula.base.errors import Conflict, Forbidden, HostFailure, InsulaError, Unavailable
+from insula.node.backups.target import Stored, Target
+
+LOCKS = "locks/"
+EXPIRES_S = 1800.0
+RENEWED_S = 300.0
+_SHARED, _ALONE = "shared-", "alone-"
+
+
+@asynccontextmanager
+async def shared(target: Target) -> AsyncIterator[None]:
+    """Beside other writers. Raises Conflict while somebody works alone; cancels its body when the lock is lost."""
+    async with _held(target, _SHARED, _ALONE):
+        yield
+
+
+@asynccontextmanager
+async def reading(target: Target) -> AsyncIterator[None]:
+    """Like :func:`shared`, but where nothing can be written, such as on a read-only copy, it goes without a lock."""
+    async with AsyncExitStack() as stack:
+        with contextlib.suppress(Forbidden, HostFailure):
+            await stack.enter_async_context(shared(target))
+        yield
+
+
+@asynccontextmanager
+async def alone(target: Target) -> AsyncIterator[None]:
+    """With nobody else. Raises Conflict while others work; cancels its body when the lock is lost."""
+    async with _held(target, _ALONE, ""):
+        yield
+
+
+@asynccontextmanager
+async def _held(target: Target, kind: str, bars: str) -> AsyncIterator[None]:
+    name = f"{LOCKS}{kind}{secrets.token_hex(8)}"
+    await target.put(name, b"held")
+    # Written first and looked for others then: of two at once each sees the other, and at least one gives way.
+    try:
+        await _check(target, name, bars)
+        async with _renewed(target, name):
+            yield
+    finally:
+        with contextlib.suppress(InsulaError):  # it expires
+            await asyncio.shield(target.delete(name))
+
+
+async def _check(target: Target, own: str, bars: str) -> None:
+    found = [stored async for stored in target.list(LOCKS)]
+    now_s = next((stored.modified_at_s for stored in found if stored.name == own), 0.0)
+    for other in found:
+        if other.name == own or not other.name.startswith(f"{LOCKS}{bars}"):
+            continue
+        if _has_expired(other, now_s):
+            await target.delete(other.name)
+            continue
+        raise Conflict(
+            "The backup store is in use",
+            why="A backup, or a removal of old ones, is at work in it",
+            todo=f"Try again later; if it was killed, its lock ends {EXPIRES_S / 60:g} minutes after that",
+            code="backup-store-busy",
+        )
+
+
+def _has_expired(lock: Stored, now_s: float) -> bool:
+    return now_s - lock.modified_at_s > EXPIRES_S
+
+
+@asynccontextmanager
+async def _renewed(target: Target, name: str) -> AsyncIterator[None]:
+    body = asyncio.current_task()
+    assert body is not None  # noqa: S101 - a coroutine runs in a task
+    lost: list[InsulaError] = []
+
+    async def renew() -> None:
+        failed_for_s = 0.0
+        while True:
+            await asyncio.sleep(RENEWED_S)
+            try:
+                await target.put(name, b"held")
+                failed_for_s = 0.0
+            except InsulaError as error:
+                failed_for_s += RENEWED_S
+                if not isinstance(error, Unavailable) or failed_for_s >= EXPIRES_S / 2:
+                    lost.append(error)
+                    body.cancel()
+                    return
+
+    renewing = asyncio.create_task(renew())
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not lost:
+            raise
+        body.uncancel()
+        raise HostFailure(
+            "The backup store was lost in the middle of the work",
+            why=str(lost[0]),
+            todo="Start it again: what was stored already is not stored twice",
+            code="backup-lock-lost",
+        ) from lost[0]
+    finally:
+        renewing.cancel()
+        await asyncio.wait({renewing})

@@ -1,0 +1,161 @@
+"""Reading: chunks out of packs, many at once where they lie side by side."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+
+from insula.base.errors import DataCorrupt, NotFound
+from insula.node.backups.index import Index
+from insula.node.backups.pack import Place, object_of
+from insula.node.backups.sealing import CHUNK_BYTES, Sealer
+from insula.node.backups.target import Target
+from insula.node.backups.tree import Change, Tree, Unreadable, leaves
+
+_AT_ONCE = 4
+_GAP_BYTES = 256 << 10  # read and thrown away rather than asked for in two requests
+_MOST_BYTES = 8 << 20  # in one request
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a disk that is not zeros: its bytes, or why they are lost (`data` is empty then)."""
+
+    offset: int
+    length: int
+    data: bytes = b""
+    lost: str = ""
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Chunks that lie close together in one pack, in the order of the pack."""
+
+    chunks: tuple[tuple[Change, Place], ...]
+
+    @property
+    def begin(self) -> int:
+        return self.chunks[0][1].offset
+
+    @property
+    def end(self) -> int:
+        return self.chunks[-1][1].offset + self.chunks[-1][1].length
+
+
+class Reader:
+    """Reads chunks and disks of one repository."""
+
+    def __init__(self, target: Target, sealer: Sealer, index: Index) -> None:
+        self._target = target
+        self._sealer = sealer
+        self._index = index
+
+    async def chunk(self, chunk_id: bytes) -> bytes:
+        """The content of a chunk. Raises DataCorrupt when it is damaged or gone."""
+        place = self._index.find(chunk_id)
+        if place is None:
+            raise _missing(chunk_id)
+        try:
+            sealed = await self._target.get(object_of(place.pack), place.offset, place.length)
+        except NotFound as error:
+            raise _missing(chunk_id) from error
+        return self._sealer.open(chunk_id, sealed, at_most=CHUNK_BYTES)
+
+    async def disk(
+        self, tree: Tree, begin: int = 0, end: int | None = None, *, tolerant: bool = False
+    ) -> AsyncIterator[Piece]:
+        """All of a disk, or from byte `begin` to `end`, that is not zeros, in ascending order; whole chunks.
+
+        Raises DataCorrupt at the first part that is lost, or tells of it if `tolerant`.
+        """
+        end = tree.size_bytes if end is None else min(end, tree.size_bytes)
+        async for leaf in leaves(tree, self.chunk, tolerant=tolerant):
+            if isinstance(leaf, Unreadable):
+                first, last = leaf.first * CHUNK_BYTES, min(leaf.end * CHUNK_BYTES, tree.size_bytes)
+                yield Piece(first, last - first, lost=str(leaf.error))
+                continue
+            wanted = [
+                each
+                for each in leaf.chunks()
+                if begin < (each.number + 1) * CHUNK_BYTES and each.number * CHUNK_BYTES < end
+            ]
+            for piece in await self._pieces(wanted, tree.size_bytes, tolerant):
+                yield piece
+
+    async def _pieces(self, wanted: Sequence[Change], size_bytes: int, tolerant: bool) -> list[Piece]:
+        at_once = asyncio.Semaphore(_AT_ONCE)
+        lost = [
+            Piece(*_range(each, size_bytes), lost=str(_missing(each.id)))
+            for each in wanted
+            if each.id not in self._index
+        ]
+        if lost and not tolerant:
+            raise _missing(next(each.id for each in wanted if each.id not in self._index))
+
+        async def read(run: _Run) -> list[Piece]:
+            async with at_once:
+                return await self._read_run(run, size_bytes, tolerant)
+
+        tasks = [asyncio.create_task(read(run)) for run in _runs(wanted, self._index.find)]
+        try:
+            found = await asyncio.gather(*tasks)  # raises the first error as it is, not in a group
+        finally:
+            for task in tasks:
+                task.cancel()
+        pieces = [*lost, *(piece for pieces in found for piece in pieces)]
+        return sorted(pieces, key=lambda piece: piece.offset)
+
+    async def _read_run(self, run: _Run, size_bytes: int, tolerant: bool) -> list[Piece]:
+        try:
+            data = await self._target.get(object_of(run.chunks[0][1].pack), run.begin, run.end - run.begin)
+        except NotFound as error:
+            if not tolerant:
+                raise _missing(run.chunks[0][0].id) from error
+            data = b""
+        return await asyncio.to_thread(self._opened, run, data, size_bytes, tolerant)
+
+    def _opened(self, run: _Run, data: bytes, size_bytes: int, tolerant: bool) -> list[Piece]:
+        pieces = []
+        for chunk, place in run.chunks:
+            offset, length = _range(chunk, size_bytes)
+            sealed = data[place.offset - run.begin : place.offset - run.begin + place.length]
+            try:
+                content = self._sealer.open(chunk.id, sealed, at_most=CHUNK_BYTES)
+            except DataCorrupt as error:
+                if not tolerant:
+                    raise
+                pieces.append(Piece(offset, length, lost=str(error)))
+            else:
+                pieces.append(Piece(offset, length, content[:length]))
+        return pieces
+
+
+def _range(chunk: Change, size_bytes: int) -> tuple[int, int]:
+    offset = chunk.number * CHUNK_BYTES
+    return offset, min(CHUNK_BYTES, size_bytes - offset)
+
+
+def _runs(wanted: Sequence[Change], find: Callable[[bytes], Place | None]) -> list[_Run]:
+    placed = [(chunk, place) for chunk in wanted if (place := find(chunk.id)) is not None]
+    placed.sort(key=lambda each: (each[1].pack, each[1].offset))
+    runs: list[list[tuple[Change, Place]]] = []
+    for chunk, place in placed:
+        last = runs[-1][-1][1] if runs else None
+        is_near = (
+            last is not None and last.pack == place.pack and place.offset - last.offset - last.length <= _GAP_BYTES
+        )
+        if is_near and place.offset + place.length - runs[-1][0][1].offset <= _MOST_BYTES:
+            runs[-1].append((chunk, place))
+        else:
+            runs.append([(chunk, place)])
+    return [_Run(tuple(run)) for run in runs]
+
+
+def _missing(chunk_id: bytes) -> DataCorrupt:
+    return DataCorrupt(
+        "A part of a backup is gone",
+        why=f"No pack of the store has the chunk {chunk_id.hex()[:16]}…",
+        todo="Check the store; what is whole can still be restored",
+        code="backup-damaged",
+    )
