@@ -11,22 +11,23 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
-from insula.base import settings
 from insula.base.clock import monotonic_s
 from insula.base.run import run
 from insula.domain.ids import Kind, new_id
 from insula.domain.instance import BootPhase, PortForward
-from insula.node.agent import Node, assemble
+from insula.node.agent import Node
 from insula.node.hypervisor.driver import ForkFiles
 from insula.node.hypervisor.qemu import forking
+from insula.node.hypervisor.qemu.live_memory import PAGE_BYTES, UnreadableError
 from insula.node.hypervisor.qemu.qmp import Qmp
 from insula.protocol.node import InstanceSpec, Power
 from tests.vm.test_identity import _ASKED, _TINY, assert_nothing_shared
 
-from .life import READY_S, Life, processes_of
+from .life import READY_S, Life, emulated_node, processes_of
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(900)]
 
@@ -63,7 +64,7 @@ def home() -> Iterator[Path]:
 
 @asynccontextmanager
 async def opened(home: Path) -> AsyncIterator[Node]:
-    async with await assemble(settings.load({"INSULA_HOME": str(home), "INSULA_ACCELERATOR": "tcg"})) as node:
+    async with await emulated_node(home) as node:
         await node.prepare_image("tiny", lambda message, percent=-1: None)
         yield node
 
@@ -91,6 +92,22 @@ async def booted(node: Node, spec: InstanceSpec) -> None:
     await node.configure(spec)
     await node.make_disk(spec)
     await start(node, spec)
+
+
+@asynccontextmanager
+async def counting(home: Path, *children: InstanceSpec) -> AsyncIterator[tuple[Node, InstanceSpec]]:
+    """A node whose only instance counts. It and its children are gone afterwards, and nothing is left of them."""
+    spec = parent_spec(home)
+    async with opened(home) as node:
+        try:
+            await booted(node, spec)
+            await shell(node, spec, _COUNTER)
+            yield node, spec
+        finally:
+            for one in (spec, *children):
+                await node.forget(one.id)
+        assert processes_of(home) == []
+        assert list((home / "node" / "forks").iterdir()) == []
 
 
 async def child(node: Node, spec: InstanceSpec, point: str, *, keeps: bool = False) -> None:
@@ -132,41 +149,32 @@ async def file_system_is_sound(disk: Path, scratch: Path) -> None:
 
 
 async def test_children_go_on_from_one_instant(home: Path) -> None:
-    spec = parent_spec(home)
-    children = [child_of(spec, number) for number in (1, 2, 3)]
+    children = [child_of(parent_spec(home), number) for number in (1, 2, 3)]
     times: dict[str, float] = {}
-    async with opened(home) as node:
-        try:
-            await booted(node, spec)
-            await shell(node, spec, _COUNTER)
-            await asyncio.sleep(1)
-            counter = await shell(node, spec, "cat /run/counter.pid")
-            begun_s = monotonic_s()
-            times["paused_ms"] = await node.fork(spec.id, "op_1", False)
-            times["point_s"] = monotonic_s() - begun_s
-            await child(node, children[0], "op_1")
-            await shell(node, children[0], "true")
-            times["first_command_s"] = monotonic_s() - begun_s
-            await child(node, children[1], "op_1")
-            await node.drop_fork("op_1")
-            # A fork of a fork.
-            await node.fork(children[0].id, "op_2", False)
-            await child(node, children[2], "op_2")
-            await node.drop_fork("op_2")
-            everybody = [spec, *children]
-            for one in everybody:
-                assert await shell(node, one, f"cat /proc/{counter}/cmdline | tr '\\0' ' '") == "sh /run/counter"
-                assert len((await shell(node, one, "cat /root/user-data")).splitlines()) == 1
-                await counts(node, one)
-            assert_nothing_shared([await identity(node, one) for one in everybody])
-            assert times["paused_ms"] < 1000
-            await survive(node, home, everybody)
-        finally:
-            for one in (spec, *children):
-                await node.forget(one.id)
+    async with counting(home, *children) as (node, spec):
+        await asyncio.sleep(1)
+        counter = await shell(node, spec, "cat /run/counter.pid")
+        begun_s = monotonic_s()
+        times["paused_ms"] = await node.fork(spec.id, "op_1", False)
+        times["point_s"] = monotonic_s() - begun_s
+        await child(node, children[0], "op_1")
+        await shell(node, children[0], "true")
+        times["first_command_s"] = monotonic_s() - begun_s
+        await child(node, children[1], "op_1")
+        await node.drop_fork("op_1")
+        # A fork of a fork.
+        await node.fork(children[0].id, "op_2", False)
+        await child(node, children[2], "op_2")
+        await node.drop_fork("op_2")
+        everybody = [spec, *children]
+        for one in everybody:
+            assert await shell(node, one, f"cat /proc/{counter}/cmdline | tr '\\0' ' '") == "sh /run/counter"
+            assert len((await shell(node, one, "cat /root/user-data")).splitlines()) == 1
+            await counts(node, one)
+        assert_nothing_shared([await identity(node, one) for one in everybody])
+        assert times["paused_ms"] < 1000
         print(json.dumps(times))  # noqa: T201 - the measurements, seen with -s
-        assert processes_of(home) == []
-        assert list((home / "node" / "forks").iterdir()) == []
+        await survive(node, home, everybody)
 
 
 async def survive(node: Node, home: Path, everybody: list[InstanceSpec]) -> None:
@@ -184,30 +192,21 @@ async def survive(node: Node, home: Path, everybody: list[InstanceSpec]) -> None
 
 
 async def test_an_instance_is_forked_as_often_as_one_likes(home: Path) -> None:
-    spec = parent_spec(home)
-    twin = child_of(spec, 1)
-    async with opened(home) as node:
-        try:
-            await booted(node, spec)
-            await shell(node, spec, _COUNTER)
-            for number in range(10):
-                await node.fork(spec.id, f"op_{number}", False)
-                if number == 8:  # the first one after what was before has been merged
-                    await child(node, twin, "op_8")
-                await node.drop_fork(f"op_{number}")
-                await counts(node, spec)
-            assert len(list((home / "node" / "forks").iterdir())) == 2
-            await counts(node, twin)
-            await survive(node, home, [spec, twin])
-        finally:
-            for one in (spec, twin):
-                await node.forget(one.id)
-        assert list((home / "node" / "forks").iterdir()) == []
+    twin = child_of(parent_spec(home), 1)
+    async with counting(home, twin) as (node, spec):
+        for number in range(10):
+            await node.fork(spec.id, f"op_{number}", False)
+            if number == 8:  # the first one after what was before has been merged
+                await child(node, twin, "op_8")
+            await node.drop_fork(f"op_{number}")
+            await counts(node, spec)
+        assert len(list((home / "node" / "forks").iterdir())) == 2
+        await counts(node, twin)
+        await survive(node, home, [spec, twin])
 
 
 async def test_connections_and_uptime_of_the_parent_survive(home: Path, unused_tcp_port: int) -> None:
     spec = replace(parent_spec(home), forwards=(PortForward(guest_port=7777, host_port=unused_tcp_port),))
-    one = child_of(spec, 1)
     async with opened(home) as node:
         try:
             await booted(node, spec)
@@ -226,108 +225,119 @@ async def test_connections_and_uptime_of_the_parent_survive(home: Path, unused_t
             writer.close()
         finally:
             await node.forget(spec.id)
-            await node.forget(one.id)
 
 
 async def test_a_child_that_keeps_its_identity_has_no_network(home: Path) -> None:
-    spec = parent_spec(home)
-    one = child_of(spec, 1)
-    async with opened(home) as node:
-        try:
-            await booted(node, spec)
-            await shell(node, spec, _COUNTER)
-            machine_id = await shell(node, spec, "cat /etc/machine-id")
-            begun_s = monotonic_s()
-            await node.fork(spec.id, "op_1", True)
-            await child(node, one, "op_1", keeps=True)
-            assert await shell(node, one, "cat /etc/machine-id") == machine_id
-            print("first command after", monotonic_s() - begun_s, "s")  # noqa: T201 - seen with -s
-            await counts(node, one)
-            assert await shell(node, one, "cat /sys/class/net/eth0/carrier") == "0"
-            await node.drop_fork("op_1")
-            await node.hibernate(one.id)
-            await start(node, one)
-            assert await shell(node, one, "cat /sys/class/net/eth0/carrier") == "0"
-            await node.stop(one.id, 30)
-            await start(node, one)
-            assert await shell(node, one, "[ -e /sys/class/net/eth0 ] || echo none") == "none"
-            assert await shell(node, spec, "cat /sys/class/net/eth0/carrier") == "1"
-        finally:
-            await node.forget(one.id)
-            await node.forget(spec.id)
+    one = child_of(parent_spec(home), 1)
+    async with counting(home, one) as (node, spec):
+        machine_id = await shell(node, spec, "cat /etc/machine-id")
+        begun_s = monotonic_s()
+        await node.fork(spec.id, "op_1", True)
+        await child(node, one, "op_1", keeps=True)
+        assert await shell(node, one, "cat /etc/machine-id") == machine_id
+        print("first command after", monotonic_s() - begun_s, "s")  # noqa: T201 - seen with -s
+        await counts(node, one)
+        assert await shell(node, one, "cat /sys/class/net/eth0/carrier") == "0"
+        await node.drop_fork("op_1")
+        await node.hibernate(one.id)
+        await start(node, one)
+        assert await shell(node, one, "cat /sys/class/net/eth0/carrier") == "0"
+        await node.stop(one.id, 30)
+        await start(node, one)
+        assert await shell(node, one, "[ -e /sys/class/net/eth0 ] || echo none") == "none"
+        assert await shell(node, spec, "cat /sys/class/net/eth0/carrier") == "1"
 
 
 async def test_a_paused_parent_is_forked_and_stays_paused(home: Path) -> None:
-    spec = parent_spec(home)
-    one = child_of(spec, 1)
-    async with opened(home) as node:
-        try:
-            await booted(node, spec)
-            await shell(node, spec, _COUNTER)
-            await node.pause(spec.id)
-            assert await node.fork(spec.id, "op_1", False) == 0
-            await child(node, one, "op_1")
-            assert await power(node, spec) is Power.PAUSED
-            await counts(node, one)
-            await node.resume(spec.id)
-            await counts(node, spec)
-            await node.hibernate(spec.id)
-            await start(node, spec)
-            await counts(node, spec)
-        finally:
-            await node.forget(one.id)
-            await node.forget(spec.id)
+    one = child_of(parent_spec(home), 1)
+    async with counting(home, one) as (node, spec):
+        await node.pause(spec.id)
+        assert await node.fork(spec.id, "op_1", False) == 0
+        await child(node, one, "op_1")
+        await node.drop_fork("op_1")
+        assert await power(node, spec) is Power.PAUSED
+        await counts(node, one)
+        await node.resume(spec.id)
+        await counts(node, spec)
+        await node.hibernate(spec.id)
+        await start(node, spec)
+        await counts(node, spec)
+
+
+_REWRITE = """
+dd if=/dev/urandom of=/run/new bs=64k count=128 2> /dev/null
+for number in 1 2; do
+    setsid sh -c "while :; do dd if=/run/new of=/run/rewritten$number bs=64k conv=notrunc; usleep 20000; done" \\
+        < /dev/null > /dev/null 2>&1 &
+done
+sleep 1
+"""
+
+
+@pytest.fixture
+def differing(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """For each fork, how many pages of what was written down are not what the machine has in memory."""
+    counted: list[int] = []
+    asked: dict[str, int] = {}
+    fork, complete = forking.fork, forking._await_completion
+
+    async def remember(qmp: Qmp, news: forking.News, files: ForkFiles, pid: int) -> int:
+        asked.update(pid=pid, copy=files.memory)
+        return await fork(qmp, news, files, pid)
+
+    async def compare(qmp: Qmp, news: forking.News, splitting: forking._Splitting) -> None:
+        await complete(qmp, news, splitting)
+        await splitting.task
+        said = await qmp.run("human-monitor-command", {"command-line": "gpa2hva 0"})
+        counted.append(different_pages(asked["pid"], int(said.split()[-1], 16), asked["copy"]))
+
+    monkeypatch.setattr(forking, "fork", remember)
+    monkeypatch.setattr(forking, "_await_completion", compare)
+    return counted
+
+
+def different_pages(pid: int, address: int, copy: int) -> int:
+    """All pages are compared, whatever is known of them."""
+    count, size_bytes = 0, os.fstat(copy).st_size
+    with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
+        for place in range(0, size_bytes, PAGE_BYTES):
+            is_now = os.pread(memory.fileno(), PAGE_BYTES, address + place)
+            assert len(is_now) == PAGE_BYTES
+            count += is_now != os.pread(copy, PAGE_BYTES, place)
+    return count
 
 
 @pytest.mark.root
-async def test_what_is_forked_is_the_memory_of_one_instant(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("goes_on_from", ["boot", "template"])
+async def test_what_is_forked_is_the_memory_of_one_instant(home: Path, differing: list[int], goes_on_from: str) -> None:
     spec = parent_spec(home)
-    spec = replace(spec, resources=replace(spec.resources, vcpus=2, cpu_percent=200))
-    differing: list[int] = []
-    fork, complete = forking.fork, forking._await_completion
-    machine: dict[str, int] = {}
-
-    async def note_memory(qmp: Qmp, news: forking.News, files: ForkFiles) -> int:
-        machine["memory"] = files.memory
-        return await fork(qmp, news, files)
-
-    async def compare(qmp: Qmp, news: forking.News, splitting: asyncio.Task[None]) -> None:
-        await complete(qmp, news, splitting)
-        await splitting
-        differing.append(different_pages(machine["pid"], machine["memory"]))
-
-    monkeypatch.setattr(forking, "fork", note_memory)
-    monkeypatch.setattr(forking, "_await_completion", compare)
+    memory_mib = 512 if goes_on_from == "template" else 128
+    spec = replace(spec, resources=replace(spec.resources, vcpus=2, cpu_percent=200, memory_mib=memory_mib))
     async with opened(home) as node:
+        if goes_on_from == "template":
+            await node.make_template(spec)
         try:
             await booted(node, spec)
-            machine["pid"] = next(report.pid for report in await node.observe())
             await shell(node, spec, _REWRITE)
             for number in range(4):
                 await node.fork(spec.id, f"op_{number}", False)
                 await node.drop_fork(f"op_{number}")
         finally:
             await node.forget(spec.id)
-    assert differing == [0, 0, 0, 0]
+    assert differing == [0] * 4
 
 
-_REWRITE = """
-setsid sh -c 'while :; do dd if=/dev/urandom of=/run/rewritten bs=64k count=128 conv=notrunc; usleep 50000; done' \
-    < /dev/null > /dev/null 2>&1 &
-sleep 1
-"""
+@pytest.mark.root
+async def test_a_guest_whose_memory_cannot_be_read_stands_still_meanwhile(
+    home: Path, differing: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(pid: int, address: int, size_bytes: int) -> NoReturn:
+        raise UnreadableError("it is not ours")
 
-
-def different_pages(pid: int, memory: int) -> int:
-    """How many pages of a machine that stands still are not what is in the memfd."""
-    size = os.fstat(memory).st_size
-    lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
-    ranges = [tuple(int(end, 16) for end in line.split()[0].split("-")) for line in lines]
-    counts = []
-    with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as file:
-        for begin, end in ranges:
-            if end - begin == size:
-                counts.append(0)
-                for place in range(0, size, 4096):
-                    counts[-1] += os.pread(file.fileno(), 4096, begin + place) != os.pread(memory, 4096, place)
-    return min(counts)
+    monkeypatch.setattr(forking, "live_memory", refuse)
+    async with counting(home) as (node, spec):
+        await shell(node, spec, _REWRITE)
+        await node.fork(spec.id, "op_1", False)
+        await node.drop_fork("op_1")
+        await counts(node, spec)
+    assert differing == [0]

@@ -4,8 +4,9 @@ The memory is sent while the guest runs, as for a migration, and again what it c
 QEMU stops the guest and asks; then the disk's changes are turned to a new layer, the rest is sent, and the guest goes
 on. A program of its own takes the stream apart (see memory_stream). The jailed machine gets the layer as a descriptor.
 
-An emulated guest stands still all the while. QEMU before 9.0 does not notice all that such a guest changes (its commit
-03bfc2188f tells why), so that some forty pages of what was sent were of another time, and children panicked.
+QEMU before 9.0 does not notice all that an emulated guest changes (its commit 03bfc2188f tells why), so that some forty
+pages of what was sent were of another time, and children panicked. So before such a guest goes on, what was sent is
+compared with its memory, and mended (see live_memory). Where that cannot be read, the guest stands still all the while.
 Source: QEMU QMP Reference (migrate, transaction, add-fd), docs/devel/migration.rst.
 """
 
@@ -15,6 +16,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import re
 import sys
 import sysconfig
 from collections.abc import Mapping
@@ -24,11 +26,13 @@ from typing import Any
 
 from insula.base.clock import monotonic_s
 from insula.base.errors import HostFailure, InsulaError
+from insula.base.log import get_logger
 from insula.base.run import run
 from insula.node.hypervisor.driver import ForkFiles
 from insula.node.hypervisor.qemu import memory_stream
 from insula.node.hypervisor.qemu.argv import disk_node
 from insula.node.hypervisor.qemu.layers import active, layer_node, layers
+from insula.node.hypervisor.qemu.live_memory import LiveMemory, UnreadableError, live_memory
 from insula.node.hypervisor.qemu.qmp import Qmp
 from insula.node.hypervisor.qemu.saving import (
     STOPS_BEFORE_THE_END,
@@ -39,7 +43,10 @@ from insula.node.hypervisor.qemu.saving import (
 )
 from insula.node.runtime.jail import Jail, confined
 
+_log = get_logger(__name__)
+
 _STREAM = "fork"
+_ADDRESS = re.compile(r"Host virtual address for 0x0 \(pc\.ram\) is (0x[0-9a-f]+)\s*")
 _PIPE_BYTES = 1 << 20
 _POLL_S = 0.001
 _SETTLE_S = 10.0
@@ -83,37 +90,40 @@ class News:
         return round((self._at_s.get("RESUME", 0.0) - self._at_s.get("STOP", 0.0)) * 1000)
 
 
-async def fork(qmp: Qmp, news: News, files: ForkFiles) -> int:
-    """See CanFork.fork."""
+async def fork(qmp: Qmp, news: News, files: ForkFiles, pid: int) -> int:
+    """See CanFork.fork. `pid` is QEMU's process."""
     await end_earlier(qmp)
     is_on = bool((await qmp.run("query-status"))["running"])
     below = active(await layers(qmp)).node
     read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
-    with FileIO(read_fd, "r") as read, FileIO(write_fd, "w") as write:
-        reads = asyncio.Event()
-        splitting = asyncio.create_task(_split(read, files, reads))
+    with FileIO(read_fd, "r") as read, FileIO(write_fd, "w") as write, contextlib.ExitStack() as opened:
+        splitting = _Splitting(read, files)
         try:
             await _prepare(qmp, files)
             fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
             await qmp.give(_STREAM, write.fileno())
             write.close()
-            await _await_reader(reads, splitting)
-            if is_on and not (await qmp.run("query-kvm"))["enabled"]:
-                await qmp.run("stop")  # what it changes is not always noticed
+            is_emulated = is_on and not (await qmp.run("query-kvm"))["enabled"]
+            memory = await _memory(qmp, files, pid, opened) if is_emulated else None
+            await splitting.until(splitting.reads)  # lest a guest stands still while that starts
+            if is_emulated and memory is None:
+                await qmp.run("stop")
             await qmp.run("migrate", {"uri": f"fd:{_STREAM}"})
             await _await_little_left(qmp, news, splitting, _time_for(files))
             snapshot = {"type": "blockdev-snapshot", "data": {"node": below, "overlay": layer_node(files.name)}}
             await qmp.run("transaction", {"actions": [snapshot]})
             await qmp.run("migrate-continue", {"state": "pre-switchover"})
+            if memory is not None:
+                await splitting.until(splitting.has_memory)
+                await _mend(memory, files.memory)
             await _await_completion(qmp, news, splitting)
             if is_on:
                 await qmp.run("cont")
-            await splitting
+            await splitting.task
             while is_on and await news.next(_SETTLE_S) not in {"RESUME", ""}:
                 pass
         except BaseException:
-            splitting.cancel()
-            await asyncio.gather(splitting, return_exceptions=True)
+            await splitting.cancel()
             read.close()  # QEMU may be waiting for somebody to read on
             with contextlib.suppress(InsulaError):
                 await asyncio.shield(settle(qmp, files.name, is_on))
@@ -158,25 +168,72 @@ async def _prepare(qmp: Qmp, files: ForkFiles) -> None:
     await _allow_pause(qmp, _FIRST_PAUSE_MS)
 
 
-async def _await_reader(reads: asyncio.Event, splitting: asyncio.Task[None]) -> None:
-    """Until the other program reads, lest a guest stands still while that starts; or until it has failed."""
-    waiting = asyncio.create_task(reads.wait())
+class _Splitting:
+    """The program that takes the stream apart, at work."""
+
+    def __init__(self, stream: FileIO, files: ForkFiles) -> None:
+        self.reads = asyncio.Event()
+        self.has_memory = asyncio.Event()  # all of it is written
+        self.task = asyncio.create_task(self._run(stream, files))
+
+    async def until(self, event: asyncio.Event) -> None:
+        """Until that has happened. Raises HostFailure when the program ends before or does not say it in time."""
+        waiting = asyncio.create_task(event.wait())
+        try:
+            await asyncio.wait({waiting, self.task}, timeout=_WRITTEN_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+        if not event.is_set():
+            raise _failed(f"Who reads it did not come so far: {await self.cancel() or 'it is too slow'}")
+
+    async def cancel(self) -> BaseException | None:
+        """End it, whatever it does. Returns why it had failed, None when it had not."""
+        self.task.cancel()
+        (problem,) = await asyncio.gather(self.task, return_exceptions=True)
+        return None if isinstance(problem, asyncio.CancelledError) else problem
+
+    async def _run(self, stream: FileIO, files: ForkFiles) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        with stream, FileIO(os.open(files.devices, flags, 0o600), "w") as devices:
+            program = Path(memory_stream.__file__)
+            jail = Jail(read_only=(program, Path(sysconfig.get_path("stdlib"))), dies_with_us=True)
+            passed = (stream.fileno(), devices.fileno(), files.memory)
+            python = os.path.realpath(sys.executable)
+            argv = [python, "-I", "-S", "-B", str(program), *map(str, passed), str(os.fstat(files.memory).st_size)]
+            timeout_s = _time_for(files) + _WRITTEN_S
+            await run(confined(argv, jail), timeout_s=timeout_s, pass_fds=passed, on_line=self._said)
+
+    def _said(self, line: str) -> None:
+        if line == memory_stream.READS:
+            self.reads.set()
+        elif line == memory_stream.HAS_MEMORY:
+            self.has_memory.set()
+
+
+async def _memory(qmp: Qmp, files: ForkFiles, pid: int, opened: contextlib.ExitStack) -> LiveMemory | None:
+    """The guest's memory, None when it cannot be read from outside."""
+    said = await qmp.run("human-monitor-command", {"command-line": "gpa2hva 0"})
+    found = _ADDRESS.fullmatch(said)
+    if found is None:
+        _log.warning("QEMU does not say where the guest's memory is", said=said[:200])
+        return None
     try:
-        await asyncio.wait({waiting, splitting}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        waiting.cancel()
+        return opened.enter_context(live_memory(pid, int(found[1], 16), os.fstat(files.memory).st_size))
+    except UnreadableError as error:
+        _log.info("a guest stands still while its memory is sent", problem=str(error))
+        return None
 
 
-async def _split(stream: FileIO, files: ForkFiles, reads: asyncio.Event) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    with stream, FileIO(os.open(files.devices, flags, 0o600), "w") as devices:
-        program = Path(memory_stream.__file__)
-        jail = Jail(read_only=(program, Path(sysconfig.get_path("stdlib"))), dies_with_us=True)
-        passed = (stream.fileno(), devices.fileno(), files.memory)
-        python = os.path.realpath(sys.executable)
-        argv = [python, "-I", "-S", "-B", str(program), *map(str, passed), str(os.fstat(files.memory).st_size)]
-        timeout_s = _time_for(files) + _WRITTEN_S
-        await run(confined(argv, jail), timeout_s=timeout_s, pass_fds=passed, on_line=lambda _line: reads.set())
+async def _mend(memory: LiveMemory, copy: int) -> None:
+    """It is not left before the thread has ended, whose descriptors are closed then."""
+    mending = asyncio.create_task(asyncio.to_thread(memory.mend, copy))
+    try:
+        await asyncio.shield(mending)
+    except UnreadableError as error:
+        raise _failed(str(error)) from error
+    except BaseException:
+        await asyncio.wait({mending})
+        raise
 
 
 def _time_for(files: ForkFiles) -> float:
@@ -187,7 +244,7 @@ async def _allow_pause(qmp: Qmp, limit_ms: int) -> None:
     await qmp.run("migrate-set-parameters", {"max-bandwidth": UNLIMITED_BYTES_A_SECOND, "downtime-limit": limit_ms})
 
 
-async def _await_little_left(qmp: Qmp, news: News, splitting: asyncio.Task[None], timeout_s: float) -> None:
+async def _await_little_left(qmp: Qmp, news: News, splitting: _Splitting, timeout_s: float) -> None:
     """Until the guest is stopped and QEMU waits for us."""
     limit_ms = _FIRST_PAUSE_MS
     begun_s = longer_s = monotonic_s()
@@ -209,25 +266,26 @@ async def _await_little_left(qmp: Qmp, news: News, splitting: asyncio.Task[None]
         await _allow_pause(qmp, limit_ms)
 
 
-async def _await_completion(qmp: Qmp, news: News, splitting: asyncio.Task[None]) -> None:
+async def _await_completion(qmp: Qmp, news: News, splitting: _Splitting) -> None:
     while (state := await news.next(_WRITTEN_S)) != "completed":
         await _check(qmp, state or "failed", splitting)
     await _await_end(qmp)
 
 
-async def _check(qmp: Qmp, state: str, splitting: asyncio.Task[None]) -> None:
+async def _check(qmp: Qmp, state: str, splitting: _Splitting) -> None:
     """Raise the reason if the memory cannot come to its end any more."""
-    if state not in {"failed", "cancelled"} and not (splitting.done() and splitting.exception()):
+    task = splitting.task
+    if state not in {"failed", "cancelled"} and not (task.done() and task.exception()):
         return
-    await asyncio.wait({splitting}, timeout=_LAST_WORDS_S)  # it ends with the stream, and may know better why
-    splitting.cancel()
-    (problem,) = await asyncio.gather(splitting, return_exceptions=True)
+    await asyncio.wait({task}, timeout=_LAST_WORDS_S)  # it ends with the stream, and may know better why
+    problem = await splitting.cancel()
     said = str((await qmp.run("query-migrate")).get("error-desc", state))
-    raise HostFailure(
-        "The memory could not be sent",
-        why=f"QEMU says: {said}; and who reads it: {problem or 'nothing'}",
-        todo="Look at its qemu.log, and try again",
-        code="fork-failed",
+    raise _failed(f"QEMU says: {said}; and who reads it: {problem or 'nothing'}")
+
+
+def _failed(why: str) -> HostFailure:
+    return HostFailure(
+        "The memory could not be sent", why=why, todo="Look at its qemu.log, and try again", code="fork-failed"
     )
 
 

@@ -126,7 +126,7 @@ class QemuMachine:
         await self._run("query-status")
         self._fork_news = forking.News()
         try:
-            return await forking.fork(self._qmp, self._fork_news, files)
+            return await forking.fork(self._qmp, self._fork_news, files, self.pid)
         finally:
             self._fork_news = None
 

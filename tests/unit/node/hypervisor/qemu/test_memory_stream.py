@@ -83,7 +83,7 @@ def text(value: bytes) -> bytes:
 
 def split(stream: bytes) -> Out:
     out, devices = Out(), io.BytesIO()
-    splitter = Splitter(io.BytesIO(stream), devices, out.memory)
+    splitter = Splitter(io.BytesIO(stream), devices, out.memory, lambda _line: None)
     splitter.run()
     return Out(out.memory, devices.getvalue(), splitter.pages)
 
