@@ -87,10 +87,10 @@ class Boots:
         self.new_boot.set()
         await self._owner.change(boot=BootRecord(now_s, offset))
 
-    async def end(self, why: str) -> None:
+    async def end(self, why: str, code: str = "machine-ended") -> None:
         """The machine has ended: nobody needs to wait any longer."""
         if self._current is not None:
-            await self._current.fail(why, "machine-ended")
+            await self._current.fail(why, code)
         if self._task is not None:
             self._task.cancel()
 

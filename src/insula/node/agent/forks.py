@@ -203,7 +203,7 @@ class Forks:
         owner.publish()
 
     async def start(self, owner: Owner) -> Machine:
-        """Start a child's machine, which goes on from the fork point that its record names, as itself.
+        """Start a child's machine, whose guest stands still and is another's until :meth:`go_on`.
 
         Raises InsulaError when that fails; no machine is left then, and the child is good for nothing.
         """
@@ -212,15 +212,17 @@ class Forks:
             raise _gone(record.spec.name)
         found = self._find(record.point, record.spec.name)
         await owner.change(is_renewing=True)
-        machine = await self._tools.launcher.start(record, Frozen(GuestMemory(found.memory, True), found.devices))
-        try:
-            await _go_on(machine, owner)
-        except BaseException:
-            await owner.agent.close()
-            await asyncio.shield(machine.kill())
-            await asyncio.shield(self._tools.launcher.put_down(record))
-            raise
-        return machine
+        return await self._tools.launcher.start(record, Frozen(GuestMemory(found.memory, True), found.devices))
+
+    async def go_on(self, machine: Machine, owner: Owner) -> None:
+        """Let a child's guest go on and become itself, or stay cut off. Raises InsulaError when it does not."""
+        if not isinstance(machine, CanPause) or not isinstance(machine, CanCutNetwork):
+            raise Unsupported("This driver's machines cannot go on from a fork", code="no-fork")
+        await machine.set_link(False)
+        if owner.record.is_cut:
+            await machine.resume()
+        else:
+            await become(machine, owner.agent, owner.record.spec, _ANSWER_S)
 
     async def drop(self, point: str) -> None:
         """Let go of a fork point's memory; children that go on from it keep theirs. May be repeated."""
@@ -270,16 +272,6 @@ class Forks:
         shutil.rmtree(folder)
         if self._tools.uids is not None:
             self._tools.uids.release(folder)
-
-
-async def _go_on(machine: Machine, owner: Owner) -> None:
-    if not isinstance(machine, CanPause) or not isinstance(machine, CanCutNetwork):
-        raise Unsupported("This driver's machines cannot go on from a fork", code="no-fork")
-    await machine.set_link(False)
-    if owner.record.is_cut:
-        await machine.resume()
-    else:
-        await become(machine, owner.agent, owner.record.spec, _ANSWER_S)
 
 
 def _forkable(owner: Owner) -> CanFork:

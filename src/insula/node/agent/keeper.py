@@ -139,7 +139,7 @@ class InstanceKeeper:
     async def settle(self) -> None:
         """At the service's start, when no machine runs: what should be on comes back, what ended is taken note of."""
         await self._around.forks.settle(self, None)
-        if not self.record.desired_on:
+        if not self.record.desired_on or self.record.is_lost:
             await self._around.launcher.put_down(self.record)
             self.publish()
             return
@@ -287,39 +287,37 @@ class InstanceKeeper:
         except (InsulaError, OSError) as error:
             _log.warning("booting instead of a template", instance_id=self.record.spec.id, problem=str(error))
             return False
-        life = self._take(machine)
-        is_itself = asyncio.Event()
-        self._boots.watch(machine.started_at_s, 0, RENEW, is_itself)
-        life.spawn(self._renew(life, is_itself), "renewal")
-        self._limit_when_ready(life)
+        self._become_itself(machine, RENEW)
         return True
 
     async def _start_from_point(self) -> None:
-        """A fork's child goes on as itself, or does not start: what is on its disk only is not what was asked for."""
-        first = WAKE if self.record.is_cut else RENEW
-        self._revival.is_pending = True  # seen as booting, not as off
-        try:
-            machine = await self._around.forks.start(self)
-        finally:
-            self._revival.is_pending = False
+        """A fork's child goes on as itself, or never: what is on its disk only is not what was asked for."""
+        self._become_itself(await self._around.forks.start(self), WAKE if self.record.is_cut else RENEW)
+
+    def _become_itself(self, machine: Machine, first: str) -> None:
         life = self._take(machine)
-        await self.change(point="", is_renewing=False, boot=BootRecord(machine.started_at_s, first=first))
-        self._boots.watch(machine.started_at_s, 0, first)
+        is_itself = asyncio.Event()
+        self._boots.watch(machine.started_at_s, 0, first, is_itself)
+        life.spawn(self._renew(life, first, is_itself), "renewal")
         self._limit_when_ready(life)
 
     def _limit_when_ready(self, life: Life) -> None:
         ready = self.await_ready(boost.LONGEST_S, lambda phase: None)
         life.spawn(boost.end_when(ready, life.machine, self.record.spec.resources), "limits")
 
-    async def _renew(self, life: Life, is_itself: asyncio.Event) -> None:
+    async def _renew(self, life: Life, first: str, is_itself: asyncio.Event) -> None:
         """Does not hold the lock: a guest that hangs meanwhile can be stopped."""
         try:
-            await become(life.machine, self.agent, self.record.spec)
+            if self.record.point:
+                await self._around.forks.go_on(life.machine, self)
+            else:
+                await become(life.machine, self.agent, self.record.spec)
         except (InsulaError, OSError) as error:
-            _log.warning("booting instead of a template", instance_id=self.record.spec.id, problem=str(error))
-            await life.machine.kill()  # what follows an end while renewing is a boot
+            _log.warning("a guest did not become itself", instance_id=self.record.spec.id, problem=str(error))
+            life.problem = str(error)
+            await life.machine.kill()  # what follows an end while renewing is a boot, or nothing
             return
-        await self.change(is_renewing=False, boot=BootRecord(life.machine.started_at_s, first=RENEW))
+        await self.change(is_renewing=False, point="", boot=BootRecord(life.machine.started_at_s, first=first))
         is_itself.set()
 
     async def _go_on(self, life: Life) -> None:
@@ -369,6 +367,11 @@ class InstanceKeeper:
         """Nobody commanded it, unless it is not ours any more."""
         async with self.lock:
             if self._life is not life:
+                return
+            if self.record.is_lost:
+                await self._part()
+                await self.change(desired_on=False, problem="It did not become itself: delete it and fork again")
+                await self._boots.end(life.problem or "Its machine ended", "renew-failed")
                 return
             if self.record.is_renewing:
                 async with self._boots.replaced():

@@ -34,6 +34,7 @@ class Life:
     def __init__(self, machine: Machine, owner: Owner, around: Surroundings) -> None:
         self.machine = machine
         self.is_paused = False
+        self.problem = ""  # why it is going to be killed
         self._owner = owner
         self._around = around
         self._works: list[asyncio.Task[Any]] = []

@@ -85,6 +85,11 @@ class InstanceRecord:
     is_cut: bool = False
     forking: Forking | None = None
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether it is a fork's child that can never start again, unless its machine runs and becomes itself."""
+        return bool(self.point) and self.is_renewing
+
     def uses_image(self, name: str) -> bool:
         """Whether its disk, or the one set aside, is based on the image."""
         return any(image is not None and image.name == name for image in (self.image, self.image_aside))

@@ -37,7 +37,7 @@ def stands_still(name: str) -> Conflict:
 def is_renewing(name: str) -> Conflict:
     return Conflict(
         f"{name} is not itself yet",
-        why="It goes on from a template, and its guest is just getting its own identity",
+        why="It goes on from another guest's memory, and is just getting an identity of its own",
         todo="Wait until it is running, or stop it",
         code="instance-renewing",
     )

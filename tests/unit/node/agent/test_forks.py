@@ -11,14 +11,14 @@ import pytest
 
 from insula.base.errors import Conflict, GuestFailure, HostFailure, Unsupported
 from insula.domain.ids import Kind, new_id
-from insula.domain.instance import Firmware
+from insula.domain.instance import Firmware, RestartPolicy
 from insula.node.agent import Node
 from insula.node.agent.records import Records
 from insula.node.hypervisor.driver import ForkFiles, MachineSpec
 from insula.node.hypervisor.fake import state
 from insula.node.hypervisor.fake.driver import FakeDriver, Faults
 from insula.node.hypervisor.fake.machine import FakeMachine
-from insula.protocol.node import InstanceSpec, Power
+from insula.protocol.node import InstanceSpec, Power, StopWay
 
 from .conftest import make_node, no_phase, quiet
 from .test_node import report_of
@@ -178,6 +178,67 @@ async def test_a_child_that_does_not_become_itself_never_boots(folder: Path, new
         assert (await report_of(node, one)).power is Power.OFF
         with pytest.raises(Conflict):
             await node.start(one.id)
+
+
+async def hanging_child(node: Node, spec: InstanceSpec, monkeypatch: pytest.MonkeyPatch) -> InstanceSpec:
+    """A child that was started, and whose guest never becomes itself."""
+
+    async def never(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    await booted(node, spec)
+    await node.fork(spec.id, POINT, False)
+    monkeypatch.setattr("insula.node.agent.forks.become", never)
+    one = child_of(spec)
+    await node.configure(one)
+    await node.make_child(one, POINT, False)
+    await node.start(one.id)
+    return one
+
+
+async def test_a_child_that_hangs_can_be_stopped_and_deleted_at_once(
+    node: Node, new_spec: NewSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = await hanging_child(node, new_spec(), monkeypatch)
+    assert (await report_of(node, one)).power is Power.BOOTING
+    with pytest.raises(Conflict) as refused:
+        await said(node, one, "true")
+    assert refused.value.code == "instance-renewing"
+    async with asyncio.timeout(2):
+        assert (await node.stop(one.id, 60)).way is StopWay.HARD
+        with pytest.raises(Conflict) as gone:
+            await node.start(one.id)
+        assert gone.value.code == "fork-gone"
+        await node.forget(one.id)
+
+
+async def test_a_child_whose_machine_breaks_off_stays_off(
+    node: Node, new_spec: NewSpec, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = await hanging_child(node, new_spec(restart_policy=RestartPolicy.ALWAYS), monkeypatch)
+    state.crash(folder / "instances" / one.id)
+    with pytest.raises(GuestFailure) as caught:
+        await node.await_ready(one.id, 5, no_phase)
+    assert caught.value.code == "renew-failed"
+    report = await report_of(node, one)
+    assert (report.power, report.restarts) == (Power.OFF, 0)
+    assert "fork again" in report.problem
+
+
+async def test_a_killed_service_does_not_start_a_child_that_was_not_itself(
+    folder: Path, new_spec: NewSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with make_node(folder) as first:
+        await first.prepare_image("tiny", quiet)
+        one = await hanging_child(first, new_spec(), monkeypatch)
+        files = [folder / "instances" / one.id / name for name in ("spec.json", "fake.json")]
+        as_killed = [file.read_bytes() for file in files]
+    for file, content in zip(files, as_killed, strict=True):
+        file.write_bytes(content)
+    async with make_node(folder) as second:
+        assert (await report_of(second, one)).power is Power.OFF
+        with pytest.raises(Conflict):
+            await second.start(one.id)
 
 
 async def test_what_cannot_be_forked_says_why(node: Node, new_spec: NewSpec) -> None:
