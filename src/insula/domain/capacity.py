@@ -35,7 +35,8 @@ class Capacity:
     """`cpu_percent` in percent of one core, `memory_mib`, `disk_gib`; `physical_*` are the host's bare numbers.
 
     `templates` is what making a template takes that somebody asked for; it is part of what is used. `spare` is what
-    templates take beside that; it is not, since it is given back before an instance's machine starts.
+    templates take beside that; it is not, since it is given back before an instance's machine starts. `forks` is the
+    memory that forks hold until their children are there; it is part of what is used.
     """
 
     node: str
@@ -49,6 +50,7 @@ class Capacity:
     instances: int
     templates: Share = Share()
     spare: Share = Share()
+    forks: Share = Share()
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,8 @@ class Check:
 class NodeReport:
     """What the host is. Disk numbers are of the file system that holds the node's folder.
 
-    `templates` and `spare` are what templates take of it; see :class:`insula.domain.capacity.Capacity`.
+    `templates`, `spare` and `forks` are what templates and forks take of it; see
+    :class:`insula.domain.capacity.Capacity`.
     """
 
     name: str
@@ -120,6 +121,7 @@ class NodeReport:
     missing: Mapping[str, str] = field(default_factory=dict)  # capability → why not, what to do
     templates: Share = field(default_factory=Share)
     spare: Share = field(default_factory=Share)
+    forks: Share = field(default_factory=Share)
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ def capacity(report: NodeReport, claims: Iterable[Claim], policy: HostPolicy) ->
     held = [claim.resources for claim in claims if claim.node == report.name]
     reserve = policy.reserve_mib(report.memory_mib)
     cpu_percent = sum(r.cpu_percent for r in held) + report.templates.cpu_percent
-    used_mib = sum(r.memory_mib for r in held) + report.templates.memory_mib
+    used_mib = sum(r.memory_mib for r in held) + report.templates.memory_mib + report.forks.memory_mib
     return Capacity(
         node=report.name,
         cpu_percent=Amount(report.cores * 100 * policy.overcommit_vcpu, cpu_percent),
@@ -71,6 +71,7 @@ def capacity(report: NodeReport, claims: Iterable[Claim], policy: HostPolicy) ->
         instances=len(held),
         templates=report.templates,
         spare=report.spare,
+        forks=report.forks,
     )
 
 
@@ -91,7 +92,7 @@ def _shortages(wanted: Resources, node: Capacity) -> list[str]:
         short.append(
             f"has {max(0, node.memory_mib.free):.0f} MiB of memory left, {wanted.memory_mib} are wanted "
             f"({node.physical_memory_mib} in all, {node.reserve_memory_mib} kept for the host, "
-            f"{node.memory_mib.used:.0f} promised to {node.instances} instances{_to_a_template(node)})"
+            f"{node.memory_mib.used:.0f} promised to {node.instances} instances{_to_others(node)})"
         )
     if wanted.cpu_percent > node.cpu_percent.free:
         short.append(
@@ -107,5 +108,6 @@ def _shortages(wanted: Resources, node: Capacity) -> list[str]:
     return short
 
 
-def _to_a_template(node: Capacity) -> str:
-    return " and a template that is being made" if node.templates.memory_mib else ""
+def _to_others(node: Capacity) -> str:
+    template = " and a template that is being made" if node.templates.memory_mib else ""
+    return template + (" and forks whose children are not there yet" if node.forks.memory_mib else "")

@@ -23,6 +23,7 @@ from typing import Any, Protocol
 from insula.base.clock import now_utc
 from insula.base.errors import Conflict, InsulaError, Unsupported
 from insula.base.log import get_logger
+from insula.domain.capacity import Share
 from insula.domain.image import Provisioning
 from insula.domain.instance import Firmware, MachineType
 from insula.node.agent import refusals
@@ -102,7 +103,13 @@ class Forks:
         self._disks_in_use = disks_in_use
         self._damaged = damaged
         self._points: dict[str, ForkPoint] = {}
-        self._making: set[Path] = set()
+        self._making: dict[Path, int] = {}  # folder → MiB that its memory may come to
+
+    @property
+    def share(self) -> Share:
+        """What the fork points take of the host until their children are there."""
+        taken_bytes = sum(shared_memory.taken_bytes(found.memory) for found in self._points.values())
+        return Share((taken_bytes >> 20) + sum(self._making.values()))
 
     async def take(self, owner: Owner, point: str, keeps_identity: bool) -> int:
         """Make a fork point; returns the milliseconds that the guest stood still. One that is there is left as it is.
@@ -114,11 +121,11 @@ class Forks:
             _check(owner.record, keeps_identity)
             image = await self._with_few_layers(owner, machine)
             folder = self._folder / secrets.token_hex(8)
-            self._making.add(folder)
+            self._making[folder] = owner.record.spec.resources.memory_mib
             try:
                 self._points[point] = await self._take_in(folder, owner, machine, image)
             finally:
-                self._making.discard(folder)
+                del self._making[folder]
                 if point not in self._points:
                     await asyncio.shield(self._undo(owner, machine))
         return self._points[point].paused_ms

@@ -7,7 +7,6 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from insula.base.errors import Conflict, DataCorrupt, InsulaError, NotFound
@@ -118,9 +117,7 @@ class Node:
         self._templates.warm(self._background, self._changes)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._background.close()
         await asyncio.gather(*(keeper.detach() for keeper in self._keepers.values()))
         self._templates.close()
@@ -131,7 +128,7 @@ class Node:
     async def describe(self) -> NodeReport:
         report = await host.describe(self._parts.name, self._parts.folder, self._parts.driver, self._missing())
         taken, spare = self._templates.shares()
-        return replace(report, templates=taken, spare=spare)
+        return replace(report, templates=taken, spare=spare, forks=self._forks.share)
 
     async def doctor(self) -> Sequence[Check]:
         checks = await doctor.examine(self._parts.folder, self._parts.network, self._parts.driver_checks)
@@ -235,6 +232,7 @@ class Node:
 
     async def fork(self, instance_id: str, point: str, keeps_identity: bool) -> int:
         async with self._held(instance_id) as keeper:
+            await self._templates.make_room(keeper.record.spec.resources)
             return await self._forks.take(keeper, point, keeps_identity)
 
     async def make_child(self, spec: InstanceSpec, point: str, keeps_identity: bool) -> None:

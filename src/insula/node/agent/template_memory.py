@@ -31,7 +31,7 @@ class TemplateMemories:
     def size_mib(self) -> int:
         """The host's memory that they take."""
         with self._guard:
-            return sum(map(_size_bytes, self._open.values())) >> 20
+            return sum(map(shared_memory.taken_bytes, self._open.values())) >> 20
 
     @contextlib.asynccontextmanager
     async def lent(self, template: Template) -> AsyncIterator[GuestMemory]:
@@ -81,14 +81,10 @@ class TemplateMemories:
             return os.dup(descriptor)  # what is closed meanwhile stays usable for who borrowed it
 
     def _close_beyond_budget(self) -> None:
-        sizes = {name: _size_bytes(descriptor) for name, descriptor in self._open.items()}
+        sizes = {name: shared_memory.taken_bytes(descriptor) for name, descriptor in self._open.items()}
         total_bytes = sum(sizes.values())
         for name in list(self._open)[:-1]:
             if total_bytes <= self._budget_bytes:
                 return
             total_bytes -= sizes[name]
             os.close(self._open.pop(name))
-
-
-def _size_bytes(descriptor: int) -> int:
-    return os.fstat(descriptor).st_blocks * 512

@@ -145,7 +145,7 @@ class Templates:
             yield
 
     async def make_room(self, wanted: Resources) -> None:
-        """A machine of an instance is about to start: give back what nobody asked for and what it may need."""
+        """An instance is about to start or to be forked: give back what nobody asked for and it may need."""
         await self._warming.give_way()
         while self._memories.names and available_memory_mib() < wanted.memory_mib:
             self._memories.drop(self._memories.names[0])

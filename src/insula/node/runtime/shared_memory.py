@@ -35,6 +35,11 @@ def is_sealed(descriptor: int) -> bool:
     return fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) & _SEALS == _SEALS
 
 
+def taken_bytes(descriptor: int) -> int:
+    """What it takes of the host's memory: the pages that were written."""
+    return os.fstat(descriptor).st_blocks * 512
+
+
 def store(descriptor: int, target: Path) -> None:
     """Write it to a new file that has the same holes, synced. Blocking: call it from a thread."""
     size_bytes = os.fstat(descriptor).st_size

@@ -58,6 +58,14 @@ def test_a_template_that_was_asked_for_is_not_promised_twice() -> None:
     assert "and a template that is being made" in answer.error().why
 
 
+def test_what_forks_hold_is_not_promised_twice() -> None:
+    found = capacity(replace(host(), forks=Share(7000)), [], HostPolicy())
+    assert found.memory_mib.used == 7000
+    answer = place(size(1024), [found])
+    assert isinstance(answer, Refusal)
+    assert "and forks whose children are not there yet" in answer.error().why
+
+
 def test_the_emptiest_node_takes_it() -> None:
     nodes = [capacity(host(name), [Claim("x", "b", size())], HostPolicy()) for name in ("b", "c", "a")]
     assert place(size(), nodes) == Placement("a")

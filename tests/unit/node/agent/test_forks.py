@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from insula.base.errors import Conflict, GuestFailure, HostFailure, Unsupported
+from insula.domain.capacity import Share
 from insula.domain.ids import Kind, new_id
 from insula.domain.instance import Firmware, RestartPolicy
 from insula.node.agent import Node
@@ -145,6 +147,25 @@ async def test_fork_points_go_with_the_last_that_needs_them(node: Node, new_spec
     assert points(folder) == [point]
     await node.forget(one.id)
     assert points(folder) == []
+
+
+async def test_the_memory_of_a_fork_point_counts_until_it_is_dropped(
+    node: Node, new_spec: NewSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = new_spec()
+    await booted(node, spec)
+    fork = FakeMachine.fork
+
+    async def filling(machine: FakeMachine, files: ForkFiles) -> int:
+        assert (await node.describe()).forks == Share(spec.resources.memory_mib), "all of it may be needed"
+        os.pwrite(files.memory, bytes(3 << 20), 0)
+        return await fork(machine, files)
+
+    monkeypatch.setattr(FakeMachine, "fork", filling)
+    await node.fork(spec.id, POINT, False)
+    assert (await node.describe()).forks == Share(3)
+    await node.drop_fork(POINT)
+    assert (await node.describe()).forks == Share()
 
 
 async def test_a_dropped_point_makes_no_children(node: Node, new_spec: NewSpec) -> None:
