@@ -26,7 +26,6 @@ from insula.base.log import get_logger
 from insula.domain.capacity import Share
 from insula.domain.image import Provisioning
 from insula.domain.instance import Firmware, MachineType
-from insula.node.agent import refusals
 from insula.node.agent.background import Background
 from insula.node.agent.first_start import become
 from insula.node.agent.guest import GuestAgent
@@ -285,9 +284,14 @@ def _forkable(owner: Owner) -> CanFork:
     machine: object = owner.require_machine()
     name = owner.record.spec.name
     if not isinstance(machine, CanFork):
-        raise refusals.cannot_be_forked(name, "This driver's machines cannot be forked")
+        raise _cannot_be_forked(name, "This driver's machines cannot be forked")
     if owner.power not in {Power.ON, Power.PAUSED}:
-        raise refusals.is_booting(name)
+        raise Conflict(
+            f"{name} is still booting",
+            why="What goes on from a boot that is not over would be no use to anybody",
+            todo=f"Wait until it is ready: `insula show {name}`",
+            code="instance-booting",
+        )
     return machine
 
 
@@ -297,15 +301,24 @@ def _check(record: InstanceRecord, keeps_identity: bool) -> None:
     assert image is not None  # noqa: S101 - its machine runs
     machine_type, firmware = machine_type_of(spec.machine_type, image), firmware_of(spec.firmware, image)
     if (machine_type, firmware) != (MachineType.Q35, Firmware.BIOS):
-        raise refusals.cannot_be_forked(
+        raise _cannot_be_forked(
             spec.name, f"It is a {machine_type} machine with {firmware}; only q35 machines with bios can be forked"
         )
     if record.is_cut:
-        raise refusals.cannot_be_forked(
+        raise _cannot_be_forked(
             spec.name, "It is a fork that kept another's identity and has no network; fork the instance it came from"
         )
     if not keeps_identity and not ("random" in image.renew and image.image.has_agent):
-        raise refusals.cannot_renew(spec.name, spec.image)
+        raise Unsupported(
+            f"{spec.name} cannot be forked as somebody else",
+            why=f"Guests of {spec.image} have no program that gives them new keys, random numbers and addresses",
+            todo=f"Keep its identity, for a child without a network: `insula fork {spec.name} --identity keep`",
+            code="no-fork-renewal",
+        )
+
+
+def _cannot_be_forked(name: str, why: str) -> Unsupported:
+    return Unsupported(f"{name} cannot be forked", why=why, todo="Create another instance instead", code="no-fork")
 
 
 def _gone(name: str) -> Conflict:

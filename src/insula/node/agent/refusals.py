@@ -1,8 +1,8 @@
-"""Why a command does not fit the present power of an instance, and what does."""
+"""Why a command does not fit the present state of an instance, and what does."""
 
 from __future__ import annotations
 
-from insula.base.errors import Conflict, GuestFailure, Unsupported
+from insula.base.errors import Conflict, GuestFailure
 from insula.protocol.node import Power
 
 
@@ -43,46 +43,10 @@ def is_renewing(name: str) -> Conflict:
     )
 
 
-def is_booting(name: str) -> Conflict:
-    return Conflict(
-        f"{name} is still booting",
-        why="What goes on from a boot that is not over would be no use to anybody",
-        todo=f"Wait until it is ready: `insula show {name}`",
-        code="instance-booting",
-    )
-
-
 def has_no_agent(name: str, image: str) -> GuestFailure:
     return GuestFailure(
         f"{name} has no guest agent",
         why=f"Its image {image} brings none",
         todo="Use SSH, or an image with an agent such as debian-12",
         code="no-agent",
-    )
-
-
-def has_no_template(image: str) -> Unsupported:
-    return Unsupported(
-        f"Instances of {image} like this one cannot go on from a template",
-        why="That needs a guest with an agent and our renewing program, and its kernel beside the image",
-        todo="Nothing needs to be done: they boot from their disks",
-        code="no-template",
-    )
-
-
-def cannot_be_forked(name: str, why: str) -> Unsupported:
-    return Unsupported(
-        f"{name} cannot be forked",
-        why=why,
-        todo="Create another instance instead",
-        code="no-fork",
-    )
-
-
-def cannot_renew(name: str, image: str) -> Unsupported:
-    return Unsupported(
-        f"{name} cannot be forked as somebody else",
-        why=f"Guests of {image} have no program that gives them new keys, random numbers and addresses",
-        todo=f"Keep its identity, for a child without a network: `insula fork {name} --identity keep`",
-        code="no-fork-renewal",
     )

@@ -17,7 +17,6 @@ from insula.base.clock import now_utc
 from insula.base.errors import GuestFailure, Unsupported
 from insula.base.log import get_logger
 from insula.domain.instance import Resources
-from insula.node.agent import refusals
 from insula.node.agent.background import to_its_end
 from insula.node.agent.boot import BootSubject, BootWatch
 from insula.node.agent.first_start import PROGRAM
@@ -130,7 +129,7 @@ class TemplateMaker:
                 raise Unsupported("This driver's machines cannot be frozen", code="no-templates")
             await _await_ready(machine, agent, draft, record)
             if not await exists(agent, PROGRAM):
-                raise refusals.has_no_template(record.spec.image)
+                raise has_no_template(record.spec.image)
             await machine.set_link(False)
             await asyncio.sleep(self._workshop.settle_s)
             await _settle(agent, record.spec.image)
@@ -211,3 +210,13 @@ async def _nobody_to_tell(watch: BootWatch) -> None:
 
 def _machine_id(draft: Path) -> str:
     return f"template-{draft.name.rpartition('-')[2]}"
+
+
+def has_no_template(image: str) -> Unsupported:
+    """Why none can be made."""
+    return Unsupported(
+        f"Instances of {image} like this one cannot go on from a template",
+        why="That needs a guest with an agent and our renewing program, and its kernel beside the image",
+        todo="Nothing needs to be done: they boot from their disks",
+        code="no-template",
+    )

@@ -11,14 +11,13 @@ from insula.base.errors import InsulaError, Unsupported
 from insula.domain.capacity import Share
 from insula.domain.image import ImageTemplate
 from insula.domain.instance import Resources
-from insula.node.agent import refusals
 from insula.node.agent.background import Background
 from insula.node.agent.changes import Changes
 from insula.node.agent.first_start import FirstStarts
 from insula.node.agent.host import available_memory_mib
 from insula.node.agent.launch import Launcher
 from insula.node.agent.template_key import TemplateKeys
-from insula.node.agent.template_maker import TemplateMaker, Workshop
+from insula.node.agent.template_maker import TemplateMaker, Workshop, has_no_template
 from insula.node.agent.template_memory import TemplateMemories
 from insula.node.agent.template_rules import Making, TemplateRules
 from insula.node.agent.template_store import StoredTemplate, TemplateStore
@@ -107,7 +106,7 @@ class Templates:
         image = await self._images.bootable(spec.image)
         key = await self._keys.of(spec, image)
         if not key:
-            raise refusals.has_no_template(spec.image)
+            raise has_no_template(spec.image)
         made = await self._maker.make(key, spec, image)
         await self._store.note_failure(key, None)
         return made
