@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from insula.base.errors import DataCorrupt, InsulaError, NotFound
+from insula.base.errors import DataCorrupt, NotFound
 from insula.node.backups.index import Index, PackFacts, read_index
 from insula.node.backups.manifest import backup_ids, read_backup
-from insula.node.backups.pack import PACKS, object_of
+from insula.node.backups.pack import PACKS, name_of, object_of, whole
 from insula.node.backups.reader import Reader
-from insula.node.backups.sealing import CHUNK_BYTES, Sealer
+from insula.node.backups.sealing import Sealer
 from insula.node.backups.target import Target
 from insula.node.backups.tree import Tree, Unreadable, leaves
 
@@ -79,29 +78,14 @@ async def _check_pack(
         data = await target.get(name)
     except NotFound:
         return DamagedObject(name, "it is gone", len(facts.entries)), {entry.id for entry in facts.entries}
-    if await asyncio.to_thread(_digest, data) == facts.name:
+    if await asyncio.to_thread(name_of, data) == facts.name:
         return None, set()
-    lost = await asyncio.to_thread(_lost_chunks, sealer, facts, data)
-    why = (
-        "its content is not what was written"
-        if len(data) == facts.size_bytes
-        else (f"it has {len(data)} bytes instead of {facts.size_bytes}")
-    )
+    left = await asyncio.to_thread(whole, sealer, facts.entries, data)
+    lost = {entry.id for entry in facts.entries} - {entry.id for entry in left}
+    why = "its content is not what was written"
+    if len(data) != facts.size_bytes:
+        why = f"it has {len(data)} bytes instead of {facts.size_bytes}"
     return DamagedObject(name, why, len(lost)), lost
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def _lost_chunks(sealer: Sealer, facts: PackFacts, data: bytes) -> set[bytes]:
-    lost = set()
-    for entry in facts.entries:
-        try:
-            sealer.open(entry.id, data[entry.offset : entry.offset + entry.length], at_most=CHUNK_BYTES)
-        except DataCorrupt:
-            lost.add(entry.id)
-    return lost
 
 
 async def _check_backups(
@@ -112,7 +96,9 @@ async def _check_backups(
     for backup_id in await backup_ids(target):
         try:
             backup = await read_backup(target, sealer, backup_id)
-        except InsulaError as error:
+        except NotFound:  # it was removed just now
+            continue
+        except DataCorrupt as error:
             lost_backups[backup_id] = str(error)
             continue
         for name, tree in backup.disks.items():
@@ -126,12 +112,11 @@ async def _lost_ranges(tree: Tree, reader: Reader, index: Index, lost: set[bytes
     ranges: list[tuple[int, int]] = []
     async for leaf in leaves(tree, reader.chunk, tolerant=True):
         if isinstance(leaf, Unreadable):
-            ranges.append((leaf.first * CHUNK_BYTES, min(leaf.end * CHUNK_BYTES, tree.size_bytes)))
+            ranges.append(tree.range_of(leaf.first, leaf.end))
             continue
         for chunk in leaf.chunks():
             if chunk.id in lost or chunk.id not in index:
-                begin = chunk.number * CHUNK_BYTES
-                ranges.append((begin, min(begin + CHUNK_BYTES, tree.size_bytes)))
+                ranges.append(tree.range_of(chunk.number, chunk.number + 1))
     return _joined(ranges)
 
 

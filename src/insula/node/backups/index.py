@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import msgspec
@@ -92,8 +92,3 @@ def _decode(data: bytes) -> list[PackFacts]:
     except (msgspec.DecodeError, ValueError) as error:
         raise DataCorrupt("A part of the index is damaged", why=str(error), code="backup-damaged") from error
     return [PackFacts(name, size, decode_entries(table)) for name, size, table in part.packs]
-
-
-def sizes(packs: Mapping[str, PackFacts]) -> int:
-    """How many bytes the packs take in the target."""
-    return sum(facts.size_bytes for facts in packs.values())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -79,6 +80,20 @@ def _has_expired(lock: Stored, now_s: float) -> bool:
     return now_s - lock.modified_at_s > EXPIRES_S
 
 
+def _awake_or_not_s() -> float:
+    """Seconds that pass also while the host sleeps; others' clocks go on then."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def _too_late() -> HostFailure:
+    return HostFailure(
+        "The lock was not renewed in time",
+        why="The store did not answer, or the host slept",
+        todo="Start the work again",
+        code="backup-lock-lost",
+    )
+
+
 @asynccontextmanager
 async def _renewed(target: Target, name: str) -> AsyncIterator[None]:
     body = asyncio.current_task()
@@ -86,18 +101,19 @@ async def _renewed(target: Target, name: str) -> AsyncIterator[None]:
     lost: list[InsulaError] = []
 
     async def renew() -> None:
-        failed_for_s = 0.0
-        while True:
+        renewed_s = _awake_or_not_s()
+        while not lost:
             await asyncio.sleep(RENEWED_S)
             try:
+                if _awake_or_not_s() - renewed_s > EXPIRES_S / 2:
+                    raise _too_late()
                 await target.put(name, b"held")
-                failed_for_s = 0.0
+                renewed_s = _awake_or_not_s()
+            except Unavailable:  # until it has not been renewed for too long
+                continue
             except InsulaError as error:
-                failed_for_s += RENEWED_S
-                if not isinstance(error, Unavailable) or failed_for_s >= EXPIRES_S / 2:
-                    lost.append(error)
-                    body.cancel()
-                    return
+                lost.append(error)
+        body.cancel()
 
     renewing = asyncio.create_task(renew())
     try:

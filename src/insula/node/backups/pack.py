@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from insula.base.errors import DataCorrupt
-from insula.node.backups.sealing import ID_BYTES, Sealer
+from insula.node.backups.sealing import CHUNK_BYTES, ID_BYTES, Sealer
 
 PACK_BYTES = 16 << 20
 PACKS = "packs/"
@@ -68,7 +68,12 @@ class PackBuilder:
         table = encode_entries(self._entries)
         sealed = self._sealer.seal(_TABLE, table)
         data = b"".join((*self._parts, sealed, _LENGTH.pack(len(sealed))))
-        return Pack(hashlib.sha256(data).hexdigest(), data, tuple(self._entries))
+        return Pack(name_of(data), data, tuple(self._entries))
+
+
+def name_of(data: bytes) -> str:
+    """What a pack of this content is called."""
+    return hashlib.sha256(data).hexdigest()
 
 
 def object_of(pack: str) -> str:
@@ -81,6 +86,19 @@ def read_table(sealer: Sealer, data: bytes) -> tuple[Entry, ...]:
     (length,) = _LENGTH.unpack(data[-_LENGTH.size :].rjust(_LENGTH.size, b"\0"))
     sealed = data[-_LENGTH.size - length : -_LENGTH.size]
     return decode_entries(sealer.open(_TABLE, sealed, at_most=_MOST_CHUNKS * _ENTRY.size))
+
+
+def whole(sealer: Sealer, entries: Iterable[Entry], data: bytes) -> tuple[Entry, ...]:
+    """Those of a damaged pack's chunks that can still be read."""
+    return tuple(entry for entry in entries if _opens(sealer, entry, data))
+
+
+def _opens(sealer: Sealer, entry: Entry, data: bytes) -> bool:
+    try:
+        sealer.open(entry.id, data[entry.offset : entry.offset + entry.length], at_most=CHUNK_BYTES)
+    except DataCorrupt:
+        return False
+    return True
 
 
 def encode_entries(entries: Sequence[Entry]) -> bytes:

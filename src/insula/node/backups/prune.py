@@ -68,7 +68,7 @@ async def _needed(target: Target, sealer: Sealer, index: Index) -> set[bytes]:
 
     for backup_id in await backup_ids(target):
         for tree in (await read_backup(target, sealer, backup_id)).disks.values():
-            async for leaf in leaves(tree, page, seen=needed.__contains__):
+            async for leaf in leaves(tree, page, skip=lambda page_id, _first, _end: page_id in needed):
                 if isinstance(leaf, Leaf):
                     needed.update(change.id for change in leaf.chunks())
     lost = sum(1 for chunk_id in needed if chunk_id not in index)

@@ -70,32 +70,29 @@ class Reader:
         Raises DataCorrupt at the first part that is lost, or tells of it if `tolerant`.
         """
         end = tree.size_bytes if end is None else min(end, tree.size_bytes)
-        async for leaf in leaves(tree, self.chunk, tolerant=tolerant):
+        first, last = begin // CHUNK_BYTES, -(-end // CHUNK_BYTES)
+
+        def is_outside(_page: bytes, page_first: int, page_end: int) -> bool:
+            return page_end <= first or last <= page_first
+
+        async for leaf in leaves(tree, self.chunk, skip=is_outside, tolerant=tolerant):
             if isinstance(leaf, Unreadable):
-                first, last = leaf.first * CHUNK_BYTES, min(leaf.end * CHUNK_BYTES, tree.size_bytes)
-                yield Piece(first, last - first, lost=str(leaf.error))
+                lost_from, lost_to = tree.range_of(leaf.first, leaf.end)
+                yield Piece(lost_from, lost_to - lost_from, lost=str(leaf.error))
                 continue
-            wanted = [
-                each
-                for each in leaf.chunks()
-                if begin < (each.number + 1) * CHUNK_BYTES and each.number * CHUNK_BYTES < end
-            ]
-            for piece in await self._pieces(wanted, tree.size_bytes, tolerant):
+            wanted = [chunk for chunk in leaf.chunks() if first <= chunk.number < last]
+            for piece in await self._pieces(wanted, tree, tolerant):
                 yield piece
 
-    async def _pieces(self, wanted: Sequence[Change], size_bytes: int, tolerant: bool) -> list[Piece]:
+    async def _pieces(self, wanted: Sequence[Change], tree: Tree, tolerant: bool) -> list[Piece]:
         at_once = asyncio.Semaphore(_AT_ONCE)
-        lost = [
-            Piece(*_range(each, size_bytes), lost=str(_missing(each.id)))
-            for each in wanted
-            if each.id not in self._index
-        ]
-        if lost and not tolerant:
-            raise _missing(next(each.id for each in wanted if each.id not in self._index))
+        gone = [chunk for chunk in wanted if chunk.id not in self._index]
+        if gone and not tolerant:
+            raise _missing(gone[0].id)
 
         async def read(run: _Run) -> list[Piece]:
             async with at_once:
-                return await self._read_run(run, size_bytes, tolerant)
+                return await self._read_run(run, tree, tolerant)
 
         tasks = [asyncio.create_task(read(run)) for run in _runs(wanted, self._index.find)]
         try:
@@ -103,37 +100,38 @@ class Reader:
         finally:
             for task in tasks:
                 task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        lost = [_piece(tree, chunk, lost=str(_missing(chunk.id))) for chunk in gone]
         pieces = [*lost, *(piece for pieces in found for piece in pieces)]
         return sorted(pieces, key=lambda piece: piece.offset)
 
-    async def _read_run(self, run: _Run, size_bytes: int, tolerant: bool) -> list[Piece]:
+    async def _read_run(self, run: _Run, tree: Tree, tolerant: bool) -> list[Piece]:
         try:
             data = await self._target.get(object_of(run.chunks[0][1].pack), run.begin, run.end - run.begin)
         except NotFound as error:
             if not tolerant:
                 raise _missing(run.chunks[0][0].id) from error
             data = b""
-        return await asyncio.to_thread(self._opened, run, data, size_bytes, tolerant)
+        return await asyncio.to_thread(self._opened, run, data, tree, tolerant)
 
-    def _opened(self, run: _Run, data: bytes, size_bytes: int, tolerant: bool) -> list[Piece]:
+    def _opened(self, run: _Run, data: bytes, tree: Tree, tolerant: bool) -> list[Piece]:
         pieces = []
         for chunk, place in run.chunks:
-            offset, length = _range(chunk, size_bytes)
             sealed = data[place.offset - run.begin : place.offset - run.begin + place.length]
             try:
                 content = self._sealer.open(chunk.id, sealed, at_most=CHUNK_BYTES)
             except DataCorrupt as error:
                 if not tolerant:
                     raise
-                pieces.append(Piece(offset, length, lost=str(error)))
+                pieces.append(_piece(tree, chunk, lost=str(error)))
             else:
-                pieces.append(Piece(offset, length, content[:length]))
+                pieces.append(_piece(tree, chunk, content))
         return pieces
 
 
-def _range(chunk: Change, size_bytes: int) -> tuple[int, int]:
-    offset = chunk.number * CHUNK_BYTES
-    return offset, min(CHUNK_BYTES, size_bytes - offset)
+def _piece(tree: Tree, chunk: Change, content: bytes = b"", lost: str = "") -> Piece:
+    begin, end = tree.range_of(chunk.number, chunk.number + 1)
+    return Piece(begin, end - begin, content[: end - begin], lost)
 
 
 def _runs(wanted: Sequence[Change], find: Callable[[bytes], Place | None]) -> list[_Run]:

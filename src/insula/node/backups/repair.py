@@ -7,13 +7,12 @@ repair later backups would count on chunks that are not there.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from dataclasses import dataclass
 
 from insula.base.errors import DataCorrupt, NotFound
 from insula.node.backups.index import Index, PackFacts, read_index, write_part
-from insula.node.backups.pack import PACKS, Entry, read_table
-from insula.node.backups.sealing import CHUNK_BYTES, Sealer
+from insula.node.backups.pack import PACKS, name_of, read_table, whole
+from insula.node.backups.sealing import Sealer
 from insula.node.backups.target import Target
 
 
@@ -40,23 +39,13 @@ async def repair(target: Target, sealer: Sealer) -> Repaired:
     await write_part(target, sealer, packs)
     for part in (*old.parts, *old.damaged):
         await target.delete(part)
-    whole = {entry.id for facts in packs for entry in facts.entries}
-    return Repaired(len(whole), sum(1 for chunk_id in old.ids() if chunk_id not in whole))
+    found = {entry.id for facts in packs for entry in facts.entries}
+    return Repaired(len(found), sum(1 for chunk_id in old.ids() if chunk_id not in found))
 
 
 def _whole_part(sealer: Sealer, old: Index, pack: str, data: bytes) -> PackFacts:
-    is_whole = hashlib.sha256(data).hexdigest() == pack
     try:
         entries = read_table(sealer, data)
     except DataCorrupt:  # the index may still know what was in it
         entries = old.packs[pack].entries if pack in old.packs else ()
-    found = tuple(entry for entry in entries if is_whole or _opens(sealer, entry, data))
-    return PackFacts(pack, len(data), found)
-
-
-def _opens(sealer: Sealer, entry: Entry, data: bytes) -> bool:
-    try:
-        sealer.open(entry.id, data[entry.offset : entry.offset + entry.length], at_most=CHUNK_BYTES)
-    except DataCorrupt:
-        return False
-    return True
+    return PackFacts(pack, len(data), entries if name_of(data) == pack else whole(sealer, entries, data))

@@ -13,14 +13,17 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import cast
 
 import asyncssh
 
 from insula.base.errors import DiskFull, Forbidden, HostFailure, InsulaError, NotFound, Unavailable
+from insula.node.backups.pack import PACK_BYTES
 from insula.node.backups.target import Stored
 
 _CONNECT_S = 30.0
 _ANSWER_S = 120.0
+_SLOWEST_BYTES_A_SECOND = 100_000
 _DRAFT = "."
 _NO_SPACE = frozenset({asyncssh.FX_NO_SPACE_ON_FILESYSTEM, asyncssh.FX_QUOTA_EXCEEDED})
 
@@ -48,23 +51,29 @@ class SshTarget:
         self._folders: set[str] = set()
 
     async def put(self, name: str, data: bytes) -> None:
-        async with asyncio.timeout(_ANSWER_S + len(data) / 100_000):
-            with self._translated(name):
+        with self._translated(name):
+            async with asyncio.timeout(_ANSWER_S + len(data) / _SLOWEST_BYTES_A_SECOND):
                 client = await self._connected()
                 path = self._path(name)
                 await self._make_folder(client, path.parent)
-                draft = path.with_name(f"{_DRAFT}{path.name}.{secrets.token_hex(4)}")
-                async with client.open(str(draft), "wb", asyncssh.SFTPAttrs(permissions=0o600)) as file:
-                    await file.write(data)
-                    with contextlib.suppress(asyncssh.SFTPOpUnsupported):
-                        await file.fsync()
-                await client.posix_rename(str(draft), str(path))
+                draft = str(path.with_name(f"{_DRAFT}{path.name}.{secrets.token_hex(4)}"))
+                try:
+                    async with client.open(draft, "wb", asyncssh.SFTPAttrs(permissions=0o600)) as file:
+                        await file.write(data)
+                        with contextlib.suppress(asyncssh.SFTPOpUnsupported):
+                            await file.fsync()
+                    await client.posix_rename(draft, str(path))
+                except asyncssh.SFTPError:
+                    with contextlib.suppress(asyncssh.SFTPError):
+                        await client.remove(draft)
+                    raise
 
     async def get(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         with self._translated(name):
-            client = await self._connected()
-            async with client.open(str(self._path(name)), "rb") as file:
-                return b"" + await file.read(-1 if length is None else length, offset)  # type: ignore[operator]  # bytes in "rb"
+            async with asyncio.timeout(_ANSWER_S + (length or PACK_BYTES) / _SLOWEST_BYTES_A_SECOND):
+                client = await self._connected()
+                async with client.open(str(self._path(name)), "rb") as file:
+                    return cast("bytes", await file.read(-1 if length is None else length, offset))
 
     async def list(self, prefix: str) -> AsyncIterator[Stored]:
         with self._translated(prefix):
@@ -73,7 +82,8 @@ class SshTarget:
             while waiting:
                 folder = waiting.pop()
                 try:
-                    entries = await client.readdir(str(self._path(folder)))
+                    async with asyncio.timeout(_ANSWER_S):
+                        entries = await client.readdir(str(self._path(folder)))
                 except asyncssh.SFTPNoSuchFile:
                     continue
                 for entry in entries:
@@ -89,7 +99,8 @@ class SshTarget:
     async def delete(self, name: str) -> None:
         try:
             with self._translated(name):
-                await (await self._connected()).remove(str(self._path(name)))
+                async with asyncio.timeout(_ANSWER_S):
+                    await (await self._connected()).remove(str(self._path(name)))
         except NotFound:
             return
 
@@ -164,7 +175,7 @@ class SshTarget:
 
 
 def _failed(error: asyncssh.SFTPError) -> InsulaError:
-    if error.code in _NO_SPACE or "space" in error.reason.lower():
+    if error.code in _NO_SPACE:
         return DiskFull("The backup store's disk is full", why=error.reason, todo="Free space there")
     return HostFailure(
         "The backup store failed", why=error.reason, todo="Look at that machine", code="backup-target-failed"

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from insula.base.errors import InvalidInput
+from insula.base.errors import DataCorrupt, InvalidInput
 from insula.node.backups.sealing import CHUNK_BYTES, ID_BYTES, ZERO_ID
 
 FANOUT = CHUNK_BYTES // ID_BYTES // 2  # pages are half as large as chunks, so that scattered changes cost less
@@ -38,6 +38,10 @@ class Tree:
     def levels(self) -> int:
         """How many levels of pages lie above the chunks; at least one."""
         return _levels(self.size_bytes)
+
+    def range_of(self, first: int, end: int) -> tuple[int, int]:
+        """The bytes, from and to, of the chunks from number `first` up to `end`."""
+        return first * CHUNK_BYTES, min(end * CHUNK_BYTES, self.size_bytes)
 
 
 @dataclass(frozen=True)
@@ -121,25 +125,29 @@ class Unreadable:
     id: bytes
     first: int
     end: int
-    error: Exception
+    error: DataCorrupt
+
+
+Skip = Callable[[bytes, int, int], bool]
 
 
 async def leaves(
-    tree: Tree, read: ReadPage, *, seen: Callable[[bytes], bool] = lambda _page: False, tolerant: bool = False
+    tree: Tree, read: ReadPage, *, skip: Skip = lambda _id, _first, _end: False, tolerant: bool = False
 ) -> AsyncIterator[Leaf | Unreadable]:
     """All lowest pages that are not empty, in ascending order.
 
-    What `seen` knows is left out, with all below it. A page that cannot be read is raised, or told of if `tolerant`.
+    `skip` is asked for each page by its id and the numbers of its chunks, from and to; what it wants is left out with
+    all below it. A page that is damaged is raised, or told of if `tolerant`.
     """
     waiting = [(tree.root, tree.levels - 1, 0)]
     while waiting:
         page_id, level, first = waiting.pop()
-        if page_id == ZERO_ID or seen(page_id):
-            continue
         span = FANOUT**level
+        if page_id == ZERO_ID or skip(page_id, first, first + span * FANOUT):
+            continue
         try:
             page = await read(page_id)
-        except Exception as error:
+        except DataCorrupt as error:
             if not tolerant:
                 raise
             yield Unreadable(page_id, first, first + span * FANOUT, error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 
@@ -9,7 +10,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from insula.base.errors import Conflict, DataCorrupt, Forbidden, InvalidInput, NotFound, Unsupported
+from insula.base.errors import (
+    Conflict,
+    DataCorrupt,
+    Forbidden,
+    HostFailure,
+    InvalidInput,
+    NotFound,
+    Unavailable,
+    Unsupported,
+)
 from insula.node.backups import locks, writer
 from insula.node.backups.keys import Way, new_recovery_key
 from insula.node.backups.repository import Repository
@@ -86,6 +96,45 @@ async def test_a_range_and_the_cut_end_of_a_disk() -> None:
     assert (await read_back(repository, tree))[3] == end
     pieces = [piece async for piece in repository.read(tree, 10, CHUNK_BYTES + 10)]
     assert [(piece.offset, piece.data) for piece in pieces] == [(0, content(1))]
+
+
+async def test_a_range_is_read_without_the_rest() -> None:
+    target, repository = await new_store()
+    made = await repository.write("b1", {"disk": disk({n * 1024: content(n) for n in range(50)}, 163_840)}, {})
+    before = target.requests
+    at = 7 * 1024 * CHUNK_BYTES
+    pieces = [piece async for piece in repository.read(made.disks["disk"], at, at + 1)]
+    assert [piece.data for piece in pieces] == [content(7)]
+    indexes = len(target.stored("index/"))
+    assert target.requests - before == indexes + 3  # the root, one page, one chunk
+
+
+async def test_a_store_that_is_away_is_not_taken_for_a_damaged_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    target, repository = await new_store()
+    made = await repository.write("b1", {"disk": disk({0: content(0)}, SIZE)}, {})
+    get = target.get
+
+    async def away(name: str, offset: int = 0, length: int | None = None) -> bytes:
+        if name.startswith("packs/"):
+            raise Unavailable("The store does not answer")
+        return await get(name, offset, length)
+
+    monkeypatch.setattr(target, "get", away)
+    with pytest.raises(Unavailable):
+        await repository.check()
+    with pytest.raises(Unavailable):
+        async for _ in repository.read(made.disks["disk"], tolerant=True):
+            pass
+
+
+async def test_a_lock_that_is_lost_ends_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    target, _ = await new_store()
+    monkeypatch.setattr(locks, "RENEWED_S", 0.01)
+    passed_s = iter([0.0, 1.0, 2.0, *[2.0 + locks.EXPIRES_S] * 100])
+    monkeypatch.setattr(locks, "_awake_or_not_s", lambda: next(passed_s))
+    with pytest.raises(HostFailure, match="was lost"):
+        async with locks.alone(target):
+            await asyncio.sleep(5)
 
 
 async def test_holes_take_content_away() -> None:
