@@ -21,7 +21,7 @@ from insula.node.network.detect import choose
 from insula.node.network.namespace import NamespaceNetwork
 from insula.node.network.none import NoNetwork
 from insula.node.network.passt import PasstNetwork
-from insula.node.network.wiring import MARKER, InstanceNetwork, WireRequest
+from insula.node.network.wiring import MARKER, CanForward, InstanceNetwork, WireRequest
 
 _MAC = "52:54:00:00:00:01"
 _UID = 1_999_999_001 if os.geteuid() == 0 else None
@@ -121,6 +121,24 @@ async def test_a_taken_port_is_told_and_leaves_nothing(network: InstanceNetwork,
         with pytest.raises(Conflict, match=f"127.0.0.1:{port}") as caught:
             await network.wire(wish(folder, PortForward(80, free_port()), PortForward(22, port)))
     assert caught.value.code == "port-in-use"
+    assert processes(folder) == []
+
+
+async def test_forwards_are_opened_on_a_network_that_stands(network: InstanceNetwork, folder: Path) -> None:
+    if not isinstance(network, CanForward):
+        pytest.skip("it takes forwards only when it is wired")
+    forwards = (PortForward(22, free_port()), PortForward(53, free_port(), protocol=Protocol.UDP))
+    with await network.wire(wish(folder)), socket.create_server(("127.0.0.1", 0)) as taken:
+        before = processes(folder)
+        await network.forward(folder, forwards)
+        assert processes(folder) == before
+        if not isinstance(network, NoNetwork):
+            with socket.create_connection(("127.0.0.1", forwards[0].host_port), timeout=5):
+                pass
+            with pytest.raises(Conflict, match="port") as caught:
+                await network.forward(folder, (PortForward(80, taken.getsockname()[1]),))
+            assert caught.value.code == "port-in-use"
+    await network.unwire(folder)
     assert processes(folder) == []
 
 

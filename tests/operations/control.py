@@ -22,15 +22,19 @@ from insula.domain.ids import Kind, new_id
 from insula.domain.instance import Identity, Instance, InstanceState, PortForward, Resources
 from insula.domain.operation import Operation, OperationEvent, OperationState, Verb
 from insula.node.agent import Node, NodeParts
+from insula.node.agent.pool_rules import PoolRules
 from insula.node.agent.restart import RestartRules
 from insula.node.agent.template_rules import Making, TemplateRules
 from insula.node.hypervisor.fake.driver import FakeDriver
 from insula.node.network.none import NoNetwork
 from insula.node.storage.memory import MemoryDisks, MemoryImages
+from insula.protocol.node import InstanceSpec
 
 RULES = RestartRules(first_delay_s=0.01, longest_delay_s=0.02, quick_death_s=60, quick_deaths_allowed=3)
 POLICY = HostPolicy(reserve_memory_mib=1, overcommit_memory=100, overcommit_disk=1000, overcommit_vcpu=1000)
 PATIENCE_S = 30.0
+NO_POOL = PoolRules()
+POOL = PoolRules(memory_mib=1024, pause_s=0.01, longest_pause_s=0.02)
 # What is done to a running instance, so that the verb can be asked for.
 BEFOREHAND = {Verb.START_INSTANCE: Verb.STOP_INSTANCE, Verb.RESUME_INSTANCE: Verb.PAUSE_INSTANCE}
 # How a verb leaves its instance: the machine's power, and the record's state.
@@ -122,7 +126,7 @@ def make_operation(verb: Verb, target: Instance | str, params: dict[str, Any]) -
     )
 
 
-def make_node(folder: Path) -> Node:
+def make_node(folder: Path, pool: PoolRules = NO_POOL) -> Node:
     parts = NodeParts(
         name="local",
         folder=folder,
@@ -131,9 +135,19 @@ def make_node(folder: Path) -> Node:
         disks=MemoryDisks(),
         network=NoNetwork(),
         rules=RULES,
-        templates=TemplateRules(Making.ASKED),
+        templates=TemplateRules(Making.ASKED, settle_s=0.0, calm_load=1e9),
+        pool=pool,
     )
     return Node(parts)
+
+
+async def fill_pool(node: Node, spec: InstanceSpec) -> None:
+    """Until members wait for instances like this one."""
+    await node.make_template(spec)
+    assert await node.draw(spec) is None
+    async with asyncio.timeout(PATIENCE_S):
+        while len(node._pool._waiting) < 2:
+            await asyncio.sleep(0.01)
 
 
 @contextlib.asynccontextmanager

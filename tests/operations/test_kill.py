@@ -110,6 +110,36 @@ async def test_killed_while_it_wakes_it_goes_on_where_it_was(database_url: str, 
         assert "memory" not in {name.rpartition("/")[2] for name in (await world(control, folder))["files"]}
 
 
+@pytest.mark.parametrize("die_at", ["", *(step.name for step in TABLES[Verb.CREATE_INSTANCE].steps)])
+async def test_killed_after_it_drew_from_the_pool_it_goes_on(database_url: str, folder: Path, die_at: str) -> None:
+    instance, _, _ = await prepare(database_url, folder, Verb.CREATE_INSTANCE)
+    fate = Fate(Verb.CREATE_INSTANCE, die_at, in_pool=True)
+    await die(database_url, folder, fate, instance, {})
+    async with make_node(folder) as node, open_control(database_url, node) as control:
+        if die_at:
+            assert (await settle(control)).state is OperationState.SUCCEEDED
+            made = await control.store.instances.get("default", "web1")
+            guest = await node.execute(made.id, ["hostname"], b"", 5)
+            assert guest.stdout.decode().strip() == made.hostname
+        records = [record.id for record in await control.store.instances.all()]
+        assert [each.name for each in (folder / "instances").iterdir()] == records, "members are gone"
+        assert await node.leftovers(frozenset(records), remove=False) == []
+
+
+@pytest.mark.parametrize("die_at", ["", "configure", "disk"])
+async def test_killed_while_it_gives_a_member_up_it_leaves_nothing(
+    database_url: str, folder: Path, die_at: str
+) -> None:
+    instance, before, _ = await prepare(database_url, folder, Verb.CREATE_INSTANCE)
+    fate = Fate(Verb.CREATE_INSTANCE, die_at, in_undo=True, fail_at="disk", in_pool=True)
+    await die(database_url, folder, fate, instance, {})
+    tables = fated_tables(Fate(Verb.CREATE_INSTANCE, "", fail_at="disk"))
+    async with make_node(folder) as node, open_control(database_url, node, tables=tables) as control:
+        if die_at:
+            assert (await settle(control)).state is OperationState.FAILED
+        assert await world(control, folder) == before
+
+
 @pytest.mark.parametrize("verb", UNDONE)
 async def test_killed_at_every_undo_it_undoes_the_rest(database_url: str, folder: Path, verb: Verb) -> None:
     instance, before, params = await prepare(database_url, folder, verb)

@@ -16,20 +16,25 @@ import msgspec
 
 from insula.base.errors import HostFailure
 from insula.control.operations.engine.table import Do, Facts, Step, Tables, Work
+from insula.control.operations.instances.spec import node_spec
 from insula.control.operations.tables import TABLES
 from insula.domain.instance import Instance
 from insula.domain.operation import Verb
-from tests.operations.control import PATIENCE_S, make_node, open_control
+from tests.operations.control import NO_POOL, PATIENCE_S, POOL, fill_pool, make_node, open_control
 
 
 @dataclass(frozen=True)
 class Fate:
-    """What shall happen: die in `do` or in `undo` of step `die_at`; step `fail_at` fails after its effect."""
+    """What shall happen: die in `do` or in `undo` of step `die_at`; step `fail_at` fails after its effect.
+
+    With `in_pool` the target takes the id and the MAC of a member of the pool; if `die_at` is empty, it dies then.
+    """
 
     verb: Verb
     die_at: str
     in_undo: bool = False
     fail_at: str = ""
+    in_pool: bool = False
 
 
 def fated_tables(fate: Fate) -> Tables:
@@ -61,7 +66,15 @@ def _fated_undo(undo: Do, name: str, fate: Fate) -> Do:
 
 async def live(url: str, folder: Path, fate: Fate, target: Instance | None, params: dict[str, Any]) -> None:
     """Begin the operation on `target`, or only take up what is there; return only if nothing kills us."""
-    async with make_node(folder) as node, open_control(url, node, tables=fated_tables(fate)) as control:
+    pool = POOL if fate.in_pool else NO_POOL
+    async with make_node(folder, pool) as node, open_control(url, node, tables=fated_tables(fate)) as control:
+        if target is not None and fate.in_pool:
+            await fill_pool(node, node_spec(target))
+            drawn = await node.draw(node_spec(target))
+            assert drawn is not None
+            target = replace(target, id=drawn.id, mac=drawn.mac)
+            if not fate.die_at:
+                os.kill(os.getpid(), signal.SIGKILL)
         if target is not None:
             await control.accept(fate.verb, target, **params)
         async with asyncio.timeout(PATIENCE_S):

@@ -25,7 +25,7 @@ from insula.node.hypervisor.qemu import forking
 from insula.node.hypervisor.qemu.live_memory import PAGE_BYTES, UnreadableError
 from insula.node.hypervisor.qemu.qmp import Qmp
 from insula.protocol.node import InstanceSpec, Power
-from tests.vm.test_identity import _ASKED, _TINY, assert_nothing_shared
+from tests.vm.test_identity import QUESTIONS, QUESTIONS_OF_TINY, assert_nothing_shared
 
 from .life import READY_S, Life, emulated_node, processes_of
 
@@ -131,7 +131,7 @@ async def counts(node: Node, spec: InstanceSpec) -> None:
 
 
 async def identity(node: Node, spec: InstanceSpec) -> dict[str, str]:
-    return {name: await shell(node, spec, script) for name, script in (_ASKED | _TINY).items()}
+    return {name: await shell(node, spec, script) for name, script in (QUESTIONS | QUESTIONS_OF_TINY).items()}
 
 
 async def power(node: Node, spec: InstanceSpec) -> Power:

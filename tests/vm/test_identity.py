@@ -19,7 +19,7 @@ from tests.vm.siblings import Family, Sibling
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(900)]
 
-_ASKED = {
+QUESTIONS = {
     "machine-id": "cat /etc/machine-id",
     "host name": "hostname",
     "host file": "cat /etc/hosts",
@@ -30,7 +30,7 @@ _ASKED = {
     "uuid": "cat /proc/sys/kernel/random/uuid",
     "random bytes": "head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \\n'",
 }
-_TINY = {"host key": "dropbearkey -y -f /etc/dropbear/dropbear_ed25519_host_key | grep ^ssh-"}
+QUESTIONS_OF_TINY = {"host key": "dropbearkey -y -f /etc/dropbear/dropbear_ed25519_host_key | grep ^ssh-"}
 
 _DEBIAN = {
     "host key": "cat /etc/ssh/ssh_host_ed25519_key.pub",
@@ -89,12 +89,12 @@ async def all_different(family: Family, count: int, questions: dict[str, str]) -
 
 async def test_tiny_siblings_share_nothing() -> None:
     async with frozen(Tiny(), 128) as family:
-        took_ms = await all_different(family, 5, _ASKED | _TINY)
+        took_ms = await all_different(family, 5, QUESTIONS | QUESTIONS_OF_TINY)
         print("renewing tiny took", took_ms, "ms")  # noqa: T201 - measured for whoever runs it with -s
 
 
 @pytest.mark.xdist_group("debian")
 async def test_debian_siblings_share_nothing() -> None:
     async with frozen(Debian12(), 512) as family:
-        took_ms = await all_different(family, 3, _ASKED | _DEBIAN)
+        took_ms = await all_different(family, 3, QUESTIONS | _DEBIAN)
         print("renewing debian-12 took", took_ms, "ms")  # noqa: T201 - measured for whoever runs it with -s

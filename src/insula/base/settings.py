@@ -27,6 +27,7 @@ SETTINGS: Mapping[str, str] = {
     "INSULA_TEMPLATES": "When guests are frozen for new instances to go on from: auto, asked or never. Default: auto.",
     "INSULA_TEMPLATE_MEMORY_MIB": "Host memory that keeps templates at hand; instances come first. Default: 1024.",
     "INSULA_TEMPLATE_DISK_GIB": "Disk that templates take before the least recently used goes. Default: 10.",
+    "INSULA_POOL_MEMORY_MIB": "Host memory for guests that wait for the next creates; others come first. Default: 0.",
     "INSULA_RATE_LIMIT": "Requests per minute and identity over TCP. Default: 5000.",
     "INSULA_LOG_LEVEL": "debug, info, warning or error. Default: info.",
 }
@@ -52,6 +53,7 @@ class Settings:
     templates: str
     template_memory_mib: int
     template_disk_gib: float
+    pool_memory_mib: int
     rate_limit_per_minute: int
     log_level: str
 
@@ -97,6 +99,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         templates=_choice(env, "INSULA_TEMPLATES", "auto", ("auto", "asked", "never")),
         template_memory_mib=int(_number(env, "INSULA_TEMPLATE_MEMORY_MIB", 1024)),
         template_disk_gib=_number(env, "INSULA_TEMPLATE_DISK_GIB", 10),
+        pool_memory_mib=int(_number(env, "INSULA_POOL_MEMORY_MIB", 0)),
         rate_limit_per_minute=int(_number(env, "INSULA_RATE_LIMIT", 5000)),
         log_level=_choice(env, "INSULA_LOG_LEVEL", "info", ("debug", "info", "warning", "error")),
     )

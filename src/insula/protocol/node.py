@@ -133,6 +133,14 @@ class Leftover:
     removed: bool = False
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """A guest that was renewed ahead waits for the instance that is created with this id and MAC, but not for long."""
+
+    id: str
+    mac: str
+
+
 class Progress(Protocol):
     """Called as work advances; `percent` is -1 when unknown. Must be cheap and must not raise."""
 
@@ -163,6 +171,7 @@ class NodeApi(Protocol):
     ) -> None: ...  # new instances like this one then go on from a template
 
     # The pieces of an instance, each with its inverse
+    async def draw(self, spec: InstanceSpec) -> Drawn | None: ...  # of `spec` only what makes it fit for such a guest
     async def make_disk(
         self, spec: InstanceSpec, cold: bool = False
     ) -> None: ...  # `cold`: from the image's own disk, so that the first start is a boot

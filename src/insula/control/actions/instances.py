@@ -28,11 +28,11 @@ from insula.control.actions.wishes import (
 from insula.control.store import InstanceFilter, Store
 from insula.domain.access import Scope
 from insula.domain.fork import child_names, children_of
-from insula.domain.ids import Kind, new_id, new_mac
 from insula.domain.instance import Instance, InstanceState, PortForward, Protocol, Resources, lease_end
 from insula.domain.names import check_name, check_tags
 from insula.domain.operation import Operation, Verb
 from insula.domain.plan import find_plan
+from insula.protocol.node import Drawn
 
 ANY_INSTANCE = InstanceFilter()
 DEFAULT_GRACEFUL_S = 30.0
@@ -73,7 +73,8 @@ class InstanceActions:
         await self._preparation.check_image(wish, resources, faults)
         faults.raise_if_any(f"The instance {wish.name[:80]!r} cannot be created like this")
         assert resources is not None  # noqa: S101 - otherwise there was a fault
-        instance = _new_instance(caller, wish, resources, keys)
+        drawn = await self._preparation.draw(wish, resources)
+        instance = _new_instance(caller, wish, resources, keys, drawn)
         return await self._acceptor.new_instance(caller, instance, {"cold": True} if wish.cold else {})
 
     @action("instances.change", Scope.INSTANCES_WRITE, audit=Audit.AFTER)
@@ -220,13 +221,15 @@ class InstanceActions:
         return apply_wish(resources, wish.size, faults) if resources else None
 
 
-def _new_instance(caller: Caller, wish: CreateWish, resources: Resources, keys: tuple[str, ...]) -> Instance:
+def _new_instance(
+    caller: Caller, wish: CreateWish, resources: Resources, keys: tuple[str, ...], drawn: Drawn
+) -> Instance:
     forwards = wish.forwards
     if not any(f.guest_port == _SSH_PORT and f.protocol is Protocol.TCP for f in forwards):
         forwards = (PortForward(guest_port=_SSH_PORT), *forwards)
     now = now_utc()
     return Instance(
-        id=new_id(Kind.INSTANCE),
+        id=drawn.id,
         project=caller.project,
         name=wish.name,
         state=InstanceState.CREATING,
@@ -234,7 +237,7 @@ def _new_instance(caller: Caller, wish: CreateWish, resources: Resources, keys: 
         plan=wish.plan,
         resources=resources,
         hostname=(wish.hostname or wish.name).lower(),
-        mac=new_mac(),
+        mac=drawn.mac,
         node="",
         created_at=now,
         updated_at=now,

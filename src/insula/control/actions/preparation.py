@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from insula.base.errors import NotFound
@@ -14,8 +15,10 @@ from insula.control.actions.ssh_keys import parse_public_key
 from insula.control.actions.user_data import check_user_data
 from insula.control.actions.wishes import MAX_KEYS, CreateWish, RebuildWish
 from insula.control.store import Store
+from insula.domain.ids import Kind, new_id, new_mac
 from insula.domain.image import Image, ImageState, Provisioning
 from insula.domain.instance import Firmware, Instance, MachineType, Resources
+from insula.protocol.node import Drawn, InstanceSpec
 
 _PARSED_INLINE_CHARS = 1024
 
@@ -26,6 +29,19 @@ class Preparation:
     def __init__(self, store: Store, nodes: Nodes) -> None:
         self.store = store
         self._nodes = nodes
+
+    async def draw(self, wish: CreateWish, resources: Resources) -> Drawn:
+        """Who the new instance is: a guest that was renewed ahead, where one waits, else nobody yet.
+
+        Such a guest has been told everything but its name and its keys; user-data needs what happens before.
+        """
+        if not (wish.cold or wish.user_data):
+            spec = InstanceSpec("", "", "", "", wish.image, resources, "")
+            spec = replace(spec, firmware=wish.firmware, machine_type=wish.machine_type)
+            for node in self._nodes.names():
+                if (drawn := await self._nodes.get(node).draw(spec)) is not None:
+                    return drawn
+        return Drawn(new_id(Kind.INSTANCE), new_mac())
 
     async def resolve_keys(self, project: str, keys: Sequence[str], faults: Faults) -> tuple[str, ...]:
         """Public keys as they are, names of stored keys as what they hold; each once."""

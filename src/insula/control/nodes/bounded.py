@@ -16,6 +16,7 @@ from insula.protocol.node import (
     BootReport,
     Check,
     ConsoleStream,
+    Drawn,
     ExecResult,
     InstanceReport,
     InstanceSpec,
@@ -64,6 +65,9 @@ class BoundedNode:
 
     async def warm_image(self, spec: InstanceSpec) -> None:
         await self._ask(f"make a template of {spec.image}", _IMAGE_S, self._node.warm_image(spec))
+
+    async def draw(self, spec: InstanceSpec) -> Drawn | None:
+        return await self._ask("draw a guest", _QUICK_S, self._node.draw(spec))
 
     async def make_disk(self, spec: InstanceSpec, cold: bool = False) -> None:
         await self._ask("make the disk", _SLOW_S, self._node.make_disk(spec, cold))

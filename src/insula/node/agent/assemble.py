@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 from insula.base.settings import Settings
 from insula.node import network
-from insula.node.agent.node import Node, NodeParts
+from insula.node.agent.node import Node
+from insula.node.agent.parts import NodeParts
+from insula.node.agent.pool_rules import PoolRules
 from insula.node.agent.template_rules import Making, TemplateRules
 from insula.node.hypervisor.fake.driver import FakeDriver
 from insula.node.hypervisor.host_checks import host_checks
@@ -27,9 +29,11 @@ async def assemble(settings: Settings) -> Node:
     rules = TemplateRules(
         Making(settings.templates), memory_mib=settings.template_memory_mib, disk_gib=settings.template_disk_gib
     )
+    pool = PoolRules(settings.pool_memory_mib)
     if settings.driver == "fake":
         images = MemoryImages(folder / "images")
-        return Node(NodeParts(name, folder, FakeDriver(), images, MemoryDisks(), NoNetwork(), templates=rules))
+        parts = NodeParts(name, folder, FakeDriver(), images, MemoryDisks(), NoNetwork(), templates=rules, pool=pool)
+        return Node(parts)
     driver = QemuDriver(settings.home, settings.accelerator)
     return Node(
         NodeParts(
@@ -43,6 +47,7 @@ async def assemble(settings: Settings) -> Node:
             cgroups=driver.cgroups,
             driver_checks=lambda: _driver_checks(driver),
             templates=rules,
+            pool=pool,
         )
     )
 

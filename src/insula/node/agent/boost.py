@@ -25,9 +25,9 @@ def boosted(resources: Resources) -> Resources:
     return replace(resources, cpu_percent=max(resources.cpu_percent, resources.vcpus * _PERCENT))
 
 
-async def end_when(ready: Awaitable[Any], machine: Machine, resources: Resources) -> None:
-    """Hold the machine to its resources as soon as its guest is ready, or will not be."""
-    left_s = LONGEST_S - (time.time() - machine.started_at_s)
+async def end_when(ready: Awaitable[Any], machine: Machine, resources: Resources, since_s: float) -> None:
+    """Hold the machine to its resources as soon as its guest is ready, or will not be; it boots since `since_s`."""
+    left_s = LONGEST_S - (time.time() - since_s)
     with contextlib.suppress(TimeoutError, GuestFailure):
         await asyncio.wait_for(ready, max(0.0, left_s))
     if isinstance(machine, CanLimitLive):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
+from dataclasses import replace
 from pathlib import Path
 
-from insula.domain.image import Provisioning
+from insula.node.agent import new_disk
 from insula.node.agent.keeper import InstanceKeeper
-from insula.node.storage.backend import BootableImage, DiskBackend, SeedContents
+from insula.node.storage.backend import BootableImage, DiskBackend
 from insula.node.storage.template import NVRAM_FILE, Template
 from insula.protocol.node import InstanceSpec
 
@@ -31,17 +31,14 @@ async def make(
     `template` is what the image's disk is from, and what the first start may go on from.
     """
     if (folder / "disk.qcow2").exists() and keeper.record.image is not None:
+        if keeper.record.identity is not None:  # it is from the pool, and its guest has not been told yet whose it is
+            await backend.rewrite_seed(folder / "seed.iso", new_disk.seed_contents(keeper.record))
         return
     keeper.require_off("no disk can be made for it")
     # The record first: a disk without one would belong to nobody after a crash.
     key = template.key if template is not None else ""
     await keeper.change(image=image, template=key, point="", is_cut=False)
-    if image.image.provisioning is not Provisioning.NONE:
-        contents = SeedContents(spec.id, spec.hostname, spec.ssh_keys, spec.user_data)
-        await backend.make_seed(folder / "seed.iso", contents, keeper.record.uid)
-    if template is not None and template.nvram is not None:
-        await asyncio.to_thread(_copy, template.nvram, folder / NVRAM_FILE)
-    await backend.clone(image, folder / "disk.qcow2", spec.resources.disk_gib, keeper.record.uid)
+    await new_disk.write(replace(keeper.record, spec=spec), backend, folder, template)
     keeper.publish()
 
 
@@ -91,12 +88,6 @@ async def _boot_it(keeper: InstanceKeeper) -> None:
     """Its disk is not what the template's guest knows any more: the first start is a boot."""
     if keeper.record.template:
         await keeper.change(template="")
-
-
-def _copy(source: Path, target: Path) -> None:
-    draft = target.with_name(f".{target.name}.tmp")
-    shutil.copyfile(source, draft)
-    draft.replace(target)
 
 
 def _unlink(folder: Path, suffix: str, keep: str = "") -> None:

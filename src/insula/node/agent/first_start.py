@@ -9,7 +9,7 @@ import time
 
 from insula.base.errors import DataCorrupt, GuestFailure, Unsupported
 from insula.node.agent.guest import GuestAgent
-from insula.node.agent.guest_commands import execute, has_address
+from insula.node.agent.guest_commands import execute, exists, has_address
 from insula.node.agent.launch import Frozen, Launcher
 from insula.node.agent.records import InstanceRecord
 from insula.node.agent.template_key import TemplateKeys
@@ -19,6 +19,7 @@ from insula.node.storage.template import Template, note_use
 from insula.protocol.node import InstanceSpec
 
 PROGRAM = "/usr/lib/insula/renew"
+READY_FILE = "/run/insula/ready"
 _RANDOM_BYTES = 64
 _ANSWER_S = 20.0
 _ADDRESS_S = 10.0  # a network may have none to give
@@ -76,6 +77,35 @@ async def become(machine: Machine, agent: GuestAgent, spec: InstanceSpec, answer
     await _await_address(agent)
 
 
+async def stand_by(machine: Machine, agent: GuestAgent, spec: InstanceSpec) -> None:
+    """Let the template's guest go on, become somebody of its own without speaking to anybody, and stand still again.
+
+    `spec` need not be the instance's that it becomes by :func:`adopt`. Raises as :func:`become`.
+    """
+    if not isinstance(machine, CanPause):
+        raise Unsupported("This driver's machines cannot stand still", code="no-templates")
+    await agent.attach(_ANSWER_S)
+    await machine.resume()
+    await _renew(agent, spec, _ANSWER_S)
+    async with asyncio.timeout(_RENEW_S):
+        while not await exists(agent, READY_FILE):  # noqa: ASYNC110 - the guest is asked
+            await asyncio.sleep(_ADDRESS_POLL_S)
+    await _run(agent, spec, ("rest",), b"")
+    await machine.pause()
+
+
+async def adopt(machine: Machine, agent: GuestAgent, spec: InstanceSpec) -> None:
+    """Let a guest that stands by become this instance. Raises as :func:`become`."""
+    if not isinstance(machine, CanPause) or not isinstance(machine, CanCutNetwork):
+        raise Unsupported("This driver's machines cannot go on from a template", code="no-templates")
+    await machine.resume()
+    lines = "".join(f"{line}\n" for line in (spec.id, spec.hostname, *spec.ssh_keys))
+    became = await _run(agent, spec, ("adopt", str(int(time.time()))), os.urandom(_RANDOM_BYTES) + lines.encode())
+    _require_itself(became, spec)
+    await machine.set_link(True)
+    await _await_address(agent)
+
+
 async def _await_address(agent: GuestAgent) -> None:
     """Until it can be reached, as after any boot: who asks for it sooner waits for seconds until he is heard again."""
     with contextlib.suppress(TimeoutError, GuestFailure, Unsupported):
@@ -87,8 +117,12 @@ async def _await_address(agent: GuestAgent) -> None:
 async def _renew(agent: GuestAgent, spec: InstanceSpec, answer_s: float) -> None:
     """Until this is done the guest has the identity, the random numbers and the time of all its siblings."""
     await agent.await_answer(answer_s)
-    argv = (PROGRAM, str(int(time.time())), spec.mac)
-    done = await execute(agent, argv, os.urandom(_RANDOM_BYTES), _RENEW_S)
+    _require_itself(await _run(agent, spec, (str(int(time.time())), spec.mac), os.urandom(_RANDOM_BYTES)), spec)
+
+
+async def _run(agent: GuestAgent, spec: InstanceSpec, arguments: tuple[str, ...], stdin: bytes) -> str:
+    """What the guest's program prints."""
+    done = await execute(agent, (PROGRAM, *arguments), stdin, _RENEW_S)
     if done.exit_code != 0:
         said = (done.stderr or done.stdout).decode("utf-8", "replace").strip()[-500:]
         raise GuestFailure(
@@ -96,7 +130,10 @@ async def _renew(agent: GuestAgent, spec: InstanceSpec, answer_s: float) -> None
             why=f"{PROGRAM} ended with status {done.exit_code}: {said or 'it said nothing'}",
             code="renew-failed",
         )
-    became = done.stdout.decode("utf-8", "replace").strip()
+    return done.stdout.decode("utf-8", "replace").strip()
+
+
+def _require_itself(became: str, spec: InstanceSpec) -> None:
     if became != spec.id:  # it read a seed that was not its own
         raise GuestFailure(
             f"The guest of {spec.name} took on another identity",

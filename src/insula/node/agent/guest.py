@@ -31,7 +31,7 @@ class GuestAgent:
 
     def __init__(self, socket: Path, name: str) -> None:
         self._socket = socket
-        self._name = name
+        self.name = name
         self._lock = asyncio.Lock()
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
@@ -93,9 +93,9 @@ class GuestAgent:
 
     def _silent(self, why: str) -> GuestFailure:
         return GuestFailure(
-            f"The guest agent of {self._name} does not answer",
+            f"The guest agent of {self.name} does not answer",
             why=why,
-            todo=f"See what the guest is doing: `insula console {self._name} --log`",
+            todo=f"See what the guest is doing: `insula console {self.name} --log`",
             code="guest-silent",
         )
 
@@ -138,12 +138,12 @@ class GuestAgent:
         kind, description = str(error.get("class", ""))[:200], str(error.get("desc", ""))[:2000]
         if kind in {"CommandNotFound", "CommandDisabled"}:
             raise Unsupported(
-                f"The guest agent of {self._name} does not offer {command}",
+                f"The guest agent of {self.name} does not offer {command}",
                 why=description,
                 todo="Install a newer qemu-guest-agent in the guest, or allow the command in its configuration",
                 code="guest-command-missing",
             )
-        raise GuestRefused(f"The guest agent of {self._name} refused {command}", why=description)
+        raise GuestRefused(f"The guest agent of {self.name} refused {command}", why=description)
 
     async def _read_line(self, max_bytes: int) -> bytes:
         assert self._reader is not None  # noqa: S101 - connected just now
@@ -165,7 +165,7 @@ class GuestAgent:
 
     def _nonsense(self, why: str) -> GuestFailure:
         return GuestFailure(
-            f"The guest agent of {self._name} answers nonsense",
+            f"The guest agent of {self.name} answers nonsense",
             why=why,
             todo="The system inside may be broken or hostile; look at it over SSH or its console, or rebuild it",
             code="guest-nonsense",

@@ -15,14 +15,14 @@ from insula.base.errors import InsulaError, Unsupported
 from insula.base.log import get_logger
 from insula.domain.instance import BootPhase
 from insula.node.agent import boost, refusals
+from insula.node.agent.becoming import Becoming, begin
 from insula.node.agent.boots import Boots
 from insula.node.agent.console import ConsoleHub
-from insula.node.agent.first_start import become
 from insula.node.agent.guest import GuestAgent
 from insula.node.agent.host_boot import host_boot_id
 from insula.node.agent.launch import memory_file
 from insula.node.agent.life import Life
-from insula.node.agent.phases import RENEW, WAKE
+from insula.node.agent.phases import WAKE
 from insula.node.agent.power_down import restart_guest, shut_down
 from insula.node.agent.records import BootRecord, InstanceRecord
 from insula.node.agent.revival import Revival
@@ -135,7 +135,7 @@ class InstanceKeeper:
         if status is MachineStatus.STARVED:
             life.starve()
         self._boots.watch_on(machine.started_at_s)
-        self._limit_when_ready(life)
+        self._limit_when_ready(life, machine.started_at_s)
         self.publish()
         return True
 
@@ -169,6 +169,7 @@ class InstanceKeeper:
         await self.change(desired_on=False, crashed=False, problem="")
         life = self._life
         if life is None:
+            await self._around.pool.end_claimed(self.record.spec.id)
             await self._around.launcher.put_down(self.record)
             return StopReport(StopWay.ALREADY_OFF, 0)
         if self.record.is_renewing:
@@ -259,69 +260,49 @@ class InstanceKeeper:
 
     async def start_machine(self, **fields: Any) -> None:
         """Start it whichever way it starts now, and note that, with further fields of the record."""
-        await self._around.templates.make_room(self.record.spec.resources)
-        if self.record.point:
-            await self._start_from_point()
-        elif not self.record.template or not await self._start_from_template(self.record.template):
+        if (becoming := await begin(self, self._around)) is not None:
+            self._let_become(becoming)
+        else:
             await self._start_from_disk()
         await self._note_start(**fields)
 
     async def _start_from_disk(self) -> None:
         if self.record.is_renewing:
-            await self.change(is_renewing=False)
+            await self.change(is_renewing=False, identity=None)
         machine = await self._around.launcher.start(self.record)
         life = self._take(machine)
         if self.record.saved is None:
             self._boots.watch(machine.started_at_s, 0)
-            self._limit_when_ready(life)
+            self._limit_when_ready(life, machine.started_at_s)
             return
         life.is_paused = True
         await self.change(boot=BootRecord(machine.started_at_s, first=WAKE))
         self._boots.watch(machine.started_at_s, 0, WAKE)
-        self._limit_when_ready(life)
+        self._limit_when_ready(life, machine.started_at_s)
         await self._go_on(life)
 
-    async def _start_from_template(self, key: str) -> bool:
-        """Whether that worked; if not, it boots from the disk, which is always right."""
-        # From here on the guest may change its disk, and the template's memory must never meet that.
-        await self.change(template="", is_renewing=True)
-        try:
-            machine = await self._around.templates.first_starts.start(self.record, key)
-        except (InsulaError, OSError) as error:
-            _log.warning("booting instead of a template", instance_id=self.record.spec.id, problem=str(error))
-            return False
-        self._become_itself(machine, RENEW)
-        return True
-
-    async def _start_from_point(self) -> None:
-        """A fork's child goes on as itself, or never: what is on its disk only is not what was asked for."""
-        self._become_itself(await self._around.forks.start(self), WAKE if self.record.is_cut else RENEW)
-
-    def _become_itself(self, machine: Machine, first: str) -> None:
-        life = self._take(machine)
+    def _let_become(self, becoming: Becoming) -> None:
+        life, boot = self._take(becoming.machine), becoming.boot
         is_itself = asyncio.Event()
-        self._boots.watch(machine.started_at_s, 0, first, is_itself)
-        life.spawn(self._renew(life, first, is_itself), "renewal")
-        self._limit_when_ready(life)
+        self._boots.watch(boot.started_at_s, boot.offset, boot.first, is_itself)
+        life.spawn(self._renew(life, becoming, is_itself), "renewal")
+        self._limit_when_ready(life, boot.started_at_s)
 
-    def _limit_when_ready(self, life: Life) -> None:
-        ready = self.await_ready(boost.LONGEST_S, lambda phase: None)
-        life.spawn(boost.end_when(ready, life.machine, self.record.spec.resources), "limits")
-
-    async def _renew(self, life: Life, first: str, is_itself: asyncio.Event) -> None:
+    async def _renew(self, life: Life, becoming: Becoming, is_itself: asyncio.Event) -> None:
         """Does not hold the lock: a guest that hangs meanwhile can be stopped."""
         try:
-            if self.record.point:
-                await self._around.forks.go_on(life.machine, self)
-            else:
-                await become(life.machine, self.agent, self.record.spec)
+            await becoming.become()
         except (InsulaError, OSError) as error:
             _log.warning("a guest did not become itself", instance_id=self.record.spec.id, problem=str(error))
             life.problem = str(error)
             await life.machine.kill()  # what follows an end while renewing is a boot, or nothing
             return
-        await self.change(is_renewing=False, point="", boot=BootRecord(life.machine.started_at_s, first=first))
+        await self.change(is_renewing=False, point="", identity=None, boot=becoming.boot)
         is_itself.set()
+
+    def _limit_when_ready(self, life: Life, since_s: float) -> None:
+        ready = self.await_ready(boost.LONGEST_S, lambda phase: None)
+        life.spawn(boost.end_when(ready, life.machine, self.record.spec.resources, since_s), "limits")
 
     async def _go_on(self, life: Life) -> None:
         # From here on the guest changes its disk, and memory that was saved before must never meet that again.

@@ -21,7 +21,7 @@ from insula.node.hypervisor.driver import (
     StreamNic,
     TapNic,
 )
-from insula.node.network.wiring import InstanceNetwork, WireRequest, Wiring
+from insula.node.network.wiring import CanForward, InstanceNetwork, WireRequest, Wiring
 from insula.node.storage.backend import BootableImage
 
 _UEFI_MEMORY_MIB = 256  # OVMF crashes with 128
@@ -103,6 +103,17 @@ class Launcher:
     async def network_broken(self, record: InstanceRecord) -> str:
         """Return when a part of its network has ended by itself: which one."""
         return await self._network.broken(self._records.folder_of(record.spec.id))
+
+    @property
+    def can_forward(self) -> bool:
+        """Whether the network of a machine that runs takes forwards."""
+        return isinstance(self._network, CanForward)
+
+    async def forward(self, record: InstanceRecord) -> None:
+        """Open the forwards of a machine that was started without. Raises what the network raises."""
+        if not isinstance(self._network, CanForward):
+            raise Unsupported(f"The network {self._network.name} takes no forwards later", code="no-forward")
+        await self._network.forward(self._records.folder_of(record.spec.id), record.spec.forwards)
 
     async def put_down(self, record: InstanceRecord) -> None:
         """Take the network away after the machine has ended. May be repeated."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -20,23 +20,21 @@ from insula.node.agent.changes import Changes
 from insula.node.agent.forks import Forks, ForkTools
 from insula.node.agent.keeper import InstanceKeeper
 from insula.node.agent.launch import Launcher, read_console
-from insula.node.agent.records import InstanceRecord, Records
-from insula.node.agent.restart import RestartRules
+from insula.node.agent.parts import NodeParts
+from insula.node.agent.pool import Pool, PoolTools
+from insula.node.agent.pool_rules import PoolRules
+from insula.node.agent.records import Records
 from insula.node.agent.surroundings import Surroundings
-from insula.node.agent.template_rules import TemplateRules
 from insula.node.agent.templates import Means, Templates
 from insula.node.agent.users import give_user
 from insula.node.agent.warming import Instances
-from insula.node.hypervisor.driver import Driver
-from insula.node.network.wiring import InstanceNetwork
-from insula.node.runtime.cgroups import Cgroups, remove_emptied
-from insula.node.runtime.uids import UidRange
-from insula.node.storage.backend import DiskBackend, ImageSource
+from insula.node.runtime.cgroups import remove_emptied
 from insula.node.storage.template import Template
 from insula.protocol.node import (
     BootReport,
     Check,
     ConsoleStream,
+    Drawn,
     ExecResult,
     InstanceReport,
     InstanceSpec,
@@ -50,27 +48,6 @@ from insula.protocol.node import (
 _log = get_logger(__name__)
 
 _ADOPT_AT_ONCE = 8
-
-
-@dataclass(frozen=True)
-class NodeParts:
-    """What a node is made of. `folder` holds its `images` and `instances`.
-
-    `uids` gives each instance a user of its own; None where the service may not change users. `cgroups` are the
-    driver's, None when it has none.
-    """
-
-    name: str
-    folder: Path
-    driver: Driver
-    images: ImageSource
-    disks: DiskBackend
-    network: InstanceNetwork
-    uids: UidRange | None = None
-    cgroups: Cgroups | None = None
-    driver_checks: doctor.DriverChecks | None = None
-    rules: RestartRules = field(default_factory=RestartRules)
-    templates: TemplateRules = field(default_factory=TemplateRules)
 
 
 class Node:
@@ -100,9 +77,11 @@ class Node:
         )
         tools = ForkTools(parts.folder / "forks", self._records, launcher, parts.disks, self._background, parts.uids)
         self._forks = Forks(tools, self._disks_in_use, self._damaged)
-        self._around = Surroundings(
-            self._records, launcher, self._background, self._changes, self._templates, self._forks, parts.rules
-        )
+        own = (self._templates, parts.disks, self._background)
+        pool = PoolTools(self._records, launcher, *own, self._forget_unkept, parts.uids)
+        self._pool = Pool(pool, parts.pool if launcher.can_forward else PoolRules())
+        shared = (self._records, launcher, self._background, self._changes)
+        self._around = Surroundings(*shared, self._templates, self._pool, self._forks, parts.rules)
 
     async def __aenter__(self) -> Self:
         await asyncio.to_thread(self._records.make_folder)
@@ -115,10 +94,12 @@ class Node:
         await self._forks.clean()
         await self._remove_superseded()
         self._templates.warm(self._background, self._changes)
+        self._background.spawn(self._pool.run(), "pool")
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._background.close()
+        await self._pool.close()
         await asyncio.gather(*(keeper.detach() for keeper in self._keepers.values()))
         self._templates.close()
         self._forks.close()
@@ -128,7 +109,7 @@ class Node:
     async def describe(self) -> NodeReport:
         report = await host.describe(self._parts.name, self._parts.folder, self._parts.driver, self._missing())
         taken, spare = self._templates.shares()
-        return replace(report, templates=taken, spare=spare, forks=self._forks.share)
+        return replace(report, templates=taken, spare=spare + self._pool.share, forks=self._forks.share)
 
     async def doctor(self) -> Sequence[Check]:
         checks = await doctor.examine(self._parts.folder, self._parts.network, self._parts.driver_checks)
@@ -158,6 +139,7 @@ class Node:
                 todo="Delete or rebuild these instances first",
                 code="image-in-use",
             )
+        await self._pool.end_of(name)
         await self._templates.remove_of(name)
         await self._parts.images.delete(name)
 
@@ -177,6 +159,9 @@ class Node:
 
     # The pieces of an instance
 
+    async def draw(self, spec: InstanceSpec) -> Drawn | None:
+        return await self._pool.draw(spec)
+
     async def configure(self, spec: InstanceSpec) -> None:
         async with self._held(spec.id, spec) as keeper:
             await keeper.change(spec=spec)
@@ -194,6 +179,7 @@ class Node:
     async def remove_disk(self, instance_id: str) -> None:
         if instance_id in self._keepers:
             async with self._held(instance_id) as keeper:
+                await self._pool.end_claimed(instance_id)
                 await disks.remove(keeper, self._records.folder_of(instance_id))
 
     async def grow_disk(self, instance_id: str, disk_gib: int) -> None:
@@ -308,7 +294,7 @@ class Node:
 
     async def leftovers(self, known: frozenset[str], remove: bool) -> Sequence[Leftover]:
         ground = sweep.Ground(self._records, self._parts.cgroups, self.forget, self._templates.machines)
-        return await sweep.sweep(ground, known, remove)
+        return await sweep.sweep(ground, known | self._pool.ids, remove)
 
     # Keepers
 
@@ -319,7 +305,7 @@ class Node:
     def _disks_in_use(self) -> frozenset[Path]:
         records = (keeper.record for keeper in self._keepers.values())
         images = (image for record in records for image in (record.image, record.image_aside) if image)
-        return frozenset(disk for image in images for disk in image.disks)
+        return self._pool.disks_in_use | {disk for image in images for disk in image.disks}
 
     def _promised_mib(self) -> int:
         return sum(keeper.record.spec.resources.memory_mib for keeper in self._keepers.values())
@@ -343,8 +329,9 @@ class Node:
         """The instance under its lock; made known first when `spec` is given."""
         if spec is not None and instance_id not in self._keepers:
             self._records.folder_of(instance_id)  # refuses what is no id
+            record = await self._pool.claim(spec)
             self._damaged.pop(instance_id, None)
-            self._keepers[instance_id] = InstanceKeeper(InstanceRecord(spec), self._around)
+            self._keepers.setdefault(instance_id, InstanceKeeper(record, self._around))
         keeper = self._keeper(instance_id)
         async with keeper.lock:
             if self._keepers.get(instance_id) is not keeper:
@@ -368,6 +355,9 @@ class Node:
             self._damaged[instance_id] = error
             return
         except NotFound:  # a folder without a record: what is left of a creation or removal that was cut short
+            return
+        if record.is_member:
+            await self._forget_unkept(instance_id)
             return
         keeper = InstanceKeeper(record, self._around)
         self._keepers[instance_id] = keeper

@@ -21,6 +21,7 @@ from insula.domain.ids import Kind, is_id
 from insula.domain.instance import BootPhase
 from insula.node.agent.phases import FIRMWARE
 from insula.node.storage.backend import BootableImage
+from insula.node.storage.identity import Identity
 from insula.protocol.node import InstanceSpec
 
 _log = get_logger(__name__)
@@ -65,7 +66,9 @@ class InstanceRecord:
     `uid` is the unprivileged user of its processes, None for our own; `host_boot_id` names the host's boot in which its
     machine was started last. `template` is the key of the template that its disk, which was never started, was made
     from; `is_renewing` says that its machine may still be that template's guest. `point` is the same for the fork point
-    that a child goes on from; a child that kept its identity `is_cut` off from the network for good.
+    that a child goes on from; a child that kept its identity `is_cut` off from the network for good. `is_member` says
+    that it is nobody's instance but a member of the pool; from there it has its `identity`, until its guest knows whose
+    it is.
     """
 
     spec: InstanceSpec
@@ -84,6 +87,8 @@ class InstanceRecord:
     point: str = ""
     is_cut: bool = False
     forking: Forking | None = None
+    is_member: bool = False
+    identity: Identity | None = None
 
     @property
     def is_lost(self) -> bool:

@@ -8,6 +8,7 @@ from insula.node.agent.background import Background
 from insula.node.agent.changes import Changes
 from insula.node.agent.forks import Forks
 from insula.node.agent.launch import Launcher
+from insula.node.agent.pool import Pool
 from insula.node.agent.records import Records
 from insula.node.agent.restart import RestartRules
 from insula.node.agent.templates import Templates
@@ -22,5 +23,6 @@ class Surroundings:
     background: Background
     changes: Changes
     templates: Templates
+    pool: Pool
     forks: Forks
     rules: RestartRules = field(default_factory=RestartRules)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from insula.base.errors import InsulaError, Unsupported
+from insula.base.errors import InsulaError, NotFound, Unsupported
 from insula.domain.capacity import Share
 from insula.domain.image import ImageTemplate
 from insula.domain.instance import Resources
@@ -79,6 +79,23 @@ class Templates:
     def machines(self) -> frozenset[str]:
         """The names of machines that are being booted for templates."""
         return self._maker.machines
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether the host has nothing better to do than what nobody asked for, and no template is wanted."""
+        return self._warming.is_calm and not self._warming.is_wanting
+
+    async def key_of(self, spec: InstanceSpec) -> str:
+        """The key of the template for instances like this one, made or not; empty when they can have none."""
+        return await self._keys.of(spec, await self._images.bootable(spec.image))
+
+    async def require(self, spec: InstanceSpec, key: str) -> tuple[BootableImage, Template]:
+        """Image and template for instances like this one. Raises NotFound when the template is not there."""
+        image = await self._images.bootable(spec.image)
+        template = await self.find(spec, image)
+        if template is None or template.key != key:
+            raise NotFound(f"There is no template of {spec.image} for this", code="template-gone")
+        return image, template
 
     async def find(self, spec: InstanceSpec, image: BootableImage) -> Template | None:
         """What a new instance may go on from."""

@@ -89,6 +89,11 @@ class Warming:
         """Whether the template that is being made was asked for by nobody."""
         return self._making is not None
 
+    @property
+    def is_wanting(self) -> bool:
+        """Whether templates are wanted that are still to be made."""
+        return bool(self._wanted)
+
     async def run(self, changes: Changes) -> None:
         """Until it is cancelled."""
         async with asyncio.TaskGroup() as group:
@@ -119,11 +124,13 @@ class Warming:
             pause_s = self._rules.pause_s
             while self._wanted:
                 await asyncio.sleep(pause_s)
-                wish = self._next() if self._is_calm() else None
+                wish = self._next() if self.is_calm else None
                 is_done = wish is not None and await self._make(*wish)
                 pause_s = self._rules.pause_s if is_done else min(2 * pause_s, self._rules.longest_pause_s)
 
-    def _is_calm(self) -> bool:
+    @property
+    def is_calm(self) -> bool:
+        """Whether the host has nothing better to do."""
         cores = len(os.sched_getaffinity(0))
         if self._held_off or self._instances.are_busy() or self._maker.machine is not None:
             return False

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from insula.base.errors import HostFailure
 from insula.base.run import find_program, run
+from insula.domain.instance import PortForward
 from insula.node.network import ports, record, shaping, slirp
 from insula.node.network.wiring import SOCKETS, WireRequest, Wiring, make_socket_folder
 
@@ -26,7 +27,7 @@ _IMPORT_AND_RUN = "import sys; sys.path.append(sys.argv[1]); import inside; insi
 
 
 class NamespaceNetwork:
-    """Implements InstanceNetwork. `lacks` is what :func:`detect.choose` found missing on this host."""
+    """Implements InstanceNetwork and CanForward. `lacks` is what :func:`detect.choose` found missing on this host."""
 
     name = NAME
 
@@ -59,9 +60,15 @@ class NamespaceNetwork:
         """See InstanceNetwork."""
         return await record.first_end(folder)
 
+    async def forward(self, folder: Path, forwards: tuple[PortForward, ...]) -> None:
+        """See CanForward."""
+        await asyncio.to_thread(ports.require_free, forwards)
+        for forward in forwards:
+            await slirp.add_forward(folder / SOCKETS / slirp.API_SOCKET, forward)
+
     async def _make(self, request: WireRequest) -> int:
         """Namespace, limits and forwards; returns the open tap for the machine."""
-        api_socket = make_socket_folder(request) / slirp.API_SOCKET
+        make_socket_folder(request)
         log = request.folder / "network.log"
         log.touch(mode=0o600)
         ready, ready_theirs = os.pipe()
@@ -73,8 +80,7 @@ class NamespaceNetwork:
             limits = asyncio.create_task(_limit(request))
             try:
                 await _await_ready(ready, log)
-                for forward in request.forwards:
-                    await slirp.add_forward(api_socket, forward)
+                await self.forward(request.folder, request.forwards)
                 await limits
             except BaseException:
                 limits.cancel()

@@ -6,16 +6,20 @@ import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
+from insula.domain.instance import PortForward
 from insula.node.network.wiring import WireRequest, Wiring
 
 
 class NoNetwork:
-    """Implements InstanceNetwork by connecting nothing."""
+    """Implements InstanceNetwork and CanForward by connecting nothing."""
 
     name = "none"
 
     async def wire(self, request: WireRequest) -> Wiring:
         return Wiring()
+
+    async def forward(self, folder: Path, forwards: tuple[PortForward, ...]) -> None:
+        return
 
     async def unwire(self, folder: Path) -> None:
         return

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 from insula.domain.instance import PortForward
 
@@ -89,4 +89,16 @@ class InstanceNetwork(Protocol):
 
     def missing(self) -> Mapping[str, str]:
         """What this way cannot do here: capability → why, and what to do."""
+        ...
+
+
+@runtime_checkable
+class CanForward(Protocol):
+    """A network that takes forwards while it stands."""
+
+    async def forward(self, folder: Path, forwards: tuple[PortForward, ...]) -> None:
+        """Open them on the connection recorded in `folder`, which has none of them yet.
+
+        Raises Conflict (code `port-in-use`) and HostFailure; some of them may be open then.
+        """
         ...

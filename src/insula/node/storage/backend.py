@@ -13,6 +13,7 @@ from typing import Protocol
 
 from insula.domain.image import Image
 from insula.domain.instance import Firmware, MachineType
+from insula.node.storage.identity import Identity
 from insula.protocol.node import Progress
 
 
@@ -78,13 +79,17 @@ class BootableImage:
 
 @dataclass(frozen=True)
 class SeedContents:
-    """What a guest learns at its first boot. `network` is a cloud-init network configuration, DHCP when empty."""
+    """What a guest learns at its first boot. `network` is a cloud-init network configuration, DHCP when empty.
+
+    Without an `identity` each seed that is made has a new one.
+    """
 
     instance_id: str
     hostname: str
     ssh_keys: tuple[str, ...] = ()
     user_data: str = ""
     network: str = ""
+    identity: Identity | None = None
 
 
 class ImageSource(Protocol):
@@ -106,3 +111,4 @@ class DiskBackend(Protocol):
     async def layer(self, base: Path, target: Path, uid: int | None = None) -> None: ...  # over a disk, as large as it
     async def grow(self, target: Path, size_gib: int) -> None: ...  # never shrinks: Conflict
     async def make_seed(self, path: Path, contents: SeedContents, uid: int | None = None) -> None: ...
+    async def rewrite_seed(self, path: Path, contents: SeedContents) -> None: ...  # in place: a machine has it open

@@ -16,7 +16,7 @@ from insula.node.storage.confined import run_confined
 from insula.node.storage.fork_point import DISK_FILE, FORK_FILE
 from insula.node.storage.headers import read_qcow2
 from insula.node.storage.manifest import MANIFEST_FILE
-from insula.node.storage.seed import write_seed
+from insula.node.storage.seed import rewrite_seed, write_seed
 from insula.node.storage.template import TEMPLATE_FILE
 
 _GIB = 1 << 30
@@ -93,6 +93,10 @@ class Disks:
     async def make_seed(self, path: Path, contents: SeedContents, uid: int | None = None) -> None:
         """Write the instance's seed; see :func:`insula.node.storage.seed.write_seed`."""
         await asyncio.to_thread(write_seed, path, contents, uid)
+
+    async def rewrite_seed(self, path: Path, contents: SeedContents) -> None:
+        """See :func:`insula.node.storage.seed.rewrite_seed`."""
+        await asyncio.to_thread(rewrite_seed, path, contents)
 
 
 def _check_size(size_gib: int, least_gib: int, name: str) -> None:

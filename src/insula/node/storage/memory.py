@@ -145,6 +145,9 @@ class MemoryDisks:
     async def make_seed(self, path: Path, contents: SeedContents, uid: int | None = None) -> None:
         write_atomic(path, json.dumps({"hostname": contents.hostname}).encode())
 
+    async def rewrite_seed(self, path: Path, contents: SeedContents) -> None:
+        await self.make_seed(path, contents)
+
 
 def _line(image: str, size_gib: int) -> bytes:
     return json.dumps({"image": image, "size_gib": size_gib}).encode() + b"\n"

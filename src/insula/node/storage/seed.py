@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import secrets
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from insula.base.errors import InvalidInput
 from insula.base.files import write_atomic
 from insula.node.storage.atomic import replacing
 from insula.node.storage.backend import SeedContents
-from insula.node.storage.host_key import new_host_key
+from insula.node.storage.identity import new_identity
 from insula.node.storage.user_script import first_boot_script
 
 VOLUME = "cidata"
@@ -35,7 +34,7 @@ _DHCP = {"version": 2, "ethernets": {"nic": {"match": {"name": "e*"}, "dhcp4": T
 
 
 def seed_files(contents: SeedContents) -> dict[str, bytes]:
-    """Path → bytes of everything in the seed, with a host key and a machine-id that no other seed has.
+    """Path → bytes of everything in the seed; without an identity of its own, one that no other seed has.
 
     Raises :class:`InvalidInput` for user-data over 1 MiB or a cloud-config that is none.
     """
@@ -53,7 +52,8 @@ def seed_files(contents: SeedContents) -> dict[str, bytes]:
         "local-hostname": contents.hostname,
         "public-keys": list(contents.ssh_keys),
     }
-    key = new_host_key()
+    identity = contents.identity or new_identity()
+    key = identity.host_key
     files = {
         # JSON is YAML, and needs no quoting rules of our own.
         "meta-data": _json(meta),
@@ -62,7 +62,7 @@ def seed_files(contents: SeedContents) -> dict[str, bytes]:
         "insula/instance-id": f"{contents.instance_id}\n".encode(),
         "insula/hostname": f"{contents.hostname}\n".encode(),
         "insula/authorized_keys": "".join(f"{key}\n" for key in contents.ssh_keys).encode(),
-        "insula/machine-id": f"{secrets.token_hex(16)}\n".encode(),
+        "insula/machine-id": f"{identity.machine_id}\n".encode(),
         "insula/ssh_host_ed25519_key": key.openssh,
         "insula/ssh_host_ed25519_key.pub": f"{key.public} root@{contents.hostname.partition('.')[0]}\n".encode(),
         "insula/dropbear_ed25519_host_key": key.dropbear,
@@ -83,6 +83,27 @@ def write_seed(path: Path, contents: SeedContents, uid: int | None = None) -> No
 
     Raises what :func:`seed_files` raises, and :class:`InvalidInput` when all together is too long.
     """
+    image = _image(contents)
+    with replacing(path, mode=0o600, uid=uid) as temporary:
+        write_atomic(temporary, image)
+        os.truncate(temporary, SEED_BYTES)
+
+
+def rewrite_seed(path: Path, contents: SeedContents) -> None:
+    """Write a seed over one that a machine has open, whose guest must not have it mounted. May be repeated.
+
+    Raises as :func:`write_seed`; killed in the middle, it leaves a seed that has to be written again.
+    """
+    image = _image(contents)
+    with path.open("r+b") as file:
+        file.write(image)
+        file.truncate()
+        file.truncate(SEED_BYTES)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _image(contents: SeedContents) -> bytes:
     iso = pycdlib.PyCdlib()
     iso.new(interchange_level=3, joliet=3, rock_ridge="1.09", vol_ident=VOLUME)
     try:
@@ -102,9 +123,7 @@ def write_seed(path: Path, contents: SeedContents, uid: int | None = None) -> No
     finally:
         iso.close()
     _check_length(image)
-    with replacing(path, mode=0o600, uid=uid) as temporary:
-        write_atomic(temporary, image.getvalue())
-        os.truncate(temporary, SEED_BYTES)
+    return image.getvalue()
 
 
 def _check_length(image: io.BytesIO) -> None:

@@ -11,6 +11,7 @@ import pytest
 from insula.domain.ids import Kind, new_id
 from insula.domain.instance import BootPhase, Resources
 from insula.node.agent import Node, NodeParts
+from insula.node.agent.pool_rules import PoolRules
 from insula.node.agent.restart import RestartRules
 from insula.node.agent.template_rules import Making, TemplateRules
 from insula.node.hypervisor.fake.driver import FakeDriver
@@ -19,6 +20,7 @@ from insula.node.storage.memory import MemoryDisks, MemoryImages
 from insula.protocol.node import InstanceSpec
 
 RULES = RestartRules(first_delay_s=0.01, longest_delay_s=0.02, quick_death_s=60, quick_deaths_allowed=3)
+NO_POOL = PoolRules()
 ASKED = TemplateRules(Making.ASKED, settle_s=0.0)
 
 
@@ -30,7 +32,9 @@ def no_phase(phase: BootPhase) -> None:
     """A boot that nobody watches."""
 
 
-def make_node(folder: Path, driver: FakeDriver | None = None, templates: TemplateRules = ASKED) -> Node:
+def make_node(
+    folder: Path, driver: FakeDriver | None = None, templates: TemplateRules = ASKED, pool: PoolRules = NO_POOL
+) -> Node:
     parts = NodeParts(
         name="test",
         folder=folder,
@@ -40,6 +44,7 @@ def make_node(folder: Path, driver: FakeDriver | None = None, templates: Templat
         network=NoNetwork(),
         rules=RULES,
         templates=templates,
+        pool=pool,
     )
     return Node(parts)
 

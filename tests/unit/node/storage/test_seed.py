@@ -15,7 +15,8 @@ import yaml
 
 from insula.base.errors import InvalidInput
 from insula.node.storage.backend import SeedContents
-from insula.node.storage.seed import SEED_BYTES, seed_files, write_seed
+from insula.node.storage.identity import new_identity
+from insula.node.storage.seed import SEED_BYTES, rewrite_seed, seed_files, write_seed
 
 KEYS = ("ssh-ed25519 AAAA one@example", "ssh-ed25519 BBBB two")
 
@@ -72,6 +73,22 @@ def test_in_the_guest_only_root_may_read_it(tmp_path: Path) -> None:
     iso.close()
     assert len(modes) > 8
     assert {path: mode for path, mode in modes.items() if mode & 0o077} == {}
+
+
+def test_one_that_is_open_is_rewritten_in_place_and_keeps_its_identity(tmp_path: Path) -> None:
+    seed, identity = tmp_path / "seed.iso", new_identity()
+    write_seed(seed, SeedContents("ins_1", "member", KEYS, "#!/bin/sh\n" + "true\n" * 1000, identity=identity))
+    before = read_back(seed)
+    with seed.open("rb") as held:
+        for _ in range(2):
+            rewrite_seed(seed, SeedContents("ins_1", "web1", KEYS[:1], identity=identity))
+        assert held.read() == seed.read_bytes()
+    after = read_back(seed)
+    assert seed.stat().st_size == SEED_BYTES
+    assert after["/insula/hostname"] == b"web1\n"
+    assert "/insula/user-data" not in after
+    for name in ("machine-id", "ssh_host_ed25519_key", "dropbear_ed25519_host_key"):
+        assert after[f"/insula/{name}"] == before[f"/insula/{name}"]
 
 
 def test_each_seed_has_its_own_host_key_and_machine_id(tmp_path: Path) -> None:

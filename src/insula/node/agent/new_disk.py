@@ -1,0 +1,35 @@
+"""The files that an instance's machine is started with for the first time: its seed, its disk, UEFI's variables."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+
+from insula.domain.image import Provisioning
+from insula.node.agent.records import InstanceRecord
+from insula.node.storage.backend import DiskBackend, SeedContents
+from insula.node.storage.template import NVRAM_FILE, Template
+
+
+async def write(record: InstanceRecord, backend: DiskBackend, folder: Path, template: Template | None) -> None:
+    """Make them from the record's image, whose disk may be `template`'s. Raises what `backend` raises."""
+    spec, image = record.spec, record.image
+    assert image is not None  # noqa: S101 - it is noted before, since a disk without a record would belong to nobody
+    if image.image.provisioning is not Provisioning.NONE:
+        await backend.make_seed(folder / "seed.iso", seed_contents(record), record.uid)
+    if template is not None and template.nvram is not None:
+        await asyncio.to_thread(_copy, template.nvram, folder / NVRAM_FILE)
+    await backend.clone(image, folder / "disk.qcow2", spec.resources.disk_gib, record.uid)
+
+
+def seed_contents(record: InstanceRecord) -> SeedContents:
+    """What its guest is told."""
+    spec = record.spec
+    return SeedContents(spec.id, spec.hostname, spec.ssh_keys, spec.user_data, identity=record.identity)
+
+
+def _copy(source: Path, target: Path) -> None:
+    draft = target.with_name(f".{target.name}.tmp")
+    shutil.copyfile(source, draft)
+    draft.replace(target)
