@@ -354,7 +354,8 @@ class Node:
             _log.error("an instance cannot be brought back", instance_id=instance_id, problem=str(error))
             self._damaged[instance_id] = error
             return
-        except NotFound:  # a folder without a record: what is left of a creation or removal that was cut short
+        except NotFound:  # what is left of a creation or removal that was cut short; the sweep looks after the rest
+            await asyncio.to_thread(self._records.remove_empty, instance_id)
             return
         if record.is_member:
             await self._forget_unkept(instance_id)

@@ -7,6 +7,7 @@ name, the backup takes its place, and other instances are not touched by it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shutil
 from dataclasses import dataclass
@@ -181,6 +182,11 @@ class Records:
         data = _encode(record)
         for path in (main, main.with_name("spec.json.backup")):
             write_atomic(path, data)
+
+    def remove_empty(self, instance_id: str) -> None:
+        """Remove a folder in which nothing is: whoever made or removed it was killed before or after its record was."""
+        with contextlib.suppress(OSError):  # it has content, which may be somebody's disk
+            self.folder_of(instance_id).rmdir()
 
     def remove(self, instance_id: str) -> None:
         """Remove all files of it; the record goes last, so that a removal that was cut short is repeated."""

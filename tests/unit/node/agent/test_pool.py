@@ -282,3 +282,14 @@ async def test_whoever_draws_at_once_gets_different_ones(node: Node, new_spec: N
     found = await asyncio.gather(*(node.draw(new_spec(id=new_id(Kind.INSTANCE))) for _ in range(5)))
     ids = [each.id for each in found if each is not None]
     assert len(ids) == len(set(ids)) == 2
+
+
+@pytest.mark.parametrize("left", [(), (".spec.json.5d41402a.tmp",), ("disk.qcow2",)])
+async def test_a_folder_without_a_record_goes_if_nothing_is_in_it(folder: Path, left: tuple[str, ...]) -> None:
+    """What a service leaves that is killed when it has made a member's folder, or is about to remove it."""
+    place = folder / "instances" / new_id(Kind.INSTANCE)
+    place.mkdir(parents=True)
+    for name in left:
+        (place / name).touch()
+    async with pooling(folder):
+        assert folders(folder) == ({place.name} if "disk.qcow2" in left else frozenset())
