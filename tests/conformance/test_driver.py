@@ -132,6 +132,16 @@ async def test_a_crash_is_noticed_within_a_second(rig: Rig) -> None:
         assert await rig.driver().last_end(spec.folder) is EndReason.CRASHED
 
 
+async def test_who_waits_hears_of_an_end_that_was_not_noticed_before_a_kill(rig: Rig) -> None:
+    async with running(rig) as (spec, machine):
+        events = machine.events()
+        rig.crash(spec, machine)
+        time.sleep(0.2)
+        await machine.kill()
+        await _ended(machine)
+        assert [event.kind async for event in events] == ["ended"]
+
+
 async def test_a_crash_that_nobody_saw_is_known_later(rig: Rig) -> None:
     async with running(rig) as (spec, machine):
         await machine.detach()

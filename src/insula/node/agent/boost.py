@@ -12,7 +12,7 @@ from collections.abc import Awaitable
 from dataclasses import replace
 from typing import Any
 
-from insula.base.errors import GuestFailure
+from insula.base.errors import Conflict, GuestFailure
 from insula.domain.instance import Resources
 from insula.node.hypervisor.driver import CanLimitLive, Machine
 
@@ -31,4 +31,5 @@ async def end_when(ready: Awaitable[Any], machine: Machine, resources: Resources
     with contextlib.suppress(TimeoutError, GuestFailure):
         await asyncio.wait_for(ready, max(0.0, left_s))
     if isinstance(machine, CanLimitLive):
-        await machine.set_limits(resources)
+        with contextlib.suppress(Conflict):  # it has ended: that may be why its guest did not become ready
+            await machine.set_limits(resources)

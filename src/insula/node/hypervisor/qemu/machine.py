@@ -100,6 +100,7 @@ class QemuMachine:
                 async with asyncio.timeout(_QUIT_TIMEOUT_S):
                     await self._process.wait_end()
             self._process.send(signal.SIGKILL)
+        if not self._ended.is_set():  # it may have died just now: who waits for its end must hear of it all the same
             await self._await_gone()
         await self._let_go()
 
