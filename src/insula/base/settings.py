@@ -27,7 +27,8 @@ SETTINGS: Mapping[str, str] = {
     "INSULA_TEMPLATES": "When guests are frozen for new instances to go on from: auto, asked or never. Default: auto.",
     "INSULA_TEMPLATE_MEMORY_MIB": "Host memory that keeps templates at hand; instances come first. Default: 1024.",
     "INSULA_TEMPLATE_DISK_GIB": "Disk that templates take before the least recently used goes. Default: 10.",
-    "INSULA_POOL_MEMORY_MIB": "Host memory for guests that wait for the next creates; others come first. Default: 0.",
+    "INSULA_POOL_MEMORY_MIB": "Host memory for guests that wait for the next creates; others come first. Making each "
+    "keeps a processor busy for up to 10 s, and it takes 100 to 200 MiB. Default: 0, none wait.",
     "INSULA_RATE_LIMIT": "Requests per minute and identity over TCP. Default: 5000.",
     "INSULA_LOG_LEVEL": "debug, info, warning or error. Default: info.",
 }
@@ -99,7 +100,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         templates=_choice(env, "INSULA_TEMPLATES", "auto", ("auto", "asked", "never")),
         template_memory_mib=int(_number(env, "INSULA_TEMPLATE_MEMORY_MIB", 1024)),
         template_disk_gib=_number(env, "INSULA_TEMPLATE_DISK_GIB", 10),
-        pool_memory_mib=int(_number(env, "INSULA_POOL_MEMORY_MIB", 0)),
+        pool_memory_mib=int(_number(env, "INSULA_POOL_MEMORY_MIB", 0, is_zero_allowed=True)),
         rate_limit_per_minute=int(_number(env, "INSULA_RATE_LIMIT", 5000)),
         log_level=_choice(env, "INSULA_LOG_LEVEL", "info", ("debug", "info", "warning", "error")),
     )
@@ -129,7 +130,7 @@ def _choice(env: Mapping[str, str], name: str, default: str, allowed: tuple[str,
     return value
 
 
-def _number(env: Mapping[str, str], name: str, default: float) -> float:
+def _number(env: Mapping[str, str], name: str, default: float, *, is_zero_allowed: bool = False) -> float:
     text = env.get(name)
     if not text:
         return default
@@ -137,10 +138,10 @@ def _number(env: Mapping[str, str], name: str, default: float) -> float:
         value = float(text)
     except ValueError:
         value = -1.0
-    if not 0 < value < 1e9:
+    if not 0 <= value < 1e9 or (value == 0 and not is_zero_allowed):
         raise InvalidInput(
             f"{name}={text} is not a usable number",
-            why="It must be a number above 0",
+            why=f"It must be a number {'from 0 on' if is_zero_allowed else 'above 0'}",
             todo=f"Set it like {name}={default:g}",
             code="invalid-setting",
         )

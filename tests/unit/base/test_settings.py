@@ -30,6 +30,7 @@ def test_defaults_follow_the_home(tmp_path: Path) -> None:
         ("INSULA_OVERCOMMIT_VCPU", "many"),
         ("INSULA_OVERCOMMIT_DISK", "-1"),
         ("INSULA_RATE_LIMIT", "0"),
+        ("INSULA_POOL_MEMORY_MIB", "-1"),
         ("INSULA_OVERCOMMIT_MEMORY", "nan"),
     ],
 )
@@ -38,6 +39,10 @@ def test_a_bad_setting_is_named(name: str, value: str) -> None:
         load({name: value})
     assert caught.value.todo
     assert name in SETTINGS
+
+
+def test_a_pool_can_be_switched_off() -> None:
+    assert load({"INSULA_POOL_MEMORY_MIB": "0"}).pool_memory_mib == 0
 
 
 def test_ipv6_addresses_are_understood() -> None:
