@@ -30,7 +30,7 @@ async def test_a_create_takes_a_member(pooling: tuple[World, Node]) -> None:
     members = frozenset(node._pool._waiting)
     made = await world.create("web1", hostname="web1.example.org")
     assert made.id in members
-    assert [phase.name for phase in made.boot_phases] == ["renew", "ready"]
+    assert [phase.name for phase in made.boot_phases] == ["adopt", "ready"]
     shown = await node.execute(made.id, ["hostname"], b"", 5)
     assert shown.stdout == b"web1.example.org\n"
     deleted = await world.finish(await world.admin("DELETE", f"/v1/instances/{made.id}"))

@@ -32,7 +32,7 @@ QUESTIONS = {
 }
 QUESTIONS_OF_TINY = {"host key": "dropbearkey -y -f /etc/dropbear/dropbear_ed25519_host_key | grep ^ssh-"}
 
-_DEBIAN = {
+QUESTIONS_OF_DEBIAN = {
     "host key": "cat /etc/ssh/ssh_host_ed25519_key.pub",
     "shown host key": "ssh-keyscan -t ed25519 127.0.0.1 2> /dev/null | cut -d ' ' -f 2-",
     "OpenSSL's random bytes": "openssl rand -hex 16",
@@ -96,5 +96,5 @@ async def test_tiny_siblings_share_nothing() -> None:
 @pytest.mark.xdist_group("debian")
 async def test_debian_siblings_share_nothing() -> None:
     async with frozen(Debian12(), 512) as family:
-        took_ms = await all_different(family, 3, QUESTIONS | _DEBIAN)
+        took_ms = await all_different(family, 3, QUESTIONS | QUESTIONS_OF_DEBIAN)
         print("renewing debian-12 took", took_ms, "ms")  # noqa: T201 - measured for whoever runs it with -s

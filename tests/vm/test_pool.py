@@ -1,31 +1,35 @@
-"""Two instances of `tiny` that were members of the pool before, on real QEMU."""
+"""Guests that stand by, on real QEMU: they become instances, and whatever is killed leaves nothing of them."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
-from insula.base import settings
-from insula.base.clock import monotonic_s
-from insula.domain.instance import PortForward
-from insula.node.agent import Node, assemble
-from insula.node.network import record
+from insula.base.run import run
+from insula.node.agent import Node
 from insula.protocol.node import InstanceSpec
 
-from .life import READY_S, Life, processes_of
-from .test_identity import QUESTIONS, QUESTIONS_OF_TINY, assert_nothing_shared
-from .test_instance_life import free_port
+from .life import READY_S, emulated_node, processes_of
+from .pooling import FILLED_S, Times, begin, draw, fill, model, pooling_node
+from .test_identity import QUESTIONS, QUESTIONS_OF_DEBIAN, QUESTIONS_OF_TINY, assert_nothing_shared
 from .test_templates import no_phase, shell
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(900)]
 
-_FILLED_S = 300.0
+IMAGES = ("tiny", pytest.param("debian-12", marks=pytest.mark.xdist_group("debian")))
+_QUESTIONS = {"tiny": QUESTIONS | QUESTIONS_OF_TINY, "debian-12": QUESTIONS | QUESTIONS_OF_DEBIAN}
+_KEPT = ("host name", "host file", "host key", "machine-id", "instance-id", "MAC")
+_ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -37,95 +41,107 @@ def home() -> Iterator[Path]:
         yield path
 
 
-async def pooling_node(home: Path) -> Node:
-    own = {"INSULA_HOME": str(home), "INSULA_ACCELERATOR": "tcg", "INSULA_TEMPLATES": "asked"}
-    return await assemble(settings.load(own | {"INSULA_POOL_MEMORY_MIB": "256"}))
-
-
-async def test_two_creates_get_two_members_that_share_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("insula.node.agent.templates.Templates.is_calm", True)  # whatever other tests do meanwhile
-    model = replace(Life(home, 0).spec, forwards=())
-    times_ms: dict[str, list[int]] = {"running": [], "first command": []}
-    async with await pooling_node(home) as node:
-        await node.prepare_image("tiny", lambda message, percent=-1: None)
-        await node.make_template(model)
-        assert await node.draw(model) is None
-        specs: list[InstanceSpec] = []
+@pytest.mark.parametrize("image", IMAGES)
+async def test_two_creates_get_two_members_that_share_nothing(home: Path, image: str) -> None:
+    times, wish = Times(), model(home, image)
+    specs: list[InstanceSpec] = []
+    async with await pooling_node(home, image) as node:
         try:
-            await _filled(node, home)
-            memory_kib = sum(_private_kib(each.machine.pid) for each in node._pool._waiting.values())
-            for number in (1, 2):
-                specs.append(await _created(node, replace(model, name=f"web{number}"), times_ms))
-            answers = [await _answers(node, spec) for spec in specs]
+            await fill(node, wish)
+            memory_mib = sum(_private_kib(each.machine.pid) for each in node._pool._waiting.values()) >> 10
+            for name in ("web1", "web2"):
+                key = await _new_key(home / name)
+                spec = await draw(node, wish, name=name, hostname=f"{name}.example.org", ssh_keys=(key,))
+                specs.append(spec)
+                assert await begin(node, spec, times) == ["adopt", "ready"]
+            answers = [
+                {name: await shell(node, spec, ask) for name, ask in _QUESTIONS[image].items()} for spec in specs
+            ]
             assert_nothing_shared(answers)
             for spec, told in zip(specs, answers, strict=True):
                 assert (told["host name"], told["instance-id"], told["MAC"]) == (spec.hostname, spec.id, spec.mac)
-                assert (await shell(node, spec, "cat /root/.ssh/authorized_keys")) == spec.ssh_keys[0]
-                await _greets(spec.forwards[0].host_port)
-            await _boots_as_itself(node, specs[0], answers[0])
+                assert abs(float(await shell(node, spec, "date +%s")) - time.time()) < 3
+                assert await _log_in(home / spec.name, spec) == spec.hostname
+            assert await _log_in(home / "web1", specs[1]) == "", "one's key opens the other"
+            await _boots_as_itself(node, specs[0], answers[0], _QUESTIONS[image])
         finally:
             for spec in specs:
                 await node.forget(spec.id)
-        print(json.dumps(times_ms | {"private MiB of two": memory_kib >> 10}))  # noqa: T201 - seen with -s
+        print(json.dumps(asdict(times) | {"private MiB of two": memory_mib}))  # noqa: T201 - seen with -s
     assert processes_of(home) == []
 
 
-async def _filled(node: Node, home: Path) -> None:
-    async with asyncio.timeout(_FILLED_S):
-        while len(node._pool._waiting) < 2:
-            await asyncio.sleep(0.1)
-    for instance_id in node._pool._waiting:
-        assert _heard(home / "node" / "instances" / instance_id) == 0, "nobody has spoken yet"
+async def test_a_member_that_is_killed_or_does_not_obey_is_booted(home: Path) -> None:
+    wish = model(home, "tiny")
+    async with await pooling_node(home, "tiny") as node:
+        await fill(node, wish)
+        for harm in (_kill_machine, _kill_program):
+            spec = await draw(node, wish, name="web1", hostname="web1")
+            await harm(node, spec)
+            try:
+                assert (await begin(node, spec))[0] == "firmware"
+                assert await shell(node, spec, "hostname; cat /var/lib/insula/instance-id") == f"web1\n{spec.id}"
+                assert await shell(node, spec, "cat /etc/machine-id") != ""
+            finally:
+                await node.forget(spec.id)
+        assert await node.leftovers(frozenset(), remove=False) == []
+    assert processes_of(home) == []
 
 
-async def _created(node: Node, wish: InstanceSpec, times_ms: dict[str, list[int]]) -> InstanceSpec:
-    begun_s = monotonic_s()
-    drawn = await node.draw(wish)
-    assert drawn is not None
-    forwards = (PortForward(22, free_port()),)
-    keys = (f"ssh-ed25519 AAAA {wish.name}",)
-    spec = replace(wish, id=drawn.id, mac=drawn.mac, hostname=f"{wish.name}.example.org", ssh_keys=keys)
-    spec = replace(spec, forwards=forwards)
-    await node.configure(spec)
-    await node.make_disk(spec)
-    await node.start(spec.id)
-    boot = await node.await_ready(spec.id, READY_S, no_phase)
-    times_ms["running"].append(int((monotonic_s() - begun_s) * 1000))
-    assert [phase.name for phase in boot.phases] == ["renew", "ready"]
-    assert await shell(node, spec, "hostname") == spec.hostname
-    times_ms["first command"].append(int((monotonic_s() - begun_s) * 1000))
-    return spec
+async def test_a_killed_service_leaves_what_was_claimed_and_no_member(home: Path) -> None:
+    victim = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.vm.pooling", str(home), "tiny"), cwd=_ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    assert victim.stdout is not None
+    async with asyncio.timeout(FILLED_S):
+        instance_id = (await victim.stdout.readline()).decode().strip()
+    victim.kill()
+    await victim.wait()
+    assert len([line for line in processes_of(home) if "qemu-system" in line]) >= 2
+    async with await emulated_node(home) as node:
+        assert [each.name for each in (home / "node" / "instances").iterdir()] == [instance_id]
+        assert processes_of(home) == []
+        assert await node.leftovers(frozenset({instance_id}), remove=False) == []
+        spec = replace(model(home, "tiny"), id=instance_id)
+        assert (await begin(node, spec))[0] in {"firmware", "renew"}  # the operation goes on
+        await node.forget(instance_id)
+    assert processes_of(home) == []
 
 
-async def _answers(node: Node, spec: InstanceSpec) -> dict[str, str]:
-    asked = QUESTIONS | QUESTIONS_OF_TINY
-    return {name: await shell(node, spec, script) for name, script in asked.items()}
+async def _kill_machine(node: Node, spec: InstanceSpec) -> None:
+    """Its end has not been noted yet when the instance takes it."""
+    os.kill(node._pool._drawn[spec.id].machine.pid, signal.SIGKILL)
 
 
-async def _boots_as_itself(node: Node, spec: InstanceSpec, before: dict[str, str]) -> None:
+async def _kill_program(node: Node, spec: InstanceSpec) -> None:
+    """The one that waits to be told ends, as if it had been told something else."""
+    member = node._pool._drawn[spec.id]
+    await member.machine.resume()  # type: ignore[attr-defined]  # QEMU can
+    await member.guest.agent.call("guest-exec", {"path": "/bin/kill", "arg": ["-9", str(member.guest.pid)]})
+    await asyncio.sleep(1)
+    await member.machine.pause()  # type: ignore[attr-defined]
+
+
+async def _new_key(path: Path) -> str:
+    await run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(path)], timeout_s=30)
+    return path.with_suffix(".pub").read_text().strip()
+
+
+async def _log_in(key: Path, spec: InstanceSpec) -> str:
+    """The host name that a command over SSH sees; empty when the key does not open."""
+    options = {"BatchMode": "yes", "StrictHostKeyChecking": "no", "UserKnownHostsFile": os.devnull, "LogLevel": "ERROR"}
+    words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+    port = str(spec.forwards[0].host_port)
+    argv = ["ssh", "-F", "none", "-i", str(key), "-p", port, *words, "root@127.0.0.1", "hostname"]
+    return (await run(argv, timeout_s=60, check=False)).text.strip()
+
+
+async def _boots_as_itself(node: Node, spec: InstanceSpec, before: dict[str, str], questions: dict[str, str]) -> None:
     await node.reboot(spec.id, 30)
     assert (await node.await_ready(spec.id, READY_S, no_phase)).phases[0].name == "firmware"
-    after = await _answers(node, spec)
-    for name in ("host name", "host file", "host key", "machine-id", "instance-id", "MAC"):
-        assert after[name] == before[name]
+    for name in _KEPT:
+        assert await shell(node, spec, questions[name]) == before[name]
     assert await shell(node, spec, "cat /run/insula/seed/insula/hostname") == spec.hostname
-
-
-async def _greets(port: int) -> None:
-    async with asyncio.timeout(20):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        assert (await reader.read(4)) == b"SSH-"
-        writer.close()
-
-
-def _heard(folder: Path) -> int:
-    """How many packets of the guest its network has seen."""
-    found = record.load(folder)
-    assert found is not None
-    lines = Path(f"/proc/{found.processes[0].pid}/net/dev").read_text().splitlines()
-    taps = [line.split() for line in lines if line.strip().startswith("vm0")]
-    assert taps, lines
-    return sum(int(words[2]) for words in taps)
 
 
 def _private_kib(pid: int) -> int:

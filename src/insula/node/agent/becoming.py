@@ -9,9 +9,10 @@ from functools import partial
 
 from insula.base.errors import InsulaError
 from insula.base.log import get_logger
-from insula.node.agent.first_start import adopt, become
+from insula.node.agent.first_start import become
 from insula.node.agent.forks import Owner
-from insula.node.agent.phases import RENEW, WAKE
+from insula.node.agent.launch import console_size
+from insula.node.agent.phases import ADOPT, RENEW, WAKE
 from insula.node.agent.records import BootRecord
 from insula.node.agent.surroundings import Surroundings
 from insula.node.hypervisor.driver import Machine
@@ -36,9 +37,10 @@ async def begin(owner: Owner, around: Surroundings) -> Becoming | None:
     """
     record = owner.record
     if (member := await around.pool.begin(record)) is not None:
-        owner.agent = member.agent
-        boot = BootRecord(time.time(), first=RENEW)
-        return Becoming(member.machine, partial(adopt, member.machine, member.agent, record.spec), boot)
+        owner.agent = member.guest.agent
+        console = console_size(around.records.folder_of(record.spec.id))
+        boot = BootRecord(time.time(), console, first=ADOPT)
+        return Becoming(member.machine, partial(member.become, record.spec), boot)
     await around.pool.make_room(record.spec.resources)
     await around.templates.make_room(record.spec.resources)
     if record.point:

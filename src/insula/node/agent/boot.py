@@ -20,7 +20,7 @@ from insula.domain.image import Image, Provisioning
 from insula.domain.instance import BootPhase, PortForward, Protocol
 from insula.node.agent.guest import GuestAgent
 from insula.node.agent.guest_commands import exists
-from insula.node.agent.phases import FIRMWARE, WAKE, PhaseParser
+from insula.node.agent.phases import ADOPT, FIRMWARE, WAKE, PhaseParser
 from insula.protocol.node import BootReport
 
 _CONSOLE_POLL_S = 0.03
@@ -206,7 +206,7 @@ class BootWatch:
         while True:
             try:
                 await self.subject.agent.await_answer(_ANSWER_S)
-                if self.subject.first != WAKE:  # it did its first-boot work before it was saved
+                if self.subject.first not in (ADOPT, WAKE):  # these did their first-boot work before
                     await self._await_provisioning(image.provisioning)
             except GuestFailure:
                 await asyncio.sleep(_CONSOLE_POLL_S)

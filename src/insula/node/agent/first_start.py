@@ -9,22 +9,21 @@ import time
 
 from insula.base.errors import DataCorrupt, GuestFailure, Unsupported
 from insula.node.agent.guest import GuestAgent
-from insula.node.agent.guest_commands import execute, exists, has_address
+from insula.node.agent.guest_commands import execute, has_address
 from insula.node.agent.launch import Frozen, Launcher
 from insula.node.agent.records import InstanceRecord
 from insula.node.agent.template_key import TemplateKeys
 from insula.node.agent.template_store import TemplateStore
 from insula.node.hypervisor.driver import CanCutNetwork, CanPause, Machine
 from insula.node.storage.template import Template, note_use
-from insula.protocol.node import InstanceSpec
+from insula.protocol.node import ExecResult, InstanceSpec
 
 PROGRAM = "/usr/lib/insula/renew"
-READY_FILE = "/run/insula/ready"
-_RANDOM_BYTES = 64
-_ANSWER_S = 20.0
+RANDOM_BYTES = 64
+ANSWER_S = 20.0
 _ADDRESS_S = 10.0  # a network may have none to give
 _ADDRESS_POLL_S = 0.05
-_RENEW_S = 60.0  # a cold boot on a busy host takes longer
+RENEW_S = 60.0  # a cold boot on a busy host takes longer
 
 
 class FirstStarts:
@@ -62,7 +61,7 @@ class FirstStarts:
         return template
 
 
-async def become(machine: Machine, agent: GuestAgent, spec: InstanceSpec, answer_s: float = _ANSWER_S) -> None:
+async def become(machine: Machine, agent: GuestAgent, spec: InstanceSpec, answer_s: float = ANSWER_S) -> None:
     """Let a guest that stands still with another's identity go on and become this instance, or raise InsulaError.
 
     It has `answer_s` to answer for the first time.
@@ -70,43 +69,14 @@ async def become(machine: Machine, agent: GuestAgent, spec: InstanceSpec, answer
     if not isinstance(machine, CanPause) or not isinstance(machine, CanCutNetwork):
         raise Unsupported("This driver's machines cannot go on from a template", code="no-templates")
     # Before it goes on: its agent finds us connected, as it was frozen, and answers at once.
-    await agent.attach(_ANSWER_S)
+    await agent.attach(ANSWER_S)
     await machine.resume()
-    await _renew(agent, spec, answer_s)
+    await renew(agent, spec, answer_s)
     await machine.set_link(True)  # it was silent until now, or it would have spoken with its siblings' addresses
-    await _await_address(agent)
+    await await_address(agent)
 
 
-async def stand_by(machine: Machine, agent: GuestAgent, spec: InstanceSpec) -> None:
-    """Let the template's guest go on, become somebody of its own without speaking to anybody, and stand still again.
-
-    `spec` need not be the instance's that it becomes by :func:`adopt`. Raises as :func:`become`.
-    """
-    if not isinstance(machine, CanPause):
-        raise Unsupported("This driver's machines cannot stand still", code="no-templates")
-    await agent.attach(_ANSWER_S)
-    await machine.resume()
-    await _renew(agent, spec, _ANSWER_S)
-    async with asyncio.timeout(_RENEW_S):
-        while not await exists(agent, READY_FILE):  # noqa: ASYNC110 - the guest is asked
-            await asyncio.sleep(_ADDRESS_POLL_S)
-    await _run(agent, spec, ("rest",), b"")
-    await machine.pause()
-
-
-async def adopt(machine: Machine, agent: GuestAgent, spec: InstanceSpec) -> None:
-    """Let a guest that stands by become this instance. Raises as :func:`become`."""
-    if not isinstance(machine, CanPause) or not isinstance(machine, CanCutNetwork):
-        raise Unsupported("This driver's machines cannot go on from a template", code="no-templates")
-    await machine.resume()
-    lines = "".join(f"{line}\n" for line in (spec.id, spec.hostname, *spec.ssh_keys))
-    became = await _run(agent, spec, ("adopt", str(int(time.time()))), os.urandom(_RANDOM_BYTES) + lines.encode())
-    _require_itself(became, spec)
-    await machine.set_link(True)
-    await _await_address(agent)
-
-
-async def _await_address(agent: GuestAgent) -> None:
+async def await_address(agent: GuestAgent) -> None:
     """Until it can be reached, as after any boot: who asks for it sooner waits for seconds until he is heard again."""
     with contextlib.suppress(TimeoutError, GuestFailure, Unsupported):
         async with asyncio.timeout(_ADDRESS_S):
@@ -114,26 +84,31 @@ async def _await_address(agent: GuestAgent) -> None:
                 await asyncio.sleep(_ADDRESS_POLL_S)
 
 
-async def _renew(agent: GuestAgent, spec: InstanceSpec, answer_s: float) -> None:
+async def renew(agent: GuestAgent, spec: InstanceSpec, answer_s: float) -> None:
     """Until this is done the guest has the identity, the random numbers and the time of all its siblings."""
     await agent.await_answer(answer_s)
-    _require_itself(await _run(agent, spec, (str(int(time.time())), spec.mac), os.urandom(_RANDOM_BYTES)), spec)
+    require_itself(await run_program(agent, spec, (str(int(time.time())), spec.mac), os.urandom(RANDOM_BYTES)), spec)
 
 
-async def _run(agent: GuestAgent, spec: InstanceSpec, arguments: tuple[str, ...], stdin: bytes) -> str:
+async def run_program(agent: GuestAgent, spec: InstanceSpec, arguments: tuple[str, ...], stdin: bytes) -> str:
     """What the guest's program prints."""
-    done = await execute(agent, (PROGRAM, *arguments), stdin, _RENEW_S)
+    done = await execute(agent, (PROGRAM, *arguments), stdin, RENEW_S)
     if done.exit_code != 0:
-        said = (done.stderr or done.stdout).decode("utf-8", "replace").strip()[-500:]
-        raise GuestFailure(
-            f"The guest of {spec.name} did not take on its identity",
-            why=f"{PROGRAM} ended with status {done.exit_code}: {said or 'it said nothing'}",
-            code="renew-failed",
-        )
+        raise program_failed(spec, done)
     return done.stdout.decode("utf-8", "replace").strip()
 
 
-def _require_itself(became: str, spec: InstanceSpec) -> None:
+def program_failed(spec: InstanceSpec, done: ExecResult) -> GuestFailure:
+    """What to raise when the guest's program has failed."""
+    said = (done.stderr or done.stdout).decode("utf-8", "replace").strip()[-500:]
+    return GuestFailure(
+        f"The guest of {spec.name} did not take on its identity",
+        why=f"{PROGRAM} ended with status {done.exit_code}: {said or 'it said nothing'}",
+        code="renew-failed",
+    )
+
+
+def require_itself(became: str, spec: InstanceSpec) -> None:
     if became != spec.id:  # it read a seed that was not its own
         raise GuestFailure(
             f"The guest of {spec.name} took on another identity",

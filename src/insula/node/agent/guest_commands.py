@@ -41,9 +41,40 @@ async def execute(agent: GuestAgent, argv: Sequence[str], stdin: bytes, timeout_
 
     A program that is killed by signal N has exit code 128 + N. On time-out it is killed.
     """
-    _check(argv, stdin)
     deadline_s = monotonic_s() + timeout_s
-    pid = await _begin(agent, argv, stdin, min(timeout_s, _CALL_S))
+    pid = await begin(agent, argv, stdin, min(timeout_s, _CALL_S))
+    found = await end_of(agent, pid, deadline_s - monotonic_s())
+    if found is not None:
+        return found
+    await _kill(agent, pid)
+    raise GuestFailure(
+        f"{argv[0]} did not end within {timeout_s:g} s",
+        why="It was still running in the guest and has been killed",
+        todo="Give it more time with --timeout",
+        code="exec-timeout",
+    )
+
+
+async def begin(agent: GuestAgent, argv: Sequence[str], stdin: bytes, timeout_s: float = _CALL_S) -> int:
+    """Start a program and return its pid; see :func:`end_of`."""
+    _check(argv, stdin)
+    arguments: dict[str, Any] = {
+        "path": argv[0],
+        "arg": list(argv[1:]),
+        "env": list(_ENVIRONMENT),
+        "capture-output": True,
+    }
+    if stdin:
+        arguments["input-data"] = base64.b64encode(stdin).decode()
+    reply = await agent.call("guest-exec", arguments, timeout_s=timeout_s)
+    if not isinstance(reply, dict) or not isinstance(reply.get("pid"), int):
+        raise _nonsense("guest-exec")
+    return int(reply["pid"])
+
+
+async def end_of(agent: GuestAgent, pid: int, timeout_s: float) -> ExecResult | None:
+    """How a program that was begun has ended, which can be asked but once; None while it runs on after that time."""
+    deadline_s = monotonic_s() + timeout_s
     poll_s = _FIRST_POLL_S
     while True:
         status = await agent.call(
@@ -54,13 +85,7 @@ async def execute(agent: GuestAgent, argv: Sequence[str], stdin: bytes, timeout_
         if status.get("exited"):
             return _result(status)
         if monotonic_s() >= deadline_s:
-            await _kill(agent, pid)
-            raise GuestFailure(
-                f"{argv[0]} did not end within {timeout_s:g} s",
-                why="It was still running in the guest and has been killed",
-                todo="Give it more time with --timeout",
-                code="exec-timeout",
-            )
+            return None
         await asyncio.sleep(min(poll_s, max(0.0, deadline_s - monotonic_s())))
         poll_s = min(poll_s * _POLL_GROWTH, _LONGEST_POLL_S)
 
@@ -134,6 +159,17 @@ async def exists(agent: GuestAgent, path: str) -> bool:
     return True
 
 
+async def open_pipe(agent: GuestAgent, path: str) -> int:
+    """A handle for :func:`tell_pipe`: a named pipe is opened without waiting for who reads it."""
+    return int(await agent.call("guest-file-open", {"path": path, "mode": "r+"}, timeout_s=_CALL_S))
+
+
+async def tell_pipe(agent: GuestAgent, handle: int, data: bytes) -> None:
+    """Write to a pipe what it has room for (64 KiB), and close it."""
+    await _write_chunk(agent, handle, data)
+    await agent.call("guest-file-close", {"handle": handle}, timeout_s=_CALL_S)
+
+
 def _check(argv: Sequence[str], stdin: bytes) -> None:
     problem = ""
     if not argv or not argv[0]:
@@ -166,21 +202,6 @@ def _check_path(path: str) -> None:
         )
 
 
-async def _begin(agent: GuestAgent, argv: Sequence[str], stdin: bytes, timeout_s: float) -> int:
-    arguments: dict[str, Any] = {
-        "path": argv[0],
-        "arg": list(argv[1:]),
-        "env": list(_ENVIRONMENT),
-        "capture-output": True,
-    }
-    if stdin:
-        arguments["input-data"] = base64.b64encode(stdin).decode()
-    reply = await agent.call("guest-exec", arguments, timeout_s=timeout_s)
-    if not isinstance(reply, dict) or not isinstance(reply.get("pid"), int):
-        raise _nonsense("guest-exec")
-    return int(reply["pid"])
-
-
 def _result(status: dict[str, Any]) -> ExecResult:
     signal = status.get("signal")
     code = 128 + signal if isinstance(signal, int) else status.get("exitcode", 0)
@@ -196,7 +217,7 @@ def _result(status: dict[str, Any]) -> ExecResult:
 
 async def _kill(agent: GuestAgent, pid: int) -> None:
     with contextlib.suppress(GuestFailure):
-        await _begin(agent, ("kill", "-9", str(pid)), b"", _CALL_S)
+        await begin(agent, ("kill", "-9", str(pid)), b"")
 
 
 async def _must(agent: GuestAgent, argv: Sequence[str]) -> None:
@@ -232,17 +253,21 @@ async def _write_all(agent: GuestAgent, handle: int, data: AsyncIterator[bytes])
     async for piece in data:
         for start in range(0, len(piece), _FILE_CHUNK_BYTES):
             chunk = piece[start : start + _FILE_CHUNK_BYTES]
-            arguments = {"handle": handle, "buf-b64": base64.b64encode(chunk).decode()}
-            reply = await agent.call("guest-file-write", arguments, timeout_s=_CALL_S)
-            if not isinstance(reply, dict) or reply.get("count") != len(chunk):
-                raise GuestFailure(
-                    "The guest wrote a part of the data only",
-                    why=f"It took {reply.get('count') if isinstance(reply, dict) else 'nothing'} of {len(chunk)} bytes",
-                    todo="Look at the free space inside the guest",
-                    code="guest-short-write",
-                )
+            await _write_chunk(agent, handle, chunk)
             written += len(chunk)
     return written
+
+
+async def _write_chunk(agent: GuestAgent, handle: int, chunk: bytes) -> None:
+    arguments = {"handle": handle, "buf-b64": base64.b64encode(chunk).decode()}
+    reply = await agent.call("guest-file-write", arguments, timeout_s=_CALL_S)
+    if not isinstance(reply, dict) or reply.get("count") != len(chunk):
+        raise GuestFailure(
+            "The guest wrote a part of the data only",
+            why=f"It took {reply.get('count') if isinstance(reply, dict) else 'nothing'} of {len(chunk)} bytes",
+            todo="Look at the free space inside the guest",
+            code="guest-short-write",
+        )
 
 
 async def _once(data: bytes) -> AsyncIterator[bytes]:

@@ -194,6 +194,14 @@ def _nic(mac: str, wiring: Wiring) -> Nic | None:
     return None
 
 
+def console_size(folder: Path) -> int:
+    """How many bytes the console has shown in this life of the machine."""
+    try:
+        return (folder / "console.log").stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def read_console(folder: Path, max_bytes: int) -> bytes:
     """The last `max_bytes` that the console showed, from the lives before as well."""
     shown = b""

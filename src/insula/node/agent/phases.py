@@ -14,7 +14,8 @@ from insula.domain.instance import BootPhase
 FIRMWARE = "firmware"
 WAKE = "wake"  # memory that was saved goes on; what follows for a booting guest lies behind this one
 RENEW = "renew"  # a template's guest has become this instance; its first-boot work goes on
-ORDER = (WAKE, RENEW, FIRMWARE, "kernel", "init", "network", "cloud-init", "ready")
+ADOPT = "adopt"  # a guest that was renewed ahead becomes this instance, which is all that is left to do
+ORDER = (ADOPT, WAKE, RENEW, FIRMWARE, "kernel", "init", "network", "cloud-init", "ready")
 
 _MARKER = re.compile(rb"insula-phase: (init|network|cloud-init|ready)\b(?: uptime=(\d+\.?\d*))?")
 _ESCAPES = re.compile(rb"\x1b(\[[0-9;?]*[A-Za-z]|[()][A-Z0-9]|[=>c78])")

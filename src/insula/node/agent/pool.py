@@ -19,8 +19,8 @@ from insula.domain.capacity import Share
 from insula.domain.ids import Kind, new_id, new_mac
 from insula.domain.instance import Resources
 from insula.node.agent import new_disk
+from insula.node.agent.adoption import StandIn, adopt, stand_by
 from insula.node.agent.background import Background
-from insula.node.agent.first_start import stand_by
 from insula.node.agent.guest import GuestAgent
 from insula.node.agent.host import available_memory_mib
 from insula.node.agent.launch import Launcher
@@ -56,17 +56,20 @@ class PoolTools:
 
 @dataclass(frozen=True)
 class Member:
-    """A machine that stands still, and the agent that is connected to its guest."""
+    """A machine whose guest stands by."""
 
     record: InstanceRecord
     shape: Shape
     machine: Machine
-    agent: GuestAgent
+    guest: StandIn
+
+    async def become(self, spec: InstanceSpec) -> None:
+        """Let it go on as this instance. Raises InsulaError."""
+        await adopt(self.machine, self.guest, spec)
 
     async def end(self) -> None:
         """End the machine. May be repeated."""
-        await self.agent.close()
-        await self.machine.kill()
+        await _end(self.machine, self.guest.agent)
 
 
 class Pool:
@@ -131,7 +134,7 @@ class Pool:
             await member.end()
             await self._tools.launcher.put_down(record)
             return None
-        member.agent.name = record.spec.name
+        member.guest.agent.name = record.spec.name
         return member
 
     async def end_claimed(self, instance_id: str) -> None:
@@ -254,13 +257,12 @@ class Pool:
             await asyncio.to_thread(tools.records.save, record)
         await new_disk.write(record, tools.disks, folder, template)
         machine = await tools.templates.first_starts.start(record, template.key)
-        member = Member(record, shape, machine, GuestAgent(folder / "agent.sock", NAME))
+        agent = GuestAgent(folder / "agent.sock", NAME)
         try:
-            await stand_by(machine, member.agent, spec)
+            return Member(record, shape, machine, await stand_by(machine, agent, spec))
         except BaseException:
-            await asyncio.shield(member.end())
+            await asyncio.shield(_end(machine, agent))
             raise
-        return member
 
     async def _give_up(self) -> None:
         if self._making is not None:
@@ -300,3 +302,8 @@ class Pool:
         await self._tools.remove(instance_id)
         with contextlib.suppress(KeyError):
             del self._records[instance_id]
+
+
+async def _end(machine: Machine, agent: GuestAgent) -> None:
+    await agent.close()
+    await machine.kill()

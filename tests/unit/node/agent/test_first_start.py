@@ -30,7 +30,7 @@ def hanging(monkeypatch: pytest.MonkeyPatch) -> None:
     async def never(*_: object) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr("insula.node.agent.first_start._renew", never)
+    monkeypatch.setattr("insula.node.agent.first_start.renew", never)
 
 
 @pytest.fixture

@@ -98,7 +98,7 @@ async def test_two_creates_get_two_members(node: Node, folder: Path, new_spec: N
     assert specs[0].id != specs[1].id
     for spec in specs:
         boot = await node.await_ready((await begun(node, spec)).id, 5, no_phase)
-        assert phases(boot) == ["renew", "ready"]
+        assert phases(boot) == ["adopt", "ready"]
         assert await read(node, spec, "/etc/hostname") == f"{spec.hostname}\n"
         assert await read(node, spec, "/root/.ssh/authorized_keys") == f"{spec.ssh_keys[0]}\n"
         assert json.loads((folder / "instances" / spec.id / "seed.iso").read_bytes()) == {"hostname": spec.hostname}
@@ -107,14 +107,12 @@ async def test_two_creates_get_two_members(node: Node, folder: Path, new_spec: N
     assert {report.id for report in await node.observe()} == {spec.id for spec in specs}
 
 
-async def test_members_stand_still_without_a_link_and_nobody_hears_of_them(
-    node: Node, folder: Path, new_spec: NewSpec
-) -> None:
+async def test_members_stand_still_and_nobody_hears_of_them(node: Node, folder: Path, new_spec: NewSpec) -> None:
     await filled(node, new_spec())
     for instance_id in waiting(node):
         machine = state.load(folder / "instances" / instance_id)
         assert machine is not None
-        assert (machine.status, machine.link_up) == ("paused", False)
+        assert (machine.status, machine.link_up) == ("paused", True)
     assert await node.observe() == []
     assert await node.leftovers(frozenset(), remove=True) == []
     assert len(waiting(node)) == 2
@@ -170,13 +168,16 @@ async def test_a_drawn_member_whose_machine_ends_is_booted(node: Node, folder: P
     assert phases(await node.await_ready(spec.id, 5, no_phase))[0] == "firmware"
 
 
-async def test_a_guest_that_does_not_adopt_is_booted(folder: Path, new_spec: NewSpec) -> None:
+@pytest.mark.parametrize("told", ["1.0\nins_other\nother\n\n", "\n\n"], ids=["by another", "nonsense"])
+async def test_a_guest_that_does_not_adopt_is_booted(folder: Path, new_spec: NewSpec, told: str) -> None:
     async with pooling(folder) as node:
         await ready_to_pool(node, new_spec())
         await filled(node, new_spec())
         spec = await drawn(node, new_spec())
-        member = node._pool._drawn[spec.id].machine
-        member._guest.broken_program = "renew"  # type: ignore[attr-defined]  # the fake's
+        place = folder / "instances" / spec.id
+        machine = state.load(place)
+        assert machine is not None
+        (place / machine.files / "run/insula/adoption").write_bytes(bytes(64) + told.encode())
         await begun(node, spec)
         assert phases(await node.await_ready(spec.id, 5, no_phase))[0] == "firmware"
 

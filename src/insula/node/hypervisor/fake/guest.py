@@ -120,8 +120,8 @@ class FakeGuest:
                 "(No such file or directory)'"
             )
         stdin = base64.b64decode(arguments.get("input-data") or "")
-        call = programs.Call(arguments.get("arg") or [], stdin, self._files, self._name, self._instance_id)
         pid = next(self._numbers)
+        call = programs.Call(arguments.get("arg") or [], stdin, self._files, self._name, self._instance_id, pid)
         self._runs[pid] = asyncio.create_task(programs.run(program, call))
         self._captures[pid] = bool(arguments.get("capture-output"))
         await asyncio.sleep(0)  # quick programs have ended when the first status is asked for, as in a real guest

@@ -41,6 +41,7 @@ class Call:
     files: GuestFiles
     name: str  # the machine's, which is the host name until one is set
     instance_id: str = ""  # what the guest's seed says
+    pid: int = 0
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Outcome:
     stdout: bytes = b""
     stderr: bytes = b""
 
+
+_PIPE_POLL_S = 0.001
 
 Program = Callable[[Call], Awaitable[Outcome]]
 
@@ -144,13 +147,12 @@ async def _env(call: Call) -> Outcome:
 async def _renew(call: Call) -> Outcome:
     """Notes who the guest is now: Unix time and MAC, with 64 random bytes on standard input; says its instance's id.
 
-    With `adopt` the bytes are followed by lines: the instance's id, its host name, its keys. With `settle` and `rest`
-    there is nothing to do in this guest.
+    With `settle` and `rehearse` there is nothing to do in this guest.
     """
-    if call.arguments in (["settle"], ["rest"]):
+    if call.arguments in (["settle"], ["rehearse"]):
         return Outcome()
-    if call.arguments[0] == "adopt":
-        return _adopt(call)
+    if call.arguments == ["wait"]:
+        return await _wait_for_instance(call)
     unix_time, mac = call.arguments
     if len(call.stdin) != 64 or not unix_time.isdigit():
         return Outcome(2, b"", b"renew: 64 random bytes, a time and a MAC are needed\n")
@@ -163,10 +165,14 @@ async def _renew(call: Call) -> Outcome:
     return Outcome(stdout=f"{call.instance_id}\n".encode())
 
 
-def _adopt(call: Call) -> Outcome:
-    if len(call.stdin) < 64:
-        return Outcome(2, b"", b"renew: 64 random bytes are needed\n")
-    instance_id, hostname, *keys = call.stdin[64:].decode().splitlines()
+async def _wait_for_instance(call: Call) -> Outcome:
+    """Its pipe is a file: 64 random bytes, then the time, the instance's id, its host name, its keys, an empty line."""
+    pipe = call.files.locate("/run/insula/adoption")
+    pipe.write_bytes(b"")
+    pipe.with_name(f"{pipe.name}.{call.pid}").touch()
+    while not pipe.read_bytes()[64:].endswith(b"\n\n"):  # noqa: ASYNC110 - it stands for a pipe
+        await asyncio.sleep(_PIPE_POLL_S)
+    _, instance_id, hostname, *keys = pipe.read_bytes()[64:].decode().splitlines()[:-1]
     call.files.set_hostname(hostname)
     place = call.files.locate("/root/.ssh/authorized_keys")
     place.parent.mkdir(parents=True, exist_ok=True)

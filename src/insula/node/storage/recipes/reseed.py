@@ -2,10 +2,12 @@
 
 Only an `ioctl` of the superuser makes the kernel's generator forget what a copied memory knew; what is written to
 `/dev/urandom` is mixed in some time later. No shell can do that, an interpreter takes most of a second on an emulated
-CPU, and a compiler is nothing to ask of a host. So here are its 281 bytes of machine code, written out for x86-64.
+CPU, and a compiler is nothing to ask of a host. So here are its 349 bytes of machine code, written out for x86-64.
 
 It reads exactly 64 bytes from standard input. Its argument, if any, is the time to set, in seconds since 1970 with or
-without a fraction. It ends with 1 when the input is too short, 2 when the generator refuses, 3 when the clock does.
+without a fraction; with the argument `-` that is the next line of standard input, so that it can be started before it
+is needed. It reads no byte beyond. It ends with 1 when the input is too short, 2 when the generator refuses, 3 when the
+clock does.
 Source: random(4), Linux `include/uapi/linux/random.h`, `arch/x86/entry/syscalls/syscall_64.tbl`, elf(5).
 """
 
@@ -21,7 +23,7 @@ _HEADERS_BYTES = 64 + 56
 # Registers: rbp the argument, ebx bytes read and then the open file, edi how the program ends.
 _CODE = bytes.fromhex(
     "488b6c2410"  # start: mov rbp, [rsp + 16]          argv[1], or null
-    "4883ec50"  # sub rsp, 80                           struct rand_pool_info with 64 bytes
+    "4883ec70"  # sub rsp, 112                          struct rand_pool_info with 64 bytes, room for a line
     "31db"  # xor ebx, ebx
     "31c0"  # read: xor eax, eax                        read(
     "31ff"  # xor edi, edi                              0,
@@ -31,11 +33,30 @@ _CODE = bytes.fromhex(
     "0f05"  # syscall
     "bf01000000"  # mov edi, 1
     "85c0"  # test eax, eax
-    "0f8ee8000000"  # jle exit
+    "0f8e2c010000"  # jle exit
     "01c3"  # add ebx, eax
     "83fb40"  # cmp ebx, 64
     "75da"  # jne read
-    "c7042400020000"  # mov dword [rsp], 512            bits of entropy that it counts for
+    "4885ed"  # test rbp, rbp
+    "743f"  # jz pool
+    "807d002d"  # cmp byte [rbp], '-'
+    "7539"  # jne pool
+    "488d6c2450"  # lea rbp, [rsp + 80]                 the line: its next byte is at rsp + rbx + 16
+    "31c0"  # line: xor eax, eax                        read(
+    "31ff"  # xor edi, edi                              0,
+    "488d741c10"  # lea rsi, [rsp + rbx + 16]           behind what is there,
+    "ba01000000"  # mov edx, 1                          one byte)
+    "0f05"  # syscall
+    "bf01000000"  # mov edi, 1
+    "39f8"  # cmp eax, edi
+    "0f85f8000000"  # jne exit
+    "ffc3"  # inc ebx
+    "83fb60"  # cmp ebx, 96                             as long as there is room
+    "0f84ed000000"  # je exit
+    "807c1c0f0a"  # cmp byte [rsp + rbx + 15], newline
+    "75d1"  # jne line
+    "c6441c0f00"  # mov byte [rsp + rbx + 15], 0
+    "c7042400020000"  # pool: mov dword [rsp], 512      bits of entropy that it counts for
     "c744240440000000"  # mov dword [rsp + 4], 64       bytes
     "b802000000"  # mov eax, 2                          open(
     "488d3dcd000000"  # lea rdi, [rip + path]           "/dev/urandom",
