@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from pathlib import Path
 
 from bench.guest import make_key, wait_for_root
-from bench.measure import Row, at_most, cpu_seconds
+from bench.measure import Row, at_most, cpu_seconds, machines_below, private_mib
 from insula.client import Client
 from tests.private_service import PrivateService
 
@@ -26,15 +25,15 @@ def measure() -> list[Row]:
         client.operations.wait(client.images.prepare("debian-12").id, timeout_s=3600)
         client.operations.wait(client.images.warm("debian-12", plan=_PLAN).id, timeout_s=600)
         ports = _create(client, key.with_suffix(".pub").read_text().strip())
-        machines = _machines(service.home)
+        machines = machines_below(service.home)
         if len(machines) != _COUNT:
             raise AssertionError(f"{len(machines)} machines run instead of {_COUNT}")
-        active_mib = [_private_mib(pid) for pid in machines]
+        active_mib = [private_mib(pid) for pid in machines]
         time.sleep(_IDLE_S / 2)  # what a first command leaves behind has come to rest
         before_s = {pid: cpu_seconds(pid) for pid in machines}
         time.sleep(_IDLE_S / 2)
         percents = [(cpu_seconds(pid) - before_s[pid]) * 200 / _IDLE_S for pid in machines]
-        idle_mib = [_private_mib(pid) for pid in machines]
+        idle_mib = [private_mib(pid) for pid in machines]
         for port in ports:
             wait_for_root(port, key)
     note = f"n={_COUNT}, all reached over SSH afterwards"
@@ -61,22 +60,3 @@ def _create(client: Client, public_key: str) -> list[int]:
             assert port is not None
             ports.append(port)
     return ports
-
-
-def _machines(home: Path) -> list[int]:
-    """QEMU's processes whose folder lies below `home`."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            is_qemu = (process / "comm").read_text().startswith("qemu-system")
-            if is_qemu and (process / "cwd").readlink().is_relative_to(home):
-                found.append(int(process.name))
-        except OSError:  # it has ended
-            continue
-    return found
-
-
-def _private_mib(pid: int) -> float:
-    """Memory that no other process shares (proc(5), smaps_rollup, Private_Dirty)."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Private_Dirty:")) / 1024

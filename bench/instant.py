@@ -1,4 +1,4 @@
-"""New instances from a template: when they run, obey the agent and obey SSH; beside QEMU by hand and a cold boot."""
+"""New instances from templates and from the pool: when they run, obey agent and SSH; beside QEMU by hand and a boot."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench import pool
 from bench.bare_qemu import BareQemu
 from bench.guest import image_files, make_key, wait_for_root
 from bench.measure import Row, at_most, spread
@@ -35,10 +36,12 @@ def measure() -> list[Row]:
         tiny = _from_template(client, key, "tiny")
         debian = _from_template(client, key, "debian-12")
         row_s, at_once_s = _ten(client)
+        from_pool = pool.measure(service, key)
         with BareQemu(image_files(service.home, "debian-12"), key, _PLAN_MIB) as bare:
             by_hand = [bare.copy_s() for _ in range(_TIMES)]
         cold = _cold(service.home, key)
     return [
+        *from_pool,
         at_most("create → running, identity renewed, debian-12 from its template", debian.running, 3, "s"),
         at_most("create → root command by the agent, debian-12 from its template", debian.agent, 3, "s"),
         at_most("create → root command over SSH, debian-12 from its template", debian.ssh, 4, "s"),

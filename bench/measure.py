@@ -71,3 +71,22 @@ def cpu_seconds(pid: int) -> float:
 def resident_mib(pid: int) -> float:
     """Resident memory of a process (proc(5), statm, field 2)."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def machines_below(home: Path) -> list[int]:
+    """QEMU's processes whose folder lies below `home`."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            is_qemu = (process / "comm").read_text().startswith("qemu-system")
+            if is_qemu and (process / "cwd").readlink().is_relative_to(home):
+                found.append(int(process.name))
+        except OSError:  # it has ended
+            continue
+    return found
+
+
+def private_mib(pid: int) -> float:
+    """Memory that no other process shares (proc(5), smaps_rollup, Private_Dirty)."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Private_Dirty:")) / 1024
