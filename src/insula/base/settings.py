@@ -27,8 +27,9 @@ SETTINGS: Mapping[str, str] = {
     "INSULA_TEMPLATES": "When guests are frozen for new instances to go on from: auto, asked or never. Default: auto.",
     "INSULA_TEMPLATE_MEMORY_MIB": "Host memory that keeps templates at hand; instances come first. Default: 1024.",
     "INSULA_TEMPLATE_DISK_GIB": "Disk that templates take before the least recently used goes. Default: 10.",
-    "INSULA_POOL_MEMORY_MIB": "Host memory for guests that wait for the next creates; others come first. Making each "
-    "keeps a processor busy for up to 10 s, and it takes 100 to 200 MiB. Default: 0, none wait.",
+    "INSULA_POOL_MEMORY_MIB": "Host memory for guests that wait for the next creates; instances come first. Making each "
+    "keeps a processor busy for up to 10 s, and it really takes 100 to 200 MiB. Default: 1024 if templates are made by "
+    "themselves (auto), else 0: none wait.",
     "INSULA_RATE_LIMIT": "Requests per minute and identity over TCP. Default: 5000.",
     "INSULA_LOG_LEVEL": "debug, info, warning or error. Default: info.",
 }
@@ -83,6 +84,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
     home = Path(env.get("INSULA_HOME") or default_home()).expanduser().absolute()
     host, port = _listen(env.get("INSULA_LISTEN") or DEFAULT_LISTEN)
     reserve = env.get("INSULA_RESERVE_MEMORY_MIB")
+    templates = _choice(env, "INSULA_TEMPLATES", "auto", ("auto", "asked", "never"))
     return Settings(
         home=home,
         listen_host=host,
@@ -97,10 +99,12 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         overcommit_vcpu=_number(env, "INSULA_OVERCOMMIT_VCPU", 8),
         overcommit_memory=_number(env, "INSULA_OVERCOMMIT_MEMORY", 1),
         overcommit_disk=_number(env, "INSULA_OVERCOMMIT_DISK", 4),
-        templates=_choice(env, "INSULA_TEMPLATES", "auto", ("auto", "asked", "never")),
+        templates=templates,
         template_memory_mib=int(_number(env, "INSULA_TEMPLATE_MEMORY_MIB", 1024)),
         template_disk_gib=_number(env, "INSULA_TEMPLATE_DISK_GIB", 10),
-        pool_memory_mib=int(_number(env, "INSULA_POOL_MEMORY_MIB", 0, is_zero_allowed=True)),
+        pool_memory_mib=int(
+            _number(env, "INSULA_POOL_MEMORY_MIB", 1024 if templates == "auto" else 0, is_zero_allowed=True)
+        ),
         rate_limit_per_minute=int(_number(env, "INSULA_RATE_LIMIT", 5000)),
         log_level=_choice(env, "INSULA_LOG_LEVEL", "info", ("debug", "info", "warning", "error")),
     )

@@ -45,6 +45,12 @@ def test_a_pool_can_be_switched_off() -> None:
     assert load({"INSULA_POOL_MEMORY_MIB": "0"}).pool_memory_mib == 0
 
 
+def test_there_is_a_pool_only_where_templates_are_made_by_themselves() -> None:
+    assert load({}).pool_memory_mib == 1024
+    assert load({"INSULA_TEMPLATES": "asked"}).pool_memory_mib == 0
+    assert load({"INSULA_TEMPLATES": "asked", "INSULA_POOL_MEMORY_MIB": "64"}).pool_memory_mib == 64
+
+
 def test_ipv6_addresses_are_understood() -> None:
     settings = load({"INSULA_LISTEN": "[::1]:7790"})
     assert (settings.listen_host, settings.listen_port) == ("::1", 7790)
