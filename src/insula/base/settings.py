@@ -27,9 +27,9 @@ SETTINGS: Mapping[str, str] = {
     "INSULA_TEMPLATES": "When guests are frozen for new instances to go on from: auto, asked or never. Default: auto.",
     "INSULA_TEMPLATE_MEMORY_MIB": "Host memory that keeps templates at hand; instances come first. Default: 1024.",
     "INSULA_TEMPLATE_DISK_GIB": "Disk that templates take before the least recently used goes. Default: 10.",
-    "INSULA_POOL_MEMORY_MIB": "Host memory for guests that wait for the next creates; instances come first. Making each "
-    "keeps a processor busy for up to 10 s, and it really takes 100 to 200 MiB. Default: 1024 if templates are made by "
-    "themselves (auto), else 0: none wait.",
+    "INSULA_POOL_MEMORY_MIB": "Host memory for guests that wait for the next creates; instances come first. Making "
+    "each keeps a processor busy for up to 10 s, and it really takes 100 to 200 MiB. Default: 1024 if templates are "
+    "made by themselves (auto), else 0: none wait.",
     "INSULA_RATE_LIMIT": "Requests per minute and identity over TCP. Default: 5000.",
     "INSULA_LOG_LEVEL": "debug, info, warning or error. Default: info.",
 }
