@@ -46,8 +46,7 @@ class BareQemu:
             qmp("stop")
             qmp("migrate-set-capabilities", _CAPABILITY)
             qmp("migrate", {"uri": f"exec:cat > {self._home}/devices"})
-            while qmp("query-migrate").get("status") != "completed":
-                time.sleep(0.01)
+            _await_migrated(qmp)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -61,6 +60,8 @@ class BareQemu:
         with self._machine("copy", port, shared=False, more=("-incoming", "defer")) as qmp:
             qmp("migrate-set-capabilities", _CAPABILITY)
             qmp("migrate-incoming", {"uri": f"exec:cat {self._home}/devices"})
+            _await_migrated(qmp)
+            qmp("cont")  # it stands still, as it did when it was frozen
             wait_for_root(port, self._key)
             return time.monotonic() - began
 
@@ -94,6 +95,11 @@ class BareQemu:
         finally:
             process.kill()
             process.wait(timeout=_TIMEOUT_S)
+
+
+def _await_migrated(qmp: Any) -> None:
+    while qmp("query-migrate").get("status") != "completed":
+        time.sleep(0.01)
 
 
 @contextlib.contextmanager
