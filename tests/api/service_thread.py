@@ -41,7 +41,8 @@ def service_thread() -> Iterator[Service]:
             headers = {"Authorization": f"Bearer {await world.secret(Scope.ADMIN)}"}
             instance = await world.create("target")
             operation = (await world.store.operations.list("default"))[0]
-            things = {"instance": instance.id, "operation": operation.id, "image": "tiny"}
+            volume = await world.create_volume("target")
+            things = {"instance": instance.id, "volume": volume.id, "operation": operation.id, "image": "tiny"}
 
             def on_ready(address: str) -> None:
                 found.append(Service(f"http://{address}", headers, things))

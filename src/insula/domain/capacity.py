@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from insula.domain.ids import Kind, is_id
 from insula.domain.instance import Resources
 
 
@@ -55,8 +56,15 @@ class Capacity:
 
 @dataclass(frozen=True)
 class Claim:
-    """What one instance takes of its node: while it is resized, the larger of old and new."""
+    """What an instance or a volume takes of its node: while it is resized, the larger of old and new.
 
-    instance_id: str
+    A volume takes disk only. `owner_id` tells which of both it is.
+    """
+
+    owner_id: str
     node: str
     resources: Resources
+
+    @property
+    def is_volume(self) -> bool:
+        return is_id(self.owner_id, Kind.VOLUME)

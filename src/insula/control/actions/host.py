@@ -35,7 +35,9 @@ class HostActions:
     @action("host.repair", Scope.HOST_WRITE, audit=Audit.AFTER)
     async def repair(self, caller: Caller, remove: bool) -> tuple[Leftover, ...]:
         """Files, processes and ports that no record owns; found only, unless `remove`. May be repeated."""
-        known = frozenset(instance.id for instance in await self.store.instances.all())
+        instances = {instance.id for instance in await self.store.instances.all()}
+        volumes = {volume.id for volume in await self.store.volumes.all()}
+        known = frozenset(instances | volumes)
         found: list[Leftover] = []
         for name in self._nodes.names():
             found.extend(await self._nodes.get(name).leftovers(known, remove))

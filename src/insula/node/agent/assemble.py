@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from insula.base.settings import Settings
 from insula.node import network
-from insula.node.agent.node import Node, NodeParts
+from insula.node.agent.node import Node
+from insula.node.agent.parts import NodeParts
 from insula.node.agent.template_rules import Making, TemplateRules
 from insula.node.hypervisor.fake.driver import FakeDriver
 from insula.node.hypervisor.host_checks import host_checks

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -25,10 +25,10 @@ def boosted(resources: Resources) -> Resources:
     return replace(resources, cpu_percent=max(resources.cpu_percent, resources.vcpus * _PERCENT))
 
 
-async def end_when(ready: Awaitable[Any], machine: Machine, resources: Resources) -> None:
-    """Hold the machine to its resources as soon as its guest is ready, or will not be."""
+async def end_when(ready: Awaitable[Any], machine: Machine, resources: Callable[[], Resources]) -> None:
+    """Hold the machine to its resources, as they are then, as soon as its guest is ready, or will not be."""
     left_s = LONGEST_S - (time.time() - machine.started_at_s)
     with contextlib.suppress(TimeoutError, GuestFailure):
         await asyncio.wait_for(ready, max(0.0, left_s))
     if isinstance(machine, CanLimitLive):
-        await machine.set_limits(resources)
+        await machine.set_limits(resources())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -20,19 +20,17 @@ from insula.node.agent.changes import Changes
 from insula.node.agent.forks import Forks, ForkTools
 from insula.node.agent.keeper import InstanceKeeper
 from insula.node.agent.launch import Launcher, read_console
+from insula.node.agent.node_disks import NodeDisks
+from insula.node.agent.parts import NodeParts
 from insula.node.agent.records import InstanceRecord, Records
-from insula.node.agent.restart import RestartRules
 from insula.node.agent.surroundings import Surroundings
-from insula.node.agent.template_rules import TemplateRules
 from insula.node.agent.templates import Means, Templates
 from insula.node.agent.users import give_user
+from insula.node.agent.volumes import Volumes
 from insula.node.agent.warming import Instances
-from insula.node.hypervisor.driver import Driver
-from insula.node.network.wiring import InstanceNetwork
-from insula.node.runtime.cgroups import Cgroups, remove_emptied
-from insula.node.runtime.uids import UidRange
-from insula.node.storage.backend import DiskBackend, ImageSource
+from insula.node.runtime.cgroups import remove_emptied
 from insula.node.storage.template import Template
+from insula.node.storage.volumes import VolumeStore
 from insula.protocol.node import (
     BootReport,
     Check,
@@ -52,28 +50,7 @@ _log = get_logger(__name__)
 _ADOPT_AT_ONCE = 8
 
 
-@dataclass(frozen=True)
-class NodeParts:
-    """What a node is made of. `folder` holds its `images` and `instances`.
-
-    `uids` gives each instance a user of its own; None where the service may not change users. `cgroups` are the
-    driver's, None when it has none.
-    """
-
-    name: str
-    folder: Path
-    driver: Driver
-    images: ImageSource
-    disks: DiskBackend
-    network: InstanceNetwork
-    uids: UidRange | None = None
-    cgroups: Cgroups | None = None
-    driver_checks: doctor.DriverChecks | None = None
-    rules: RestartRules = field(default_factory=RestartRules)
-    templates: TemplateRules = field(default_factory=TemplateRules)
-
-
-class Node:
+class Node(NodeDisks):
     """Implements NodeApi. An async context manager: entering adopts what runs, leaving lets it run on."""
 
     def __init__(self, parts: NodeParts) -> None:
@@ -83,7 +60,9 @@ class Node:
         self._damaged: dict[str, DataCorrupt] = {}
         self._background = Background()
         self._changes = Changes()
-        launcher = Launcher(self._records, parts.driver, parts.network)
+        volumes = VolumeStore(parts.folder / "volumes")
+        self._volumes = Volumes(volumes, parts.disks, self._keepers.values)
+        launcher = Launcher(self._records, parts.driver, parts.network, volumes)
         self._templates = Templates(
             Means(
                 parts.folder / "templates",
@@ -101,7 +80,14 @@ class Node:
         tools = ForkTools(parts.folder / "forks", self._records, launcher, parts.disks, self._background, parts.uids)
         self._forks = Forks(tools, self._disks_in_use, self._damaged)
         self._around = Surroundings(
-            self._records, launcher, self._background, self._changes, self._templates, self._forks, parts.rules
+            self._records,
+            launcher,
+            self._background,
+            self._changes,
+            self._templates,
+            self._forks,
+            self._volumes,
+            parts.rules,
         )
 
     async def __aenter__(self) -> Self:
@@ -196,10 +182,6 @@ class Node:
             async with self._held(instance_id) as keeper:
                 await disks.remove(keeper, self._records.folder_of(instance_id))
 
-    async def grow_disk(self, instance_id: str, disk_gib: int) -> None:
-        async with self._held(instance_id) as keeper:
-            await disks.grow(keeper, disk_gib, self._parts.disks, self._records.folder_of(instance_id))
-
     async def set_disk_aside(self, instance_id: str) -> None:
         async with self._held(instance_id) as keeper:
             await disks.set_aside(keeper, self._records.folder_of(instance_id))
@@ -222,6 +204,7 @@ class Node:
             if self._keepers.get(instance_id) is not keeper:
                 return
             await keeper.stop(0)
+            await self._volumes.release(keeper)
             await self._remove(instance_id)
             del self._keepers[instance_id]
         await self._forks.clean()
@@ -307,7 +290,7 @@ class Node:
         return self._changes.watch()
 
     async def leftovers(self, known: frozenset[str], remove: bool) -> Sequence[Leftover]:
-        ground = sweep.Ground(self._records, self._parts.cgroups, self.forget, self._templates.machines)
+        ground = sweep.Ground(self._records, self._volumes, self._parts.cgroups, self.forget, self._templates.machines)
         return await sweep.sweep(ground, known, remove)
 
     # Keepers

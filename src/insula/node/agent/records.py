@@ -59,6 +59,14 @@ class Forking:
 
 
 @dataclass(frozen=True)
+class AttachedVolume:
+    """A volume that the instance has, and its place on the machine's controller."""
+
+    id: str
+    slot: int
+
+
+@dataclass(frozen=True)
 class InstanceRecord:
     """One instance as this node knows it.
 
@@ -84,6 +92,11 @@ class InstanceRecord:
     point: str = ""
     is_cut: bool = False
     forking: Forking | None = None
+    volumes: tuple[AttachedVolume, ...] = ()
+
+    def volume(self, volume_id: str) -> AttachedVolume | None:
+        """The attached volume of this id."""
+        return next((each for each in self.volumes if each.id == volume_id), None)
 
     @property
     def is_lost(self) -> bool:

@@ -11,6 +11,7 @@ from insula.node.agent.launch import Launcher
 from insula.node.agent.records import Records
 from insula.node.agent.restart import RestartRules
 from insula.node.agent.templates import Templates
+from insula.node.agent.volumes import Volumes
 
 
 @dataclass(frozen=True)
@@ -23,4 +24,5 @@ class Surroundings:
     changes: Changes
     templates: Templates
     forks: Forks
+    volumes: Volumes
     rules: RestartRules = field(default_factory=RestartRules)

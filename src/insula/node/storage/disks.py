@@ -9,9 +9,11 @@ from pathlib import Path
 
 from insula.base.errors import Conflict, DataCorrupt, InvalidInput, NotFound
 from insula.base.run import run
+from insula.domain.volume import FileSystem
 from insula.node.runtime.jail import Jail, groups_to_read
 from insula.node.storage.atomic import disk_full_explained, replacing
 from insula.node.storage.backend import BootableImage, SeedContents
+from insula.node.storage.blank import make_blank
 from insula.node.storage.confined import run_confined
 from insula.node.storage.fork_point import DISK_FILE, FORK_FILE
 from insula.node.storage.headers import read_qcow2
@@ -54,6 +56,15 @@ class Disks:
             await run(
                 [*_CREATE, "-u", "-b", str(base.absolute()), str(temporary), str(size_bytes)], timeout_s=_TOOL_TIMEOUT_S
             )
+
+    async def blank(self, target: Path, size_gib: int, file_system: FileSystem, label: str) -> None:
+        """Make `target` an empty disk of its own, with a file system on the whole of it; an existing one is replaced.
+
+        Raises :class:`InvalidInput` for an absurd size, :class:`CommandMissing` that names the package, and DiskFull.
+        """
+        _check_size(size_gib, 1, target.name)
+        with disk_full_explained(f"Making the disk {target.name}"), replacing(target, mode=0o600) as temporary:
+            await make_blank(temporary, size_gib, file_system, label)
 
     async def grow(self, target: Path, size_gib: int) -> None:
         """Make the disk larger while no machine uses it. Raises :class:`Conflict` when it would become smaller."""

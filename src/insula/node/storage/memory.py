@@ -16,6 +16,7 @@ from insula.base.errors import Conflict, DataCorrupt, InvalidInput, NotFound
 from insula.base.files import write_atomic
 from insula.domain.image import Image, ImageSource, ImageState, Provisioning
 from insula.domain.instance import Firmware, MachineType
+from insula.domain.volume import FileSystem
 from insula.node.storage.backend import BootableImage, KernelBoot, SeedContents
 from insula.protocol.node import Progress
 
@@ -126,6 +127,9 @@ class MemoryDisks:
 
     async def layer(self, base: Path, target: Path, uid: int | None = None) -> None:
         write_atomic(target, base.read_bytes())
+
+    async def blank(self, target: Path, size_gib: int, file_system: FileSystem, label: str) -> None:
+        write_atomic(target, _line(f"{file_system} {label}", size_gib))
 
     async def grow(self, target: Path, size_gib: int) -> None:
         try:
