@@ -27,7 +27,7 @@ from insula.node.agent.power_down import restart_guest, shut_down
 from insula.node.agent.records import BootRecord, InstanceRecord
 from insula.node.agent.revival import Revival
 from insula.node.agent.surroundings import Surroundings
-from insula.node.hypervisor.driver import CanLimitLive, CanPause, EndReason, Machine, MachineStatus
+from insula.node.hypervisor.driver import CanLimitLive, CanPause, EndReason, Machine
 from insula.protocol.node import BootReport, InstanceReport, Power, StopReport, StopWay
 
 _log = get_logger(__name__)
@@ -140,10 +140,7 @@ class InstanceKeeper:
         life = self._take(machine)
         await self._around.forks.settle(self, machine)
         await self._around.volumes.settle(self, machine)
-        status = await machine.status()
-        life.is_paused = status in {MachineStatus.PAUSED, MachineStatus.STARVED}
-        if status is MachineStatus.STARVED:
-            life.starve()
+        life.go_on_as(await machine.status())
         self._boots.watch_on(machine.started_at_s)
         self._limit_when_ready(life)
         self.publish()

@@ -2,7 +2,8 @@
 
 The jail of a running machine does not show new files, so the file is handed over as a descriptor, in a set of
 descriptors that bears the volume's name. A SCSI disk goes at once when it is told to; the guest is not waited for.
-Source: QEMU QMP Reference (blockdev-add, device_add, device_del, add-fd, block_resize, object-add, qom-set).
+Source: QEMU QMP Reference (blockdev-add, device_add, device_del, query-block, add-fd, block_resize, object-add,
+qom-set).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 from insula.base.errors import HostFailure
 from insula.node.hypervisor.driver import MachineVolume
 from insula.node.hypervisor.qemu.blocks import (
+    VolumeNames,
     throttle_limits,
     volume_device,
     volume_group,
@@ -21,6 +23,7 @@ from insula.node.hypervisor.qemu.blocks import (
 )
 from insula.node.hypervisor.qemu.qmp import Qmp
 
+_DEVICES = "/machine/peripheral"
 _POLL_S = 0.01
 _GONE_S = 15.0
 _RESIZE_S = 60.0
@@ -37,16 +40,17 @@ async def attach(qmp: Qmp, volume: MachineVolume) -> None:
     if names.throttled not in nodes:
         _, throttled = volume_nodes(volume, {})
         await qmp.run("blockdev-add", throttled)
-    if names.device not in await _children(qmp, "/machine/peripheral"):
+    if names.device not in await _children(qmp, _DEVICES):
+        await _await_unused(qmp, names)  # a try to detach it may have been cut off
         await qmp.run("device_add", volume_device(volume))
 
 
 async def detach(qmp: Qmp, volume_id: str) -> None:
     """See CanAttachVolumes."""
     names = volume_names(volume_id)
-    if names.device in await _children(qmp, "/machine/peripheral"):
+    if names.device in await _children(qmp, _DEVICES):
         await qmp.run("device_del", {"id": names.device})
-        await _await_gone(qmp, names.device)
+    await _await_unused(qmp, names)
     nodes = await _nodes(qmp)
     for node in (names.throttled, names.node):
         if node in nodes:
@@ -90,10 +94,11 @@ async def _forget_descriptors(qmp: Qmp, label: str) -> None:
             await qmp.run("remove-fd", {"fdset-id": each["fdset-id"]})
 
 
-async def _await_gone(qmp: Qmp, device: str) -> None:
+async def _await_unused(qmp: Qmp, names: VolumeNames) -> None:
+    """Until there is no device of it, nor what one that is gone lets go of a moment later."""
     try:
         async with asyncio.timeout(_GONE_S):
-            while device in await _children(qmp, "/machine/peripheral"):  # noqa: ASYNC110 - QEMU is asked
+            while await _is_used(qmp, names):  # noqa: ASYNC110 - QEMU is asked
                 await asyncio.sleep(_POLL_S)
     except TimeoutError as error:
         raise HostFailure(
@@ -102,6 +107,13 @@ async def _await_gone(qmp: Qmp, device: str) -> None:
             todo="Try again; a volume goes for certain when its instance is stopped",
             code="volume-stuck",
         ) from error
+
+
+async def _is_used(qmp: Qmp, names: VolumeNames) -> bool:
+    if names.device in await _children(qmp, _DEVICES):
+        return True
+    inserted = [each.get("inserted", {}) for each in await qmp.run("query-block")]
+    return any(each.get("node-name") == names.throttled for each in inserted)
 
 
 async def _nodes(qmp: Qmp) -> frozenset[str]:
