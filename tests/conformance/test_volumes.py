@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from insula.base.errors import Conflict
 from insula.domain.ids import Kind, new_id
 from insula.node.hypervisor.driver import (
     CanAttachVolumes,
@@ -60,6 +61,9 @@ async def test_a_volume_grows_and_is_limited_while_it_is_there(rig: Rig) -> None
         for _ in range(2):
             await machine.grow_volume(volume.id, 3)
             await machine.limit_volume(replace(volume, disk_iops=100, disk_mbps=10))
+        await until(rig, spec, {volume.id: 3})
+        with pytest.raises(Conflict, match="smaller"):
+            await machine.grow_volume(volume.id, 2)
         await until(rig, spec, {volume.id: 3})
 
 
@@ -158,4 +162,6 @@ async def test_its_own_disk_grows(rig: Rig) -> None:
         assert isinstance(machine, CanGrowDisk)
         for _ in range(2):
             await machine.grow_disk(2)
+        with pytest.raises(Conflict, match="smaller"):
+            await machine.grow_disk(1)
         assert await machine.status() is MachineStatus.RUNNING

@@ -42,6 +42,7 @@ done=
 while read -r id parent number root place rest; do
     [ "$number" = "$device" ] && [ -z "$done" ] || continue
     done=yes
+    place=$(printf '%b' "$place") # a space in it is written as \\040
     kind=${rest#*- }
     kind=${kind%% *}
     case "$kind" in
@@ -50,14 +51,21 @@ while read -r id parent number root place rest; do
         *) said="file systems of type $kind are left alone"; false ;;
     esac && echo "grown $place" || echo "failed $(echo "$said" | tail -n 1)"
 done < /proc/self/mountinfo
-[ -n "$done" ] || echo unmounted
+for part in "/sys/block/$disk/$disk"*; do
+    [ ! -e "$part" ] || done=${done:-parted}
+done
+[ "$done" = yes ] || echo "${done:-unmounted}"
 """
 
 _USE = """
 for part in "/sys/block/$disk" "/sys/block/$disk/$disk"*; do
     [ -r "$part/dev" ] && read -r device < "$part/dev" || continue
     while read -r id parent number root place rest; do
-        [ "$number" != "$device" ] || echo "mounted $place"
+        source=${rest#* - * }
+        source=${source%% *}
+        # Some file systems, as btrfs, have a number of their own, and tell the device by its name only.
+        [ "$number" = "$device" ] || [ "$source" -ef "/dev/${part##*/}" ] || continue
+        echo "mounted $(printf '%b' "$place")"
     done < /proc/self/mountinfo
     while read -r file rest; do
         [ "$file" != "/dev/${part##*/}" ] || echo "swap $file"
@@ -97,6 +105,7 @@ _TODO = {
     "missing": "The guest does not know the disk",
     "unseen": "The guest does not see the new size yet",
     "unmounted": "Nothing is mounted from it",
+    "parted": "It has partitions, which are left alone: make the last one larger first",
     "failed": "The guest did not grow it",
 }
 

@@ -170,7 +170,9 @@ class Node(NodeDisks):
     async def make_disk(self, spec: InstanceSpec, cold: bool = False) -> None:
         async with self._held(spec.id, spec) as keeper:
             image = await self._parts.images.bootable(spec.image)
-            template = None if cold else await self._templates.find(spec, image)
+            # A template's guest knows of no volumes, which an instance that is rebuilt may have.
+            is_cold = cold or bool(keeper.record.volumes)
+            template = None if is_cold else await self._templates.find(spec, image)
             source = template.based(image) if template is not None else image
             folder = self._records.folder_of(spec.id)
             await disks.make(keeper, spec, source, self._parts.disks, folder, template=template)
@@ -377,5 +379,6 @@ class Node(NodeDisks):
         if machine is not None:
             await machine.kill()
         await self._parts.network.unwire(folder)
+        await self._volumes.release_unheld()
         await self._remove(instance_id)
         self._damaged.pop(instance_id, None)

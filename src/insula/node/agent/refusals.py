@@ -48,15 +48,6 @@ def is_asleep(name: str) -> Conflict:
     )
 
 
-def cannot_shrink(present_gib: int, wanted_gib: int) -> Conflict:
-    return Conflict(
-        "A disk cannot become smaller",
-        why=f"It has {present_gib} GiB and {wanted_gib} GiB were asked for; the guest's data beyond would be lost",
-        todo="Ask for at least its present size",
-        code="disk-shrink",
-    )
-
-
 def is_renewing(name: str) -> Conflict:
     return Conflict(
         f"{name} is not itself yet",

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from insula.base.errors import Conflict, GuestFailure, InsulaError, Unsupported
 from insula.base.log import get_logger
 from insula.node.agent import guest_disks, refusals
+from insula.node.agent.background import to_its_end
 from insula.node.agent.guest import GuestAgent
 from insula.node.agent.launch import machine_volume
 from insula.node.agent.records import AttachedVolume, InstanceRecord
@@ -77,15 +78,23 @@ class Volumes:
         if holder is not None and holder is not owner:
             raise _held(volume_id, holder)
         _check_awake(owner)
-        attached = owner.record.volume(volume_id)
-        if attached is None:
-            attached = AttachedVolume(volume_id, _free_slot(owner.record))
-            await asyncio.to_thread(self.store.load, volume_id)
-            await asyncio.to_thread(self.store.lend, volume_id, owner.record.uid)
-            # A template's guest knows of no volumes: if that was to be its first start, it is a boot instead.
-            await owner.change(volumes=(*owner.record.volumes, attached), template="")
-        if owner.machine is not None:
-            await _pluggable(owner).attach_volume(machine_volume(self.store, attached))
+        machine = _pluggable(owner) if owner.machine is not None else None
+        attached = owner.record.volume(volume_id) or await self._give(owner, volume_id)
+        if machine is not None:
+            await machine.attach_volume(machine_volume(self.store, attached))
+
+    async def _give(self, owner: Owner, volume_id: str) -> AttachedVolume:
+        """Write it into the instance's record, and let the instance's user have it."""
+        if owner.record.point:  # its first start goes on from memory that knows of no volumes
+            raise refusals.is_renewing(owner.record.spec.name)
+        attached = AttachedVolume(volume_id, _free_slot(owner.record))
+        await asyncio.to_thread(self.store.load, volume_id)
+        # Whoever had it before may have written what he liked into its header.
+        await self._disks.check_alone(self.store.disk_of(volume_id))
+        await to_its_end(self.store.lend, volume_id, owner.record.uid)
+        # A template's guest knows of no volumes either: if that was to be its first start, it is a boot instead.
+        await owner.change(volumes=(*owner.record.volumes, attached), template="")
+        return attached
 
     async def detach(self, owner: Owner, volume_id: str, force: bool) -> None:
         """Take it from an instance. Raises Conflict while its guest uses it, unless it is forced. May be repeated."""
@@ -101,18 +110,22 @@ class Volumes:
 
     async def take_back(self, volume_id: str) -> None:
         """No instance has it any more. May be repeated."""
-        await asyncio.to_thread(self.store.take_back, volume_id)
+        await to_its_end(self.store.take_back, volume_id)
 
     async def release(self, owner: Owner) -> None:
         """The instance goes, and its machine has ended: its volumes are nobody's. May be repeated."""
         for each in owner.record.volumes:
-            await asyncio.to_thread(self.store.take_back, each.id)
+            await self.take_back(each.id)
+
+    async def release_unheld(self) -> None:
+        """An instance goes whose record is damaged: what no other one has is nobody's. May be repeated."""
+        for volume_id in await asyncio.to_thread(self.store.ids):
+            if self.holder(volume_id) is None:
+                await self.take_back(volume_id)
 
     async def grow(self, volume_id: str, size_gib: int) -> GrowReport:
         """Make it larger, for a guest that has it as well. May be repeated. Raises Conflict when it would shrink."""
         spec = await asyncio.to_thread(self.store.load, volume_id)
-        if size_gib < spec.size_gib:
-            raise refusals.cannot_shrink(spec.size_gib, size_gib)
         async with self._held(volume_id) as owner:
             report = await self._grow_held(owner, spec, size_gib)
             await asyncio.to_thread(self.store.save, replace(spec, size_gib=size_gib))

@@ -267,13 +267,13 @@ class CanAttachVolumes(Protocol):
 
     async def attach_volume(self, volume: MachineVolume) -> None: ...
     async def detach_volume(self, volume_id: str) -> None: ...  # HostFailure when the guest does not let go of it
-    async def grow_volume(self, volume_id: str, size_gib: int) -> None: ...
+    async def grow_volume(self, volume_id: str, size_gib: int) -> None: ...  # Conflict when it would shrink
     async def limit_volume(self, volume: MachineVolume) -> None: ...
 
 
 @runtime_checkable
 class CanGrowDisk(Protocol):
-    """Optional: a disk that grows while the machine runs. May be repeated."""
+    """Optional: a disk that grows while the machine runs. May be repeated. Raises Conflict when it would shrink."""
 
     async def grow_disk(self, size_gib: int) -> None: ...
 

@@ -6,6 +6,7 @@ and its folder lets that user pass.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -92,4 +93,5 @@ class VolumeStore:
             return
         folder.chmod(0o700)
         os.chown(folder, os.geteuid(), os.getegid())
-        give_file(self.disk_of(volume_id), os.geteuid())
+        with contextlib.suppress(FileNotFoundError):  # its making was cut short, or it was removed by hand
+            give_file(self.disk_of(volume_id), os.geteuid())

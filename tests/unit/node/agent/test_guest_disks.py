@@ -32,6 +32,7 @@ def let_it_say(patch: pytest.MonkeyPatch, text: str, exit_code: int = 0) -> None
         ("grown /srv\n", ("/srv",), ""),
         ("grown /srv\ngrown /var\n", ("/srv", "/var"), ""),
         ("unmounted\n", (), "Nothing is mounted from it"),
+        ("parted\n", (), "It has partitions"),
         ("missing\n", (), "does not know the disk"),
         ("unseen\n", (), "does not see the new size"),
         ("failed resize2fs: Bad magic\n", (), "did not grow it: resize2fs: Bad magic"),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from insula.base.files import write_atomic
+from insula.domain.disk import GIB, check_growth
 from insula.node.hypervisor.driver import EndReason, MachineStatus, MachineVolume
 
 
@@ -70,8 +71,9 @@ def held_volume(volume: MachineVolume) -> dict[str, Any]:
 
 
 def grow_file(disk: Path, size_gib: int) -> None:
-    """An imaginary disk is a line of text that says how large it is."""
+    """An imaginary disk is a line of text that says how large it is. Raises Conflict."""
     entry = json.loads(disk.read_bytes() or b"{}")
+    check_growth(int(entry.get("size_gib", 0)) * GIB, size_gib)
     disk.write_text(json.dumps({**entry, "size_gib": size_gib}) + "\n")
 
 

@@ -12,8 +12,8 @@ from typing import Any
 from insula.node.hypervisor.driver import MachineVolume
 
 CONTROLLER = "volumes"
-# What QEMU keeps of a volume's tables in memory, which the machine's limit must allow for; enough for 32 GiB at a time.
-_TABLES_BYTES = 4 << 20
+# What QEMU keeps of a volume's tables in memory; enough for 32 GiB at a time.
+TABLES_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,8 @@ def volume_group(volume: MachineVolume) -> dict[str, Any]:
 def volume_nodes(volume: MachineVolume, file: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Its nodes, the lower one first; `file` says which file it is."""
     names = volume_names(volume.id)
-    node = {**disk_node(names.node, file), "l2-cache-size": _TABLES_BYTES}
+    # No other file belongs to it, whatever a machine that had it before may have written into its header.
+    node = {**disk_node(names.node, file), "backing": None, "l2-cache-size": TABLES_BYTES}
     return node, throttled_node(names.throttled, names.limits, names.node)
 
 

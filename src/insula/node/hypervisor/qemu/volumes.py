@@ -11,9 +11,11 @@ from __future__ import annotations
 import asyncio
 import os
 
-from insula.base.errors import HostFailure
+from insula.base.errors import HostFailure, Unsupported
+from insula.domain.disk import check_growth
 from insula.node.hypervisor.driver import MachineVolume
 from insula.node.hypervisor.qemu.blocks import (
+    CONTROLLER,
     VolumeNames,
     throttle_limits,
     volume_device,
@@ -31,6 +33,13 @@ _RESIZE_S = 60.0
 
 async def attach(qmp: Qmp, volume: MachineVolume) -> None:
     """See CanAttachVolumes."""
+    if CONTROLLER not in await _children(qmp, _DEVICES):
+        raise Unsupported(
+            "This machine has no place for volumes",
+            why="It was started by an older Insula, whose machines have no controller for them",
+            todo="Stop the instance and start it again; a reboot from inside is not enough",
+            code="no-volumes",
+        )
     names = volume_names(volume.id)
     if names.limits not in await _children(qmp, "/objects"):
         await qmp.run("object-add", volume_group(volume))
@@ -73,7 +82,13 @@ async def limit(qmp: Qmp, volume: MachineVolume) -> None:
 
 
 async def resize(qmp: Qmp, throttled: str, size_gib: int) -> None:
-    """Make a disk larger; its uppermost node is told, or the guest would not hear of it."""
+    """Make a disk larger; its uppermost node is told, or the guest would not hear of it. Raises Conflict.
+
+    QEMU would make it smaller as well, when a growth that nobody saw end is followed by a wish for less.
+    """
+    nodes = await qmp.run("query-named-block-nodes", {"flat": True})
+    present = next((node["image"]["virtual-size"] for node in nodes if node["node-name"] == throttled), 0)
+    check_growth(present, size_gib)
     await qmp.run("block_resize", {"node-name": throttled, "size": size_gib << 30}, timeout_s=_RESIZE_S)
 
 
