@@ -17,6 +17,11 @@ async def test_a_volume_over_http(world: World) -> None:
     assert (shown["id"], shown["state"], shown["instance_id"]) == (made.id, "attached", host.id)
     assert shown["device"] == "/dev/disk/by-id/scsi-0Insula_Volume_data"
     assert (shown["size_gib"], shown["file_system"], shown["tags"]) == (1, "ext4", ["a", "b"])
+    assert 0 < shown["used_bytes"] < 1 << 20, "it is thin"
+    (capacity,) = (await world.admin("GET", "/v1/host/capacity")).json()["items"]
+    assert capacity["written_volumes_gib"] * (1 << 30) >= shown["used_bytes"]
+    assert capacity["written_instances_gib"] > 0
+    assert capacity["physical_disk_gib"] > capacity["physical_disk_free_gib"]
 
     await world.create_volume("other")
     for query, names in (
@@ -26,6 +31,7 @@ async def test_a_volume_over_http(world: World) -> None:
     ):
         found = (await world.admin("GET", "/v1/volumes", params=query)).json()
         assert [item["name"] for item in found["items"]] == names
+        assert all(item["used_bytes"] for item in found["items"])
     part = (await world.admin("GET", "/v1/volumes", params={"limit": 1})).json()
     rest = (await world.admin("GET", part["next"])).json()
     assert [item["name"] for item in (*part["items"], *rest["items"])] == ["data", "other"]

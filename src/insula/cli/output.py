@@ -132,6 +132,11 @@ def size(mib: float) -> str:
     return f"{mib / 1024:g} GiB" if mib >= 1024 else f"{mib:g} MiB"
 
 
+def size_of(size_bytes: float) -> str:
+    """What a file takes: `0.4 MiB`, `1.2 GiB`."""
+    return f"{size_bytes / (1 << 30):.1f} GiB" if size_bytes >= 1 << 30 else f"{size_bytes / (1 << 20):.1f} MiB"
+
+
 def took(milliseconds: float) -> str:
     """A duration: `12 ms`, `3.4 s`, `2 min 5 s`."""
     if milliseconds < 1000:

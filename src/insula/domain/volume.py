@@ -87,6 +87,7 @@ class Volume:
     disk_iops: int = 0
     disk_mbps: int = 0
     problem: str = ""  # why it is FAILED
+    used_bytes: int | None = None  # of its node's disk, where callers are shown it; None: not known
 
 
 def room_of(size_gib: int) -> Resources:

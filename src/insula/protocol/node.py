@@ -59,6 +59,14 @@ class GrowReport:
     todo: str = ""
 
 
+@dataclass(frozen=True)
+class DiskUse:
+    """What is written on the node's disk, in bytes: for all instances together, and for each volume by its id."""
+
+    instances_bytes: int = 0
+    volumes: Mapping[str, int] = field(default_factory=dict)
+
+
 class Power(StrEnum):
     """What the node observes of a machine."""
 
@@ -175,6 +183,7 @@ class NodeApi(Protocol):
 
     async def describe(self) -> NodeReport: ...
     async def doctor(self) -> Sequence[Check]: ...
+    async def disk_use(self) -> DiskUse: ...
 
     # Images
     async def images(self) -> Sequence[Image]: ...

@@ -180,6 +180,21 @@ async def test_a_disk_whose_header_was_bent_to_a_host_file_is_not_opened(room: P
     assert caught.value.code == "foreign-backing-file"
 
 
+async def test_a_volume_with_parts_in_another_file_is_not_handed_on(room: Path) -> None:
+    disk, secret = room / "volume.qcow2", room / "secret"
+    await Disks().blank(disk, 1, FileSystem.NONE, "data")
+    await Disks().check_alone(disk)
+    disk.unlink()
+    with pytest.raises(NotFound):
+        await Disks().check_alone(disk)
+    secret.write_bytes(b"s" * 4096)
+    for bent in (("-F", "raw", "-b", secret), ("-o", f"data_file={secret}")):
+        qemu_img("create", "-q", "-f", "qcow2", *bent, disk, "1G")
+        with pytest.raises(DataCorrupt) as caught:
+            await Disks().check_alone(disk)
+        assert caught.value.code == "foreign-backing-file"
+
+
 async def test_a_disk_on_a_template_grows_when_the_template_is_based_on_an_image(room: Path, qcow2: Path) -> None:
     bootable = await imported(room, qcow2)
     template = Template(room, TemplateFacts("0" * 64, bootable.name, str(bootable.disk), 1, 128, 5, now_utc(), {}))

@@ -9,7 +9,7 @@ from insula.base.errors import InvalidInput
 from insula.cli.commands.power import confirm, finish, say_growth, yes_option
 from insula.cli.follow import wait_option
 from insula.cli.options import size_gib
-from insula.cli.output import ago, json_option, print_fields, print_json, print_table, say
+from insula.cli.output import ago, json_option, print_fields, print_json, print_table, say, size_of
 from insula.cli.session import Session
 from insula.domain.names import check_name
 from insula.domain.volume import FileSystem, Volume, VolumeState, device_path
@@ -151,6 +151,7 @@ def list_(session: Session, state: str | None, tag: str, instance: str, as_json:
             each.name,
             each.state.value,
             f"{each.size_gib} GiB",
+            _used(each),
             each.file_system.value,
             names.get(each.instance_id or "", ""),
             ", ".join(each.tags),
@@ -158,7 +159,7 @@ def list_(session: Session, state: str | None, tag: str, instance: str, as_json:
         )
         for each in found
     ]
-    head = ("NAME", "STATE", "SIZE", "FORMAT", "ATTACHED TO", "TAGS", "CREATED")
+    head = ("NAME", "STATE", "SIZE", "USED", "FORMAT", "ATTACHED TO", "TAGS", "CREATED")
     print_table(head, rows, empty="There is no volume. Make one: insula volume create data --size 10G")
 
 
@@ -180,6 +181,7 @@ def show(session: Session, name: str, as_json: bool) -> None:
             "state": found.state.value,
             "problem": found.problem,
             "size": f"{found.size_gib} GiB",
+            "used": _used(found),
             "format": found.file_system.value,
             "attached to": host.name if host is not None else "",
             "in the guest": device_path(found.name) if host is not None else "",
@@ -250,6 +252,11 @@ def _protect(session: Session, name: str, protected: bool, as_json: bool) -> Non
 
 def _where(name: str, instance: str) -> str:
     return f"attached to {instance}, whose guest finds it at {device_path(name)}"
+
+
+def _used(found: Volume) -> str:
+    """What it takes of the host's disk."""
+    return "" if found.used_bytes is None else size_of(found.used_bytes)
 
 
 def _limits(found: Volume) -> str:

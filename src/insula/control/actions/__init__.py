@@ -28,7 +28,7 @@ class Actions:
         self.instances = InstanceActions(store, nodes, acceptor)
         self.guest = GuestActions(store, nodes)
         self.images = ImageActions(store, nodes, acceptor)
-        self.volumes = VolumeActions(store, acceptor)
+        self.volumes = VolumeActions(store, nodes, acceptor)
         self.operations = OperationActions(store, engine)
         self.plans = PlanActions(store)
         self.keys = KeyActions(store)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from insula.base.clock import now_utc
-from insula.base.errors import InvalidInput
+from insula.base.errors import InsulaError, InvalidInput
 from insula.control.actions.acceptance import Acceptor
 from insula.control.actions.caller import Audit, Caller, Page, action
 from insula.control.actions.faults import Faults
+from insula.control.actions.ports import Nodes
 from insula.control.actions.sizes import MAX_DISK_IOPS, MAX_DISK_MBPS
 from insula.control.store import Store, VolumeChange, VolumeFilter
 from insula.domain.access import Scope
@@ -39,8 +42,9 @@ class VolumeWish:
 class VolumeActions:
     """`volume` and `instance` are names or ids everywhere."""
 
-    def __init__(self, store: Store, acceptor: Acceptor) -> None:
+    def __init__(self, store: Store, nodes: Nodes, acceptor: Acceptor) -> None:
         self.store = store
+        self._nodes = nodes
         self._acceptor = acceptor
 
     @action("volumes.list", Scope.VOLUMES_READ, audit=Audit.NEVER)
@@ -58,12 +62,12 @@ class VolumeActions:
             host = await self.store.instances.get(caller.project, instance)
             where = replace(where, instance_id=host.id)
         found = await self.store.volumes.list(caller.project, after=after, limit=limit + 1, where=where)
-        items = tuple(found[:limit])
+        items = await self._with_use(found[:limit])
         return Page(items, items[-1].id if len(found) > limit else None)
 
     @action("volumes.show", Scope.VOLUMES_READ, audit=Audit.NEVER)
     async def show(self, caller: Caller, volume: str) -> Volume:
-        return await self.store.volumes.get(caller.project, volume)
+        return (await self._with_use([await self.store.volumes.get(caller.project, volume)]))[0]
 
     @action("volumes.create", Scope.VOLUMES_WRITE, audit=Audit.ACCEPTED)
     async def create(self, caller: Caller, wish: VolumeWish) -> Operation:
@@ -167,6 +171,14 @@ class VolumeActions:
         found = await self.store.volumes.get(caller.project, volume)
         change = VolumeChange(VolumeState.DELETING)
         return await self._acceptor.volume(caller, found, Verb.DELETE_VOLUME, change)
+
+    async def _with_use(self, volumes: Sequence[Volume]) -> tuple[Volume, ...]:
+        """The same with what is written of each; a node that does not answer hides no volume."""
+        used: dict[str, int] = {}
+        for node in {each.node for each in volumes}:
+            with contextlib.suppress(InsulaError):
+                used |= (await self._nodes.get(node).disk_use()).volumes
+        return tuple(replace(each, used_bytes=used.get(each.id)) for each in volumes)
 
 
 def _check_limits(disk_iops: int, disk_mbps: int, faults: Faults) -> None:

@@ -16,6 +16,7 @@ from insula.protocol.node import (
     BootReport,
     Check,
     ConsoleStream,
+    DiskUse,
     ExecResult,
     GrowReport,
     InstanceReport,
@@ -50,6 +51,9 @@ class BoundedNode:
 
     async def doctor(self) -> Sequence[Check]:
         return await self._ask("examine its host", _SLOW_S, self._node.doctor())
+
+    async def disk_use(self) -> DiskUse:
+        return await self._ask("measure its disks", _QUICK_S, self._node.disk_use())
 
     async def images(self) -> Sequence[Image]:
         return await self._ask("list its images", _QUICK_S, self._node.images())

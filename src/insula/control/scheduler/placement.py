@@ -73,6 +73,7 @@ def capacity(report: NodeReport, claims: Iterable[Claim], policy: HostPolicy) ->
         templates=report.templates,
         spare=report.spare,
         forks=report.forks,
+        physical_disk_gib=report.disk_total_gib,
     )
 
 

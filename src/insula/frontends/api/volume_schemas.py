@@ -84,7 +84,10 @@ class VolumeQuery(PageQuery, frozen=True):
 
 @dataclass(frozen=True)
 class VolumeView:
-    """A volume. `device` is where a guest with udev finds it while it is attached."""
+    """A volume. `device` is where a guest with udev finds it while it is attached.
+
+    `used_bytes` is what it takes of the host's disk; null when its node does not say.
+    """
 
     id: str
     project: str
@@ -102,6 +105,7 @@ class VolumeView:
     disk_iops: int
     disk_mbps: int
     problem: str
+    used_bytes: int | None
 
 
 _OWN_FIELDS = tuple(name for name in VolumeView.__dataclass_fields__ if name != "device")

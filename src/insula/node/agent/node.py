@@ -14,7 +14,7 @@ from insula.base.files import remove_drafts
 from insula.base.log import get_logger
 from insula.domain.image import Image
 from insula.domain.instance import BootPhase
-from insula.node.agent import disks, doctor, guest_commands, host, sweep
+from insula.node.agent import disk_watch, disks, doctor, guest_commands, host, sweep
 from insula.node.agent.background import Background
 from insula.node.agent.changes import Changes
 from insula.node.agent.forks import Forks, ForkTools
@@ -101,6 +101,7 @@ class Node(NodeDisks):
         await self._forks.clean()
         await self._remove_superseded()
         self._templates.warm(self._background, self._changes)
+        self._background.spawn(disk_watch.watch(self._parts.folder), "disk watch")
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -206,7 +207,7 @@ class Node(NodeDisks):
             if self._keepers.get(instance_id) is not keeper:
                 return
             await keeper.stop(0)
-            await self._volumes.release(keeper)
+            await self._volumes.release(keeper.record.uid, keeper.record.volumes)
             await self._remove(instance_id)
             del self._keepers[instance_id]
         await self._forks.clean()
@@ -379,6 +380,6 @@ class Node(NodeDisks):
         if machine is not None:
             await machine.kill()
         await self._parts.network.unwire(folder)
-        await self._volumes.release_unheld()
+        await self._volumes.release(folder.stat().st_gid)  # which is its user's; see give_user
         await self._remove(instance_id)
         self._damaged.pop(instance_id, None)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AbstractAsyncContextManager
 
-from insula.node.agent import disks
+from insula.node.agent import disk_use, disks
 from insula.node.agent.keeper import InstanceKeeper
 from insula.node.agent.parts import NodeParts
 from insula.node.agent.records import Records
 from insula.node.agent.volumes import Volumes
-from insula.protocol.node import GrowReport, InstanceSpec, VolumeSpec
+from insula.protocol.node import DiskUse, GrowReport, InstanceSpec, VolumeSpec
 
 
 class NodeDisks:
@@ -21,6 +22,10 @@ class NodeDisks:
 
     def _held(self, instance_id: str, spec: InstanceSpec | None = None) -> AbstractAsyncContextManager[InstanceKeeper]:
         raise NotImplementedError
+
+    async def disk_use(self) -> DiskUse:
+        forks = self._parts.folder / "forks"
+        return await asyncio.to_thread(disk_use.measure, self._records.folder, forks, self._volumes.store)
 
     async def limit(self, spec: InstanceSpec) -> None:
         async with self._held(spec.id, spec) as keeper:

@@ -112,16 +112,13 @@ class Volumes:
         """No instance has it any more. May be repeated."""
         await to_its_end(self.store.take_back, volume_id)
 
-    async def release(self, owner: Owner) -> None:
-        """The instance goes, and its machine has ended: its volumes are nobody's. May be repeated."""
-        for each in owner.record.volumes:
-            await self.take_back(each.id)
+    async def release(self, uid: int | None, volumes: Iterable[AttachedVolume] = ()) -> None:
+        """An instance goes, and its machine has ended: its volumes are nobody's. May be repeated.
 
-    async def release_unheld(self) -> None:
-        """An instance goes whose record is damaged: what no other one has is nobody's. May be repeated."""
-        for volume_id in await asyncio.to_thread(self.store.ids):
-            if self.holder(volume_id) is None:
-                await self.take_back(volume_id)
+        What its user was lent goes back as well, since its record may have been lost.
+        """
+        for volume_id in {*(each.id for each in volumes), *await asyncio.to_thread(self.store.lent_to, uid)}:
+            await self.take_back(volume_id)
 
     async def grow(self, volume_id: str, size_gib: int) -> GrowReport:
         """Make it larger, for a guest that has it as well. May be repeated. Raises Conflict when it would shrink."""

@@ -86,6 +86,12 @@ class VolumeStore:
             os.chown(self.folder_of(volume_id), os.geteuid(), uid)
             self.folder_of(volume_id).chmod(0o710)
 
+    def lent_to(self, uid: int | None) -> list[str]:
+        """The volumes that an instance's user has; none of ours is lent to ourselves."""
+        if uid in (None, os.geteuid(), os.getegid()):
+            return []
+        return [volume_id for volume_id in self.ids() if self.folder_of(volume_id).stat().st_gid == uid]
+
     def take_back(self, volume_id: str) -> None:
         """Nobody but us has it any more. May be repeated, also when it is gone."""
         folder = self.folder_of(volume_id)

@@ -69,10 +69,14 @@ def test_it_belongs_to_who_has_it(store: VolumeStore) -> None:
         store.lend(spec.id, 54_321)
     folder = store.folder_of(spec.id).stat()
     assert (disk.stat().st_uid, folder.st_uid, folder.st_gid, folder.st_mode & 0o777) == (54_321, 0, 54_321, 0o710)
+    assert (store.lent_to(54_321), store.lent_to(54_322), store.lent_to(None)) == ([spec.id], [], [])
     for _ in range(2):
         store.take_back(spec.id)
     folder = store.folder_of(spec.id).stat()
     assert (disk.stat().st_uid, folder.st_gid, folder.st_mode & 0o777) == (0, os.getegid(), 0o700)
+    assert store.lent_to(54_321) == []
+    disk.unlink()
+    store.take_back(spec.id)
     store.remove(spec.id)
     store.take_back(spec.id)
 

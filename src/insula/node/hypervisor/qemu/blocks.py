@@ -57,7 +57,8 @@ def disk_node(name: str, file: Mapping[str, Any]) -> dict[str, Any]:
 
 def throttled_node(name: str, limits: str, below: str) -> dict[str, Any]:
     """The node that holds `below` to the limits of a throttle group."""
-    return {"driver": "throttle", "node-name": name, "throttle-group": limits, "file": below}
+    # A node that is not told to pass discards on drops them, whatever those below would do.
+    return {"driver": "throttle", "node-name": name, "throttle-group": limits, "file": below, "discard": "unmap"}
 
 
 def throttle_group(name: str, limits: Mapping[str, int]) -> dict[str, Any]:
