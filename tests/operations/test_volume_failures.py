@@ -19,7 +19,7 @@ from tests.operations.control import PATIENCE_S, Control, make_node, make_volume
 from tests.operations.sabotage import Mode, Saboteur, world
 from tests.operations.test_failures import check_end
 from tests.operations.test_kill import kill_at_each
-from tests.operations.victim import Fate
+from tests.operations.victim import Fate, fated_tables
 
 FINAL = {(table.verb, step.name) for table in TABLES.values() for step in table.steps if step.final}
 VERBS = [verb for verb in Verb if verb.noun == "volume"]
@@ -32,6 +32,14 @@ CASES = [
     for mode in (Mode.FAIL_BEFORE, Mode.FAIL_AFTER, Mode.HANG_AFTER)
     if (verb, step.name) not in FINAL and (verb, mode) not in NO_WAY_BACK
 ]
+
+# The step at which a verb fails, so that it is undone.
+UNDONE = {
+    Verb.CREATE_VOLUME: "attach",
+    Verb.ATTACH_VOLUME: "attach",
+    Verb.DETACH_VOLUME: "detach",
+    Verb.LIMIT_VOLUME: "limit",
+}
 
 
 @dataclass(frozen=True)
@@ -122,6 +130,9 @@ async def test_what_has_grown_is_grown_again(control: Control, saboteur: Saboteu
     found = await control.store.volumes.get("default", "data")
     assert (found.state, found.size_gib) == (VolumeState.ATTACHED, 3)
     saboteur.aim(None, "", Mode.TWICE)
+    less = await control.do_volume(Verb.GROW_VOLUME, subject.volume, size_gib=5)
+    assert less.error is not None
+    assert (less.error["code"], "It has 9 GiB" in less.error["why"]) == ("disk-shrink", True)
     again = await control.wait(await control.engine.retry("default", failed.id, "local:test"))
     assert again.state is OperationState.SUCCEEDED, again.error
     assert (await control.store.volumes.get("default", "data")).size_gib == 9
@@ -170,3 +181,44 @@ async def test_killed_at_every_step_it_goes_on(database_url: str, folder: Path, 
         instances = {record.id for record in await control.store.instances.all()}
         volumes = {record.id for record in await control.store.volumes.all()}
         assert await node.leftovers(frozenset(instances | volumes), remove=False) == []
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("verb", UNDONE)
+async def test_killed_at_every_undo_it_undoes_the_rest(database_url: str, folder: Path, verb: Verb) -> None:
+    async with make_node(folder) as node, open_control(database_url, node) as control:
+        await node.prepare_image("tiny", lambda _message, _percent=-1: None)
+        subject = await prepare(control, verb)
+        before = await world(control, folder)
+    undoable = [step.name for step in reversed(TABLES[verb].steps) if step.undo is not None]
+    fates = [Fate(verb, name, in_undo=True, fail_at=UNDONE[verb]) for name in undoable]
+    await kill_at_each(database_url, folder, fates, subject.volume, subject.wish)
+    tables = fated_tables(Fate(verb, "", fail_at=UNDONE[verb]))
+    async with make_node(folder) as node, open_control(database_url, node, tables=tables) as control:
+        ended = await control.wait((await control.store.operations.list("default"))[0])
+        assert ended.state is OperationState.FAILED
+        assert ended.error is not None
+        assert ended.error["what"] == "sabotage"
+        assert await world(control, folder) == before
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("verb", [Verb.DELETE_INSTANCE, Verb.REBUILD_INSTANCE, Verb.HIBERNATE_INSTANCE])
+async def test_an_instance_that_has_one_is_killed_at_every_step(database_url: str, folder: Path, verb: Verb) -> None:
+    async with make_node(folder) as node, open_control(database_url, node) as control:
+        await node.prepare_image("tiny", lambda _message, _percent=-1: None)
+        one = await control.create()
+        volume = await control.create_volume(to=one.id)
+    await kill_at_each(database_url, folder, [Fate(verb, step.name) for step in TABLES[verb].steps], one, {})
+    async with make_node(folder) as node, open_control(database_url, node) as control:
+        ended = await control.wait((await control.store.operations.list("default"))[0])
+        assert ended.state is OperationState.SUCCEEDED, ended.error
+        left = await control.store.volumes.get("default", "data")
+        if verb is not Verb.DELETE_INSTANCE:
+            assert (left.state, left.instance_id) == (VolumeState.ATTACHED, one.id)
+            assert node._keeper(one.id).record.volume(volume.id) is not None
+            return
+        assert (left.state, left.instance_id) == (VolumeState.AVAILABLE, None)
+        two = await control.create("web2")
+        moved = await control.do_volume(Verb.ATTACH_VOLUME, volume, to=two.id)
+        assert moved.state is OperationState.SUCCEEDED, moved.error
