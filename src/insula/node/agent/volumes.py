@@ -13,14 +13,14 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
 from typing import Any, Protocol
 
-from insula.base.errors import Conflict, GuestFailure, InsulaError, Unsupported
+from insula.base.errors import Conflict, InsulaError, Unsupported
 from insula.base.log import get_logger
 from insula.node.agent import guest_disks, refusals
 from insula.node.agent.background import to_its_end
 from insula.node.agent.guest import GuestAgent
 from insula.node.agent.launch import machine_volume
 from insula.node.agent.records import AttachedVolume, InstanceRecord
-from insula.node.hypervisor.driver import CanAttachVolumes, Machine
+from insula.node.hypervisor.driver import CanAttachVolumes, Machine, MachineVolume
 from insula.node.storage.backend import DiskBackend
 from insula.node.storage.volumes import VolumeStore
 from insula.protocol.node import GrowReport, Power, VolumeSpec
@@ -81,7 +81,7 @@ class Volumes:
         machine = _pluggable(owner) if owner.machine is not None else None
         attached = owner.record.volume(volume_id) or await self._give(owner, volume_id)
         if machine is not None:
-            await machine.attach_volume(machine_volume(self.store, attached))
+            await machine.attach_volume(await self._described(attached))
 
     async def _give(self, owner: Owner, volume_id: str) -> AttachedVolume:
         """Write it into the instance's record, and let the instance's user have it."""
@@ -137,7 +137,7 @@ class Volumes:
             if owner is None or owner.machine is None:
                 return
             if (attached := owner.record.volume(spec.id)) is not None:
-                await _pluggable(owner).limit_volume(machine_volume(self.store, attached))
+                await _pluggable(owner).limit_volume(await self._described(attached))
 
     async def settle(self, owner: Owner, machine: object) -> None:
         """A machine was found running: it gets what its record says and a killed service did not give it any more."""
@@ -145,7 +145,7 @@ class Volumes:
             return
         for attached in owner.record.volumes:
             try:
-                await machine.attach_volume(machine_volume(self.store, attached))
+                await machine.attach_volume(await self._described(attached))
             except InsulaError as error:
                 _log.error("a volume is not attached", instance_id=owner.record.spec.id, problem=str(error))
 
@@ -176,9 +176,12 @@ class Volumes:
                 raise refusals.stands_still(owner.record.spec.name)
             spec = await asyncio.to_thread(self.store.load, volume_id)
             await guest_disks.check_unused(owner.agent, volume_id, spec.name, owner.record.spec.name)
-        except (Conflict, GuestFailure, Unsupported):
+        except InsulaError:
             if not force:
                 raise
+
+    async def _described(self, attached: AttachedVolume) -> MachineVolume:
+        return await asyncio.to_thread(machine_volume, self.store, attached)
 
 
 async def seen_by_guest(owner: Owner, serial: str, size_gib: int) -> GrowReport:

@@ -94,6 +94,19 @@ async def test_an_instance_whose_volume_is_gone_can_be_deleted(node: Node, new_s
     await node.remove_volume(volume.id)
 
 
+async def test_a_volume_whose_record_is_damaged_is_taken_away_by_force(
+    node: Node, new_spec: NewSpec, folder: Path
+) -> None:
+    spec = new_spec()
+    await boot(node, spec)
+    volume = await attached(node, spec)
+    (folder / "volumes" / volume.id / "volume.json").write_text("{")
+    with pytest.raises(DataCorrupt, match="damaged"):
+        await node.detach_volume(volume.id, "", False)
+    await node.detach_volume(volume.id, "", True)
+    assert node._keeper(spec.id).record.volumes == ()
+
+
 async def test_a_service_that_comes_back_attaches_what_the_record_says(folder: Path, new_spec: NewSpec) -> None:
     """As when it was killed between the record and the machine, or between the machine and the record."""
     spec = new_spec()
