@@ -24,6 +24,8 @@ _MODULES = (
     "virtio_pci",
     "virtio_mmio",
     "virtio_blk",
+    "virtio_scsi",
+    "sd_mod",
     "virtio_console",
     "virtio_rng",
     "virtio_net",

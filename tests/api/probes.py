@@ -54,6 +54,15 @@ PROBES: Mapping[str, Probe] = {
     "PUT /v1/instances/{instance}/files": Probe(params={"path": "/etc/probe"}, content=b"probe"),
     "GET /v1/instances/{instance}/console/log": Probe(),
     "PUT /v1/instances/{instance}/hostname": Probe(json={"hostname": "probe"}),
+    "GET /v1/volumes": Probe(),
+    "POST /v1/volumes": Probe(json={"name": "probe", "size_gib": 1}),
+    "GET /v1/volumes/{volume}": Probe(),
+    "PATCH /v1/volumes/{volume}": Probe(json={"tags": ["probed"]}),
+    "DELETE /v1/volumes/{volume}": Probe(),
+    "POST /v1/volumes/{volume}/attach": Probe(json={"instance": "target-default"}),
+    "POST /v1/volumes/{volume}/detach": Probe(),
+    "POST /v1/volumes/{volume}/grow": Probe(json={"size_gib": 2}),
+    "POST /v1/volumes/{volume}/limit": Probe(json={"disk_iops": 100}),
     "GET /v1/images": Probe(),
     "POST /v1/images": Probe(json={"name": "imported", "path": "/nowhere.qcow2"}),
     "GET /v1/images/{image}": Probe(),
@@ -128,8 +137,10 @@ async def make_targets(world: World) -> Targets:
         await world.store.keys.add(key)
         token, _ = await world.new_token([Scope.KEYS_READ], project)
         operations = await world.store.operations.list(project)
+        volume = await world.create_volume(f"target-{project}", project)
         made[project] = {
             "instance": instance.id,
+            "volume": volume.id,
             "key": key.id,
             "token": token.id,
             "operation": operations[0].id,
@@ -142,10 +153,13 @@ async def make_targets(world: World) -> Targets:
 async def make_fresh_targets(world: World, entry: Endpoint) -> Targets:
     """Things of the default project that one test may use up."""
     name = f"fresh-{next(_numbers)}"
-    fresh = {"image": "tiny", "project": "unknown", "operation": "", "instance": "", "key": "", "token": ""}
+    fresh = dict.fromkeys(("operation", "instance", "volume", "key", "token"), "")
+    fresh |= {"image": "tiny", "project": "unknown"}
     if "instance" in entry.parameters or "operation" in entry.parameters:
         fresh["instance"] = (await world.create(name)).id
         fresh["operation"] = (await world.store.operations.list(DEFAULT_PROJECT))[0].id
+    if "volume" in entry.parameters:
+        fresh["volume"] = (await world.create_volume(name)).id
     if "key" in entry.parameters:
         key = SshKey(new_id(Kind.KEY), DEFAULT_PROJECT, name, PUBLIC_KEY + name, f"SHA256:{name}", now_utc())
         fresh["key"] = (await world.store.keys.add(key)).id

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from insula.domain.access import Scope
 from insula.frontends.listen import serve
-from tests.api.world import make_world
+from tests.api.world import World, make_world
 
 _START_S = 30.0
 
@@ -39,9 +39,7 @@ def service_thread() -> Iterator[Service]:
             stop = asyncio.Event()
             stoppers.append((asyncio.get_running_loop(), stop))
             headers = {"Authorization": f"Bearer {await world.secret(Scope.ADMIN)}"}
-            instance = await world.create("target")
-            operation = (await world.store.operations.list("default"))[0]
-            things = {"instance": instance.id, "operation": operation.id, "image": "tiny"}
+            things = await _one_of_each(world)
 
             def on_ready(address: str) -> None:
                 found.append(Service(f"http://{address}", headers, things))
@@ -78,3 +76,10 @@ def service_thread() -> Iterator[Service]:
             with contextlib.suppress(RuntimeError):  # it has ended by itself
                 loop.call_soon_threadsafe(stop.set)
         thread.join(_START_S)
+
+
+async def _one_of_each(world: World) -> dict[str, str]:
+    instance = await world.create("target")
+    operation = (await world.store.operations.list("default"))[0]
+    volume = await world.create_volume("target")
+    return {"instance": instance.id, "volume": volume.id, "operation": operation.id, "image": "tiny"}

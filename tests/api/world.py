@@ -22,6 +22,7 @@ from insula.domain.access import DEFAULT_PROJECT, Project, Scope, Token
 from insula.domain.ids import Kind, new_id
 from insula.domain.instance import Instance
 from insula.domain.operation import Operation
+from insula.domain.volume import Volume
 from insula.frontends.api.app import make_app
 from insula.node.agent import Node
 from tests.operations.control import Control, make_node, open_control
@@ -89,6 +90,13 @@ class World:
         ended = await self.finish(await self.admin("POST", "/v1/instances", project, json=body), project)
         assert ended.state == "succeeded", ended.error
         return await self.store.instances.get(project, name)
+
+    async def create_volume(self, name: str, project: str = DEFAULT_PROJECT, **wish: Any) -> Volume:
+        """A volume of 1 GiB."""
+        body = {"name": name, "size_gib": 1, **wish}
+        ended = await self.finish(await self.admin("POST", "/v1/volumes", project, json=body), project)
+        assert ended.state == "succeeded", ended.error
+        return await self.store.volumes.get(project, name)
 
 
 def quiet(message: str, percent: int = -1) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -35,6 +36,8 @@ class Rig(Protocol):
     async def booted(self, spec: MachineSpec, times: int = 1) -> None: ...
     async def shut_down_from_inside(self, spec: MachineSpec) -> None: ...
     async def has_link(self, spec: MachineSpec) -> bool: ...
+    async def volume_sizes(self, spec: MachineSpec) -> dict[str, int]: ...
+    def volume(self, name: str) -> Path: ...
     def layer(self, base: Path, target: Path) -> None: ...
     def crash(self, spec: MachineSpec, machine: Machine) -> None: ...
     def is_running(self, spec: MachineSpec, machine: Machine | None) -> bool: ...
@@ -75,6 +78,16 @@ class FakeRig:
         found = state.load(spec.folder)
         return found is not None and found.link_up
 
+    async def volume_sizes(self, spec: MachineSpec) -> dict[str, int]:
+        found = state.load(spec.folder)
+        assert found is not None
+        return {name: _gib(Path(held["file"])) for name, held in found.volumes.items()}
+
+    def volume(self, name: str) -> Path:
+        disk = self._home / f"{name}.qcow2"
+        disk.write_text('{"size_gib": 1}')
+        return disk
+
     def layer(self, base: Path, target: Path) -> None:
         target.touch()
 
@@ -87,6 +100,10 @@ class FakeRig:
 
     def close(self) -> None:
         shutil.rmtree(self._home)
+
+
+def _gib(disk: Path) -> int:
+    return int(json.loads(disk.read_bytes())["size_gib"])
 
 
 class QemuRig:
@@ -141,6 +158,23 @@ class QemuRig:
     async def has_link(self, spec: MachineSpec) -> bool:
         async with console(spec.folder) as typed:
             return (await typed.run("ip link set eth0 up; cat /sys/class/net/eth0/carrier")).endswith("1")
+
+    async def volume_sizes(self, spec: MachineSpec) -> dict[str, int]:
+        """What the guest itself sees, by serial number, in GiB."""
+        script = (
+            "for d in /sys/block/sd*; do [ -e $d ] && "
+            "echo $(tr -cd 'a-z0-9_' < $d/device/vpd_pg80) $(cat $d/size); done; true"
+        )
+        async with console(spec.folder) as typed:
+            shown = await typed.run(script)
+        pairs = [line.split() for line in shown.splitlines() if line.startswith("vol_")]
+        return {name: int(sectors) >> 21 for name, sectors in pairs}
+
+    def volume(self, name: str) -> Path:
+        disk = self._home / f"{name}.qcow2"
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", disk, "1G"], check=True, timeout=30)
+        disk.chmod(0o666)
+        return disk
 
     def layer(self, base: Path, target: Path) -> None:
         command = ["qemu-img", "create", "-q", "-u", "-f", "qcow2", "-F", "qcow2", "-b", str(base), str(target), "1G"]

@@ -11,16 +11,17 @@ from typing import Any
 
 from insula.base.clock import now_utc
 from insula.control.nodes import Nodes
-from insula.control.operations import TRANSITIONS, Engine, EngineOptions, open_engine
+from insula.control.operations import TRANSITIONS, VOLUME_STATES, Engine, EngineOptions, open_engine
 from insula.control.operations.engine.runner import RetryPolicy
 from insula.control.operations.engine.table import Tables
 from insula.control.operations.tables import TABLES
 from insula.control.scheduler import HostPolicy, Scheduler
-from insula.control.store import Acceptance, Store
+from insula.control.store import Acceptance, Store, VolumeChange
 from insula.domain.fork import children_of
 from insula.domain.ids import Kind, new_id
 from insula.domain.instance import Identity, Instance, InstanceState, PortForward, Resources
 from insula.domain.operation import Operation, OperationEvent, OperationState, Verb
+from insula.domain.volume import FileSystem, Volume, VolumeState
 from insula.node.agent import Node, NodeParts
 from insula.node.agent.pool_rules import PoolRules
 from insula.node.agent.restart import RestartRules
@@ -68,6 +69,31 @@ class Control:
         await self.engine.submit(operation.id)
         return operation
 
+    async def accept_volume(
+        self, verb: Verb, volume: Volume, *, to: str = "", moves: bool = False, **params: Any
+    ) -> Operation:
+        """Accept and submit an operation on a volume, which is new for a create; `to` is the id of an instance."""
+        operation = make_operation(verb, volume, params)
+        if verb is Verb.CREATE_VOLUME:
+            wanted = Acceptance(operation, volume=volume)
+        else:
+            wanted = Acceptance(operation, volume_change=VolumeChange(VOLUME_STATES[verb], to, moves))
+        accepted = await self.store.accept(wanted)
+        await self.engine.submit(accepted.id)
+        return accepted
+
+    async def do_volume(
+        self, verb: Verb, volume: Volume, *, to: str = "", moves: bool = False, **params: Any
+    ) -> Operation:
+        """Accept, submit and wait."""
+        return await self.wait(await self.accept_volume(verb, volume, to=to, moves=moves, **params))
+
+    async def create_volume(self, name: str = "data", to: str = "") -> Volume:
+        """A new volume, attached to an instance if one is named."""
+        ended = await self.do_volume(Verb.CREATE_VOLUME, make_volume(name, instance_id=to or None))
+        assert ended.state is OperationState.SUCCEEDED, ended.error
+        return await self.store.volumes.get("default", name)
+
     async def wait(self, operation: Operation) -> Operation:
         """The operation when it is final."""
         async with asyncio.timeout(PATIENCE_S):
@@ -110,7 +136,24 @@ def make_instance(name: str = "web1", **fields: Any) -> Instance:
     return replace(made, **fields)
 
 
-def make_operation(verb: Verb, target: Instance | str, params: dict[str, Any]) -> Operation:
+def make_volume(name: str = "data", **fields: Any) -> Volume:
+    now = now_utc()
+    made = Volume(
+        id=new_id(Kind.VOLUME),
+        project="default",
+        name=name,
+        size_gib=3,
+        file_system=FileSystem.EXT4,
+        state=VolumeState.CREATING,
+        node="local",
+        instance_id=None,
+        created_at=now,
+        updated_at=now,
+    )
+    return replace(made, **fields)
+
+
+def make_operation(verb: Verb, target: Instance | Volume | str, params: dict[str, Any]) -> Operation:
     now = now_utc()
     return Operation(
         id=new_id(Kind.OPERATION),

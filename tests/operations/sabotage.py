@@ -83,7 +83,10 @@ class Saboteur:
 
 
 async def world(control: Control, folder: Path) -> dict[str, Any]:
-    """Records, ports, files and machines; without moments, and without what a failure is meant to tell."""
+    """Records, ports, files and machines; without moments, and without what a failure is meant to tell.
+
+    What there is of volumes is there only if there are any.
+    """
     instances = [
         {name: value for name, value in asdict(record).items() if name not in _VOLATILE_FIELDS}
         for record in await control.store.instances.all()
@@ -91,7 +94,13 @@ async def world(control: Control, folder: Path) -> dict[str, Any]:
     ports = await control.store._database.read(
         lambda connection: sorted(tuple(row) for row in connection.execute(sa.select(port_reservation)))
     )
-    return {"instances": instances, "ports": ports, **await _settled(control.node, folder / "instances")}
+    volumes = [
+        {name: value for name, value in asdict(record).items() if name not in _VOLATILE_FIELDS}
+        for record in await control.store.volumes.all()
+    ]
+    held = {"volumes": volumes, "volume files": await asyncio.to_thread(_volume_files, folder / "volumes")}
+    found = {"instances": instances, "ports": ports, **await _settled(control.node, folder / "instances")}
+    return found | {name: each for name, each in held.items() if each}
 
 
 async def _settled(node: Node, folder: Path) -> dict[str, Any]:
@@ -102,6 +111,10 @@ async def _settled(node: Node, folder: Path) -> dict[str, Any]:
             if "booting" not in machines.values() and not any(name.endswith(".tmp") for name in files):
                 return {"files": files, "machines": machines}
             await asyncio.sleep(0.01)
+
+
+def _volume_files(folder: Path) -> dict[str, str]:
+    return {str(place.relative_to(folder)): place.read_text() for place in folder.rglob("*") if place.is_file()}
 
 
 async def _machines(node: Node) -> dict[str, str]:
@@ -115,7 +128,8 @@ def _files(folder: Path) -> dict[str, Any]:
         if place.is_socket() or place.name in _VOLATILE_FILES or "guest-" in name:
             continue
         if place.name == "spec.json":
-            found[name] = json.loads(place.read_bytes())["record"]["spec"]
+            record = json.loads(place.read_bytes())["record"]
+            found[name] = {**record["spec"], "volumes": record["volumes"]} if record["volumes"] else record["spec"]
         elif place.name.startswith("disk"):
             found[name] = (place.read_text(), _guest_files(place))  # the very same disk, not one like it
         elif place.is_dir():

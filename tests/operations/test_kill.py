@@ -17,6 +17,7 @@ from insula.base.run import run
 from insula.control.operations.tables import TABLES
 from insula.domain.instance import Instance
 from insula.domain.operation import Operation, OperationState, Verb
+from insula.domain.volume import Volume
 from tests.operations.control import BEFOREHAND, Control, check_left, make_instance, make_node, open_control
 from tests.operations.sabotage import world
 from tests.operations.victim import Fate, fated_tables
@@ -36,7 +37,7 @@ UNDONE = {
 DEATH_S = 60.0
 
 
-async def die(url: str, folder: Path, fate: Fate, target: Instance | None, params: dict[str, Any]) -> None:
+async def die(url: str, folder: Path, fate: Fate, target: Instance | Volume | None, params: dict[str, Any]) -> None:
     """Run a service until its fate has killed it."""
     order: dict[str, Any] = {"url": url, "folder": str(folder), "fate": asdict(fate), "params": params}
     order["target"] = msgspec.to_builtins(target) if target else None
@@ -70,8 +71,10 @@ async def settle(control: Control) -> Operation:
     return await control.wait(newest)
 
 
-async def kill_at_each(url: str, folder: Path, fates: Sequence[Fate], target: Instance, params: dict[str, Any]) -> None:
-    first: Instance | None = target
+async def kill_at_each(
+    url: str, folder: Path, fates: Sequence[Fate], target: Instance | Volume, params: dict[str, Any]
+) -> None:
+    first: Instance | Volume | None = target
     for fate in fates:
         await die(url, folder, fate, first, params)
         first = None

@@ -20,6 +20,7 @@ from insula.control.operations.instances.spec import node_spec
 from insula.control.operations.tables import TABLES
 from insula.domain.instance import Instance
 from insula.domain.operation import Verb
+from insula.domain.volume import Volume
 from tests.operations.control import NO_POOL, PATIENCE_S, POOL, fill_pool, make_node, open_control
 
 
@@ -64,18 +65,20 @@ def _fated_undo(undo: Do, name: str, fate: Fate) -> Do:
     return undo_and_die
 
 
-async def live(url: str, folder: Path, fate: Fate, target: Instance | None, params: dict[str, Any]) -> None:
+async def live(url: str, folder: Path, fate: Fate, target: Instance | Volume | None, params: dict[str, Any]) -> None:
     """Begin the operation on `target`, or only take up what is there; return only if nothing kills us."""
     pool = POOL if fate.in_pool else NO_POOL
     async with make_node(folder, pool) as node, open_control(url, node, tables=fated_tables(fate)) as control:
-        if target is not None and fate.in_pool:
+        if isinstance(target, Instance) and fate.in_pool:
             await fill_pool(node, node_spec(target))
             drawn = await node.draw(node_spec(target))
             assert drawn is not None
             target = replace(target, id=drawn.id, mac=drawn.mac)
             if not fate.die_at:
                 os.kill(os.getpid(), signal.SIGKILL)
-        if target is not None:
+        if isinstance(target, Volume):
+            await control.accept_volume(fate.verb, target, **params)
+        elif target is not None:
             await control.accept(fate.verb, target, **params)
         async with asyncio.timeout(PATIENCE_S):
             while await control.store.operations.active():
@@ -84,7 +87,9 @@ async def live(url: str, folder: Path, fate: Fate, target: Instance | None, para
 
 if __name__ == "__main__":
     order = json.loads(sys.argv[1])
-    subject = msgspec.convert(order["target"], Instance) if order["target"] else None
-    asyncio.run(
-        live(order["url"], Path(order["folder"]), msgspec.convert(order["fate"], Fate), subject, order["params"])
-    )
+    fate = msgspec.convert(order["fate"], Fate)
+    subject: Instance | Volume | None = None
+    if order["target"]:
+        is_volume = fate.verb.noun == "volume"
+        subject = msgspec.convert(order["target"], Volume) if is_volume else msgspec.convert(order["target"], Instance)
+    asyncio.run(live(order["url"], Path(order["folder"]), fate, subject, order["params"]))

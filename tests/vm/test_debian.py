@@ -79,6 +79,26 @@ def test_microvm_has_no_pci(client: Client, image: str) -> None:
     assert _inside(client, "micro", "ls /sys/bus/pci/devices 2>/dev/null | wc -l") == "0"
 
 
+@pytest.mark.parametrize("file_system", ["ext4", "xfs"])
+def test_volumes_are_found_by_their_names_and_grow(client: Client, file_system: str) -> None:
+    _create(client, "store", "debian-12")
+    place = f"/dev/disk/by-id/scsi-0Insula_Volume_{file_system}-data"
+    made = client.volumes.create(f"{file_system}-data", 1, file_system=file_system, attach_to="store")
+    client.operations.wait(made.id, timeout_s=120)
+    _inside(client, "store", f"timeout 60 sh -c 'until [ -e {place} ]; do sleep 0.2; done' && mount {place} /srv")
+    assert _inside(client, "store", "findmnt -no FSTYPE,LABEL /srv").split() == [file_system, f"{file_system}-data"]
+    grown = client.operations.wait(client.volumes.grow(f"{file_system}-data", 3).id, timeout_s=120)
+    assert grown.result == {"size_gib": 3, "grown": ["/srv"], "todo": ""}
+    assert int(_inside(client, "store", "df --output=size -m /srv | tail -1")) > 2700
+    resized = client.operations.wait(client.instances.resize("store", disk_gib=30, disk_iops=900).id, timeout_s=120)
+    assert resized.result == {"rebooted": False, "grown": ["/"], "todo": ""}
+    assert int(_inside(client, "store", "df --output=size -m / | tail -1")) > 28 * 1024
+    _inside(client, "store", "umount /srv")
+    client.operations.wait(client.volumes.detach(f"{file_system}-data").id, timeout_s=120)
+    _inside(client, "store", f"timeout 60 sh -c 'while [ -e {place} ]; do sleep 0.2; done'")
+    client.operations.wait(client.volumes.delete(f"{file_system}-data").id, timeout_s=120)
+
+
 def test_a_disk_that_a_user_brings_is_checked_and_kept(service: PrivateService, client: Client) -> None:
     good, secret, bad = (service.top / name for name in ("good.qcow2", "secret", "bad.qcow2"))
     secret.write_bytes(b"host secret" * 100)

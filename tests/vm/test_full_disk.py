@@ -12,11 +12,14 @@ from pathlib import Path
 import pytest
 
 from insula.base.run import run
+from insula.domain.ids import Kind, new_id
 from insula.domain.instance import BootPhase
+from insula.domain.volume import FileSystem
 from insula.node.agent import Node
-from insula.protocol.node import InstanceReport, InstanceSpec, Power
+from insula.protocol.node import InstanceReport, InstanceSpec, Power, VolumeSpec
 
 from .life import READY_S, Life, emulated_node, processes_of
+from .volume_story import find_disk
 
 pytestmark = [pytest.mark.vm, pytest.mark.root, pytest.mark.timeout(600)]
 
@@ -24,9 +27,10 @@ _DISK_MIB = 2500  # for building the image; what the guest may have is cut to le
 _DATA_MIB, _LEFT_MIB = 400, 200
 # Whatever was said to be synced must be there afterwards.
 _WRITE = f"""
-setsid sh -c 'dd if=/dev/urandom of=/root/data bs=1M count={_DATA_MIB} conv=fsync 2> /dev/null
-              md5sum < /root/data > /root/sum; sync; touch /run/done' < /dev/null > /dev/null 2>&1 &
+setsid sh -c 'dd if=/dev/urandom of=/srv/data bs=1M count={_DATA_MIB} conv=fsync 2> /dev/null
+              md5sum < /srv/data > /srv/sum; sync; touch /run/done' < /dev/null > /dev/null 2>&1 &
 """
+_IS_SAME = "md5sum < /srv/data | cmp - /srv/sum && echo same"
 
 
 @pytest.fixture
@@ -67,25 +71,37 @@ async def shell(node: Node, spec: InstanceSpec, script: str) -> str:
     return done.stdout.decode().strip()
 
 
-async def fill_up(node: Node, spec: InstanceSpec, ballast: Path) -> None:
+async def begin(node: Node, spec: InstanceSpec, volume: VolumeSpec | None) -> None:
+    """Boot it; what it writes to /srv goes to the volume if there is one."""
+    await node.start(spec.id)
+    await node.await_ready(spec.id, READY_S, no_phase)
+    await shell(node, spec, "mkdir -p /srv")
+    if volume is not None:
+        await shell(node, spec, f"{find_disk(volume.id)} && mount -t ext4 $disk /srv")
+
+
+async def fill_up(node: Node, spec: InstanceSpec, volume: VolumeSpec | None, ballast: Path) -> None:
     """Let a guest write more than there is room for beside the ballast."""
     await node.configure(spec)
     await node.make_disk(spec)
-    await node.start(spec.id)
-    await node.await_ready(spec.id, READY_S, no_phase)
+    if volume is not None:
+        await node.make_volume(volume)
+        await node.attach_volume(volume.id, spec.id)
+    await begin(node, spec, volume)
     free_mib = shutil.disk_usage(ballast.parent).free >> 20
     await run(["fallocate", "-l", f"{free_mib - _LEFT_MIB}MiB", str(ballast)], timeout_s=10)
     await shell(node, spec, _WRITE)
     assert "disk is full" in (await until(node, Power.PAUSED)).problem
 
 
-async def test_a_full_disk_stops_a_guest_and_harms_nothing(small_disk: Path) -> None:
+@pytest.mark.parametrize("volume", [None, VolumeSpec(new_id(Kind.VOLUME), "default", "data", 1, FileSystem.EXT4)])
+async def test_a_full_disk_stops_a_guest_and_harms_nothing(small_disk: Path, volume: VolumeSpec | None) -> None:
     home, ballast = small_disk, small_disk / "ballast"
     spec = replace(Life(home, 0).spec, forwards=())
     async with await emulated_node(home) as node:
         await node.prepare_image("tiny", lambda message, percent=-1: None)
         try:
-            await fill_up(node, spec, ballast)
+            await fill_up(node, spec, volume, ballast)
         except BaseException:
             await node.forget(spec.id)
             raise
@@ -94,12 +110,11 @@ async def test_a_full_disk_stops_a_guest_and_harms_nothing(small_disk: Path) -> 
             pid = (await until(node, Power.PAUSED)).pid
             ballast.unlink()
             assert (await until(node, Power.ON)).problem == ""
-            await shell(node, spec, "until [ -e /run/done ]; do sleep 0.2; done; md5sum < /root/data | cmp - /root/sum")
+            await shell(node, spec, f"until [ -e /run/done ]; do sleep 0.2; done; {_IS_SAME}")
             assert (await report(node)).pid == pid
             await node.stop(spec.id, 30)
-            await node.start(spec.id)
-            await node.await_ready(spec.id, READY_S, no_phase)
-            assert await shell(node, spec, "md5sum < /root/data | cmp - /root/sum && echo same") == "same"
+            await begin(node, spec, volume)
+            assert await shell(node, spec, _IS_SAME) == "same"
         finally:
             await node.forget(spec.id)
     assert processes_of(home) == []

@@ -15,12 +15,14 @@ import pytest
 
 from insula.base.errors import Unavailable, Unsupported
 from insula.domain.instance import Firmware, MachineType
-from insula.node.hypervisor.driver import EndReason, MachineSpec, MachineStatus
+from insula.node.hypervisor.driver import CanAttachVolumes, EndReason, MachineSpec, MachineStatus
 from insula.node.hypervisor.qemu.argv import machine_uuid
 from insula.node.hypervisor.qemu.files import listening_socket
 from insula.node.hypervisor.qemu.launch import is_locked, locked
+from insula.node.hypervisor.qemu.machine import QemuMachine
 from insula.node.runtime.processes import Process
 from tests.conformance.rigs import QemuRig
+from tests.conformance.test_volumes import new_volume, until
 from tests.small_guest import console
 
 pytestmark = pytest.mark.vm
@@ -49,7 +51,7 @@ def _with(spec: MachineSpec, machine_type: MachineType, firmware: Firmware) -> M
         (MachineType.MICROVM, Firmware.BIOS),
     ],
 )
-async def test_every_board_boots_and_obeys_its_power_button(
+async def test_every_board_boots_takes_volumes_and_obeys_its_power_button(
     rig: QemuRig, machine_type: MachineType, firmware: Firmware
 ) -> None:
     spec = _with(rig.spec(), machine_type, firmware)
@@ -61,10 +63,46 @@ async def test_every_board_boots_and_obeys_its_power_button(
         assert "/dev/vda" in devices
         assert "/dev/hwrng" in devices
         assert ("efi" in devices.split()) is (firmware is Firmware.UEFI)
+        volume = new_volume(rig)
+        assert isinstance(machine, CanAttachVolumes)
+        await machine.attach_volume(volume)
+        await until(rig, spec, {volume.id: 1})
+        await machine.detach_volume(volume.id)
+        await until(rig, spec, {})
         await machine.press_power_button()
         assert await asyncio.wait_for(machine.wait(), 30) is EndReason.GUEST_SHUTDOWN
     finally:
         await machine.kill()
+
+
+@pytest.mark.parametrize("machine_type", [MachineType.Q35, MachineType.MICROVM])
+async def test_what_was_saved_before_there_were_volumes_wakes(rig: QemuRig, machine_type: MachineType) -> None:
+    spec, volume = _with(rig.spec(), machine_type, Firmware.BIOS), new_volume(rig)
+    with pytest.MonkeyPatch.context() as older:
+        older.setattr("insula.node.hypervisor.qemu.argv._volumes", lambda spec, host: ())
+        machine = await rig.driver().start(spec)
+    try:
+        await rig.booted(spec)
+        assert isinstance(machine, QemuMachine)
+        with pytest.raises(Unsupported, match="no place for volumes"):
+            await machine.attach_volume(volume)
+        await machine.pause()
+        await machine.save(spec.folder / "memory")
+    finally:
+        await machine.kill()
+    again = await rig.driver().start(replace(spec, saved=spec.folder / "memory"))
+    try:
+        assert isinstance(again, QemuMachine)
+        await again.resume()
+        await again.attach_volume(volume)
+        async with console(spec.folder) as typed:
+            assert await typed.run("echo awake") == "awake"
+        assert await rig.volume_sizes(spec) == {}, "its kernel has not looked for new controllers"
+        await again.reset()
+        await rig.booted(spec, times=2)
+        await until(rig, spec, {volume.id: 1})
+    finally:
+        await again.kill()
 
 
 async def test_microvm_with_uefi_is_refused_and_leaves_nothing(rig: QemuRig) -> None:

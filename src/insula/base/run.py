@@ -43,6 +43,7 @@ PACKAGE_OF: Mapping[str, str] = {
     "mmdebstrap": "mmdebstrap",
     "newuidmap": "uidmap",
     "mke2fs": "e2fsprogs",
+    "mkfs.xfs": "xfsprogs",
     "ip": "iproute2",
     "tc": "iproute2",
     "dpkg-deb": "dpkg",

@@ -107,14 +107,17 @@ def memory_mib(text: str | None) -> int | None:
 
 def disk_gib(text: str | None) -> int | None:
     """`20G` → GiB; only whole ones."""
-    if text is None:
-        return None
-    mib = _size_mib(text, "--disk")
+    return None if text is None else size_gib(text, "--disk")
+
+
+def size_gib(text: str, option: str) -> int:
+    """`20G` or `20` → GiB; only whole ones."""
+    mib = _size_mib(f"{text}G" if text.isascii() and text.isdigit() else text, option)
     if mib % 1024:
         raise InvalidInput(
-            f"--disk {text} is not a whole number of GiB",
+            f"{option} {text} is not a whole number of GiB",
             why="Disks are counted in GiB",
-            todo=f"Write it like --disk {max(1, round(mib / 1024))}G",
+            todo=f"Write it like {option} {max(1, round(mib / 1024))}G",
             code="invalid-size",
         )
     return round(mib / 1024)

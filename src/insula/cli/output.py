@@ -20,6 +20,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON f
 
 _STATE_COLOURS = {
     "running": "green",
+    "attached": "green",
     "ready": "green",
     "succeeded": "green",
     "ok": "green",
@@ -129,6 +130,11 @@ def expires(until: datetime | None) -> str:
 def size(mib: float) -> str:
     """Memory or disk from MiB: `512 MiB`, `4 GiB`."""
     return f"{mib / 1024:g} GiB" if mib >= 1024 else f"{mib:g} MiB"
+
+
+def size_of(size_bytes: float) -> str:
+    """What a file takes: `0.4 MiB`, `1.2 GiB`."""
+    return f"{size_bytes / (1 << 30):.1f} GiB" if size_bytes >= 1 << 30 else f"{size_bytes / (1 << 20):.1f} MiB"
 
 
 def took(milliseconds: float) -> str:

@@ -258,3 +258,12 @@ def error_of(response: http.client.HTTPResponse, data: bytes) -> InsulaError:
     if isinstance(error, RateLimited):
         error.retry_after_s = float(response.getheader("Retry-After") or 1)
     return error
+
+
+def given(wish: Mapping[str, Any]) -> dict[str, Any]:
+    """Only what was asked for: the service knows the defaults."""
+    return {
+        name: value
+        for name, value in wish.items()
+        if value is not None and value is not False and value not in ("", [])
+    }

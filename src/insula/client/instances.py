@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from insula.base.errors import GuestFailure
-from insula.client.connection import Connection, path_of
+from insula.client.connection import Connection, given, path_of
 from insula.client.decode import build
 from insula.domain.instance import Instance, PortForward
 from insula.domain.operation import Operation
@@ -63,7 +63,7 @@ class Instances:
             "cold": cold,
             **(options or {}),
         }
-        return self._operation("POST", path_of("instances"), _given(wish))
+        return self._operation("POST", path_of("instances"), given(wish))
 
     def list(self, *, state: str = "", tag: str = "", image: str = "", name: str = "") -> list[Instance]:
         """All instances of the project, oldest first, optionally only those that fit."""
@@ -96,14 +96,14 @@ class Instances:
         once more, and have no network. The operation's result has `children` (id and name), `failed` and `paused_ms`.
         """
         wish = {"count": count, "names": list(names), "identity": identity}
-        return self._operation("POST", path_of("instances", instance, "fork"), _given(wish))
+        return self._operation("POST", path_of("instances", instance, "fork"), given(wish))
 
     def stop(self, instance: str, *, graceful_s: float | None = None) -> Operation:
         """Stop it: agent or ACPI first, hard after `graceful_s` (0: hard at once). The operation's result says how."""
-        return self._operation("POST", path_of("instances", instance, "stop"), _given({"graceful_s": graceful_s}))
+        return self._operation("POST", path_of("instances", instance, "stop"), given({"graceful_s": graceful_s}))
 
     def reboot(self, instance: str, *, graceful_s: float | None = None) -> Operation:
-        return self._operation("POST", path_of("instances", instance, "reboot"), _given({"graceful_s": graceful_s}))
+        return self._operation("POST", path_of("instances", instance, "reboot"), given({"graceful_s": graceful_s}))
 
     def delete(self, instance: str) -> Operation:
         """Delete it with its disk. Raises Conflict when it is protected."""
@@ -117,10 +117,22 @@ class Instances:
         vcpus: int | None = None,
         memory_mib: int | None = None,
         disk_gib: int | None = None,
+        disk_iops: int | None = None,
+        disk_mbps: int | None = None,
     ) -> Operation:
-        """Change its size, with one reboot when it runs. A disk only grows."""
-        wish = {"plan": plan, "vcpus": vcpus, "memory_mib": memory_mib, "disk_gib": disk_gib}
-        return self._operation("POST", path_of("instances", instance, "resize"), _given(wish))
+        """Change its size. A disk only grows; that, and limits of its disk (0: none), need no reboot of a running one.
+
+        The operation's result says whether it `rebooted`, which file systems have `grown`, and what is left `todo`.
+        """
+        wish = {
+            "plan": plan,
+            "vcpus": vcpus,
+            "memory_mib": memory_mib,
+            "disk_gib": disk_gib,
+            "disk_iops": disk_iops,
+            "disk_mbps": disk_mbps,
+        }
+        return self._operation("POST", path_of("instances", instance, "resize"), given(wish))
 
     def rebuild(
         self, instance: str, *, image: str = "", ssh_keys: Sequence[str] | None = None, user_data: str | None = None
@@ -177,12 +189,3 @@ class Instances:
 
     def _operation(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Operation:
         return build(Operation, self._connection.request(method, path, body=body))
-
-
-def _given(wish: Mapping[str, Any]) -> dict[str, Any]:
-    """Only what was asked for: the service knows the defaults."""
-    return {
-        name: value
-        for name, value in wish.items()
-        if value is not None and value is not False and value not in ("", [])
-    }

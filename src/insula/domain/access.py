@@ -18,6 +18,8 @@ class Scope(StrEnum):
     INSTANCES_EXEC = "instances:exec"  # exec, files, console: root inside the guest
     IMAGES_READ = "images:read"
     IMAGES_WRITE = "images:write"
+    VOLUMES_READ = "volumes:read"
+    VOLUMES_WRITE = "volumes:write"
     KEYS_READ = "keys:read"
     KEYS_WRITE = "keys:write"
     OPERATIONS_READ = "operations:read"

@@ -20,6 +20,7 @@ class Kind(StrEnum):
     TOKEN = "tok"  # noqa: S105 - a prefix, not a secret
     KEY = "key"
     IMAGE = "img"
+    VOLUME = "vol"
     NODE = "nod"
 
 

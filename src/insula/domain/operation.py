@@ -46,6 +46,17 @@ class Verb(StrEnum):
     WARM_IMAGE = "warm_image"
     IMPORT_IMAGE = "import_image"
     DELETE_IMAGE = "delete_image"
+    CREATE_VOLUME = "create_volume"
+    ATTACH_VOLUME = "attach_volume"
+    DETACH_VOLUME = "detach_volume"
+    GROW_VOLUME = "grow_volume"
+    LIMIT_VOLUME = "limit_volume"
+    DELETE_VOLUME = "delete_volume"
+
+    @property
+    def noun(self) -> str:
+        """What it works on: instance, image or volume."""
+        return self.rpartition("_")[2]
 
 
 class StepState(StrEnum):
@@ -67,7 +78,7 @@ class StepReport:
 
 @dataclass(frozen=True)
 class Operation:
-    """A durable operation. `target` is the id (instances) or name (images) of what it works on."""
+    """A durable operation. `target` is the id (of an image: the name) of what it works on."""
 
     id: str
     project: str
@@ -87,8 +98,10 @@ class Operation:
 
     @property
     def works_on(self) -> frozenset[str]:
-        """Its target, and the instances that a fork makes, by their ids."""
-        return frozenset((self.target, *(str(child["id"]) for child in self.params.get("children", ()))))
+        """Its target, the instances that a fork makes, and those that a volume comes to or from, by their ids."""
+        children = (str(child["id"]) for child in self.params.get("children", ()))
+        hosts = (str(self.params[name]) for name in ("instance_id", "from_instance_id") if self.params.get(name))
+        return frozenset((self.target, *children, *hosts))
 
 
 def new_operation(

@@ -15,6 +15,7 @@ from typing import Protocol
 from insula.domain.capacity import Share
 from insula.domain.image import Image
 from insula.domain.instance import BootPhase, Firmware, MachineType, PortForward, Resources, RestartPolicy
+from insula.domain.volume import FileSystem
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,36 @@ class InstanceSpec:
     firmware: Firmware = Firmware.AUTO
     machine_type: MachineType = MachineType.AUTO
     restart_policy: RestartPolicy = RestartPolicy.ALWAYS
+
+
+@dataclass(frozen=True)
+class VolumeSpec:
+    """Everything a node needs to know of a volume; the node keeps its own copy. Limits of 0 are none."""
+
+    id: str
+    project: str
+    name: str
+    size_gib: int
+    file_system: FileSystem = FileSystem.NONE
+    disk_iops: int = 0
+    disk_mbps: int = 0
+
+
+@dataclass(frozen=True)
+class GrowReport:
+    """What a guest made of a disk that grew: `grown` are the places where the file systems are mounted that grew with
+    it. `todo` says what is left to do, empty when nothing is."""
+
+    grown: tuple[str, ...] = ()
+    todo: str = ""
+
+
+@dataclass(frozen=True)
+class DiskUse:
+    """What is written on the node's disk, in bytes: for all instances together, and for each volume by its id."""
+
+    instances_bytes: int = 0
+    volumes: Mapping[str, int] = field(default_factory=dict)
 
 
 class Power(StrEnum):
@@ -160,6 +191,7 @@ class NodeApi(Protocol):
 
     async def describe(self) -> NodeReport: ...
     async def doctor(self) -> Sequence[Check]: ...
+    async def disk_use(self) -> DiskUse: ...
 
     # Images
     async def images(self) -> Sequence[Image]: ...
@@ -176,12 +208,23 @@ class NodeApi(Protocol):
         self, spec: InstanceSpec, cold: bool = False
     ) -> None: ...  # `cold`: from the image's own disk, so that the first start is a boot
     async def remove_disk(self, instance_id: str) -> None: ...
-    async def grow_disk(self, instance_id: str, disk_gib: int) -> None: ...
+    async def grow_disk(self, instance_id: str, disk_gib: int) -> GrowReport: ...  # while it runs as well
     async def set_disk_aside(self, instance_id: str) -> None: ...  # rebuild keeps the old disk until the new one boots
     async def bring_disk_back(self, instance_id: str) -> None: ...
     async def drop_disk_aside(self, instance_id: str) -> None: ...
     async def configure(self, spec: InstanceSpec) -> None: ...  # writes the node's copy: takes effect at the next start
+    async def limit(self, spec: InstanceSpec) -> None: ...  # the same, and lets a running machine have its limits
     async def forget(self, instance_id: str) -> None: ...  # stops it hard if needed, removes all that is left of it
+
+    # Volumes. The instance's own record names those that it has, so every machine of it has them.
+    async def make_volume(self, spec: VolumeSpec) -> None: ...  # with its file system; one that is there is left alone
+    async def remove_volume(self, volume_id: str) -> None: ...  # Conflict while an instance has it
+    async def attach_volume(self, volume_id: str, instance_id: str) -> None: ...
+    async def detach_volume(
+        self, volume_id: str, instance_id: str, force: bool
+    ) -> None: ...  # Conflict while its guest uses it, unless forced; without an instance's id from the one that has it
+    async def grow_volume(self, volume_id: str, size_gib: int) -> GrowReport: ...
+    async def limit_volume(self, spec: VolumeSpec) -> None: ...  # at once
 
     # Children of a running guest
     async def fork(
@@ -217,4 +260,6 @@ class NodeApi(Protocol):
     # Observation
     async def observe(self) -> Sequence[InstanceReport]: ...
     def watch(self) -> AsyncIterator[InstanceReport]: ...  # every change from now on
-    async def leftovers(self, known: frozenset[str], remove: bool) -> Sequence[Leftover]: ...
+    async def leftovers(
+        self, known: frozenset[str], remove: bool
+    ) -> Sequence[Leftover]: ...  # `known` are the ids of instances and volumes

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from insula.base.clock import now_utc
-from insula.base.errors import Conflict, DataCorrupt, InvalidInput, NotFound
+from insula.base.errors import CommandMissing, Conflict, DataCorrupt, InvalidInput, NotFound
+from insula.base.run import SEARCH_PATH
 from insula.domain.image import ImageState
+from insula.domain.volume import FileSystem
 from insula.node.storage import fork_point
 from insula.node.storage.backend import BootableImage
 from insula.node.storage.disks import Disks
@@ -141,6 +143,33 @@ async def test_a_disk_grows_but_never_shrinks(room: Path, qcow2: Path) -> None:
         await Disks().grow(room / "absent.qcow2", 9)
 
 
+@pytest.mark.parametrize("file_system", list(FileSystem))
+async def test_a_volumes_disk_has_a_labelled_file_system_and_takes_no_room(room: Path, file_system: FileSystem) -> None:
+    if file_system is FileSystem.XFS and shutil.which("mkfs.xfs", path=SEARCH_PATH) is None:
+        pytest.skip("needs xfsprogs")
+    disk = room / "volume.qcow2"
+    await Disks().blank(disk, 5, file_system, "a-long-name-of-a-volume")
+    assert (facts_of(disk)["format"], facts_of(disk)["virtual-size"]) == ("qcow2", 5 << 30)
+    assert disk.stat().st_mode & 0o777 == 0o600
+    assert disk.stat().st_blocks * 512 < 64 << 20
+    assert [path.name for path in room.iterdir()] == [disk.name]
+    raw = room / "volume.raw"
+    qemu_img("convert", "-O", "raw", disk, raw)
+    found = subprocess.run(["blkid", "-o", "export", raw], capture_output=True, text=True, timeout=30, check=False)
+    facts = dict(line.split("=", 1) for line in found.stdout.splitlines())
+    labels = {"ext4": "a-long-name-of-a", "xfs": "a-long-name-"}
+    assert facts.get("TYPE", "none") == file_system
+    assert facts.get("LABEL") == labels.get(file_system)
+
+
+async def test_a_tool_that_is_missing_is_named_with_its_package(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("insula.base.run.SEARCH_PATH", "/nowhere")
+    with pytest.raises(CommandMissing, match=r"mkfs\.xfs") as refused:
+        await Disks().blank(room / "volume.qcow2", 1, FileSystem.XFS, "data")
+    assert "apt-get install xfsprogs" in refused.value.todo
+    assert list(room.iterdir()) == []
+
+
 async def test_a_disk_whose_header_was_bent_to_a_host_file_is_not_opened(room: Path, qcow2: Path) -> None:
     secret = room / "secret"
     secret.write_bytes(b"s" * 4096)
@@ -149,6 +178,21 @@ async def test_a_disk_whose_header_was_bent_to_a_host_file_is_not_opened(room: P
     with pytest.raises(DataCorrupt) as caught:
         await Disks().grow(disk, 2)
     assert caught.value.code == "foreign-backing-file"
+
+
+async def test_a_volume_with_parts_in_another_file_is_not_handed_on(room: Path) -> None:
+    disk, secret = room / "volume.qcow2", room / "secret"
+    await Disks().blank(disk, 1, FileSystem.NONE, "data")
+    await Disks().check_alone(disk)
+    disk.unlink()
+    with pytest.raises(NotFound):
+        await Disks().check_alone(disk)
+    secret.write_bytes(b"s" * 4096)
+    for bent in (("-F", "raw", "-b", secret), ("-o", f"data_file={secret}")):
+        qemu_img("create", "-q", "-f", "qcow2", *bent, disk, "1G")
+        with pytest.raises(DataCorrupt) as caught:
+            await Disks().check_alone(disk)
+        assert caught.value.code == "foreign-backing-file"
 
 
 async def test_a_disk_on_a_template_grows_when_the_template_is_based_on_an_image(room: Path, qcow2: Path) -> None:

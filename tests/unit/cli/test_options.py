@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from insula.base.errors import InsulaError, InvalidInput, NotFound
-from insula.cli.options import disk_gib, memory_mib, read_forward, read_key
+from insula.cli.options import disk_gib, memory_mib, read_forward, read_key, size_gib
 from insula.domain.instance import PortForward, Protocol
 
 
@@ -26,6 +26,7 @@ def test_a_wrong_size_says_how_to_write_one(text: str) -> None:
 def test_a_disk_has_whole_gibibytes() -> None:
     assert disk_gib("20G") == 20
     assert disk_gib("2048M") == 2
+    assert size_gib("20", "SIZE") == 20
     with pytest.raises(InvalidInput, match="whole number of GiB"):
         disk_gib("1.5G")
 

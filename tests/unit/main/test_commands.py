@@ -92,6 +92,46 @@ async def test_a_day_in_the_life_of_an_instance(insula: Insula, place: Path) -> 
     assert (await insula("show", "web2")).status == 3
 
 
+async def test_a_day_in_the_life_of_a_volume(insula: Insula) -> None:
+    for name in ("web1", "web2"):
+        await _create(insula, name)
+    made = await insula(
+        "volume", "create", "data", "--size", "2G", "--format", "ext4", "--attach", "web1", "--tag", "a"
+    )
+    assert (made.status, "/dev/disk/by-id/scsi-0Insula_Volume_data" in made.err) == (0, True), made.err
+    for words in (("volume", "list"), ("volume", "show", "data"), ("volume", "list", "--instance", "web1")):
+        shown = (await insula(*words)).out
+        assert "attached" in shown
+        assert "web1" in shown
+        assert "0.0 MiB" in shown, "what it takes, which is next to nothing"
+    assert "data (2 GiB)" in (await insula("show", "web1")).out
+    grown = await insula("volume", "grow", "data", "5")
+    assert "has 5 GiB" in grown.err
+    assert "Nothing is mounted from it" in grown.err
+    assert (await insula("volume", "limit", "data", "--mbps", "3")).status == 0
+    assert "3 MB/s" in (await insula("volume", "show", "data")).out
+    assert (await insula("volume", "tag", "data", "b", "--remove", "a")).out.split() == ["b"]
+    assert (await insula("volume", "attach", "data", "web2", "--move")).status == 0
+    assert (await insula("delete", "web2", "--yes")).status == 0
+    assert "available" in (await insula("volume", "list")).out
+    assert "to volumes 0.0 GiB" in (await insula("capacity")).out
+    assert (await insula("volume", "protect", "data")).status == 0
+    refused = await insula("volume", "delete", "data", "--yes")
+    assert (refused.status, "insula volume unprotect data" in refused.err) == (4, True)
+    assert (await insula("volume", "unprotect", "data")).status == 0
+    assert (await insula("volume", "delete", "data", "--yes")).status == 0
+    assert (await insula("volume", "show", "data")).status == 3
+    for typed, says in (
+        ("create Bad_Name --size 1G", "Choose a name like web1"),
+        ("create data --size 1.5G", "whole number of GiB"),
+        ("limit data", "--iops 500"),
+        ("attach data web1", "insula volume list"),
+    ):
+        answer = await insula("volume", *typed.split())
+        assert answer.status in {2, 3}
+        assert says in answer.err
+
+
 MISTAKES: Sequence[tuple[tuple[str, ...], int, str]] = (
     (("show", "nobody"), 3, "nobody"),
     (("create", "web1", "--image", "tiny", "--no-own-key"), 4, "web1"),

@@ -10,7 +10,7 @@ from insula.base.clock import iso
 from insula.base.errors import Unavailable
 from insula.cli.output import coloured, json_option, print_json, print_table, say
 from insula.cli.session import Session
-from insula.domain.capacity import Amount
+from insula.domain.capacity import Amount, DiskRoom
 from insula.protocol.node import Check, Leftover
 
 
@@ -26,8 +26,11 @@ def capacity(session: Session, as_json: bool) -> None:
     for node in found:
         click.echo(
             f"{node.node}: {node.physical_cores} cores, {node.physical_memory_mib} MiB memory "
-            f"({node.reserve_memory_mib} MiB kept for the host), {node.physical_disk_free_gib:.0f} GiB disk free, "
-            f"{node.instances} instances"
+            f"({node.reserve_memory_mib} MiB kept for the host), {node.instances} instances"
+        )
+        click.echo(
+            f"disk: {node.physical_disk_free_gib:.1f} of {node.physical_disk_gib:.1f} GiB are free; by now instances "
+            f"have written {node.written_instances_gib:.1f} GiB, and to volumes {node.written_volumes_gib:.1f} GiB"
         )
         rows = [
             ("cpu (% of a core)", *_numbers(node.cpu_percent)),
@@ -35,6 +38,8 @@ def capacity(session: Session, as_json: bool) -> None:
             ("disk (GiB)", *_numbers(node.disk_gib)),
         ]
         print_table(("", "TO GIVE", "PROMISED", "LEFT"), rows, empty="")
+        if node.disk_room is not DiskRoom.ENOUGH:
+            say(f"The disk of {node.node} is almost full, and guests stand still when it is: free some space")
         if node.spare.memory_mib:
             say(f"Templates hold {node.spare.memory_mib} MiB beside that, until an instance needs them")
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
+
 import click
 
 from insula.base.clock import iso
+from insula.base.errors import Forbidden
 from insula.cli.options import lease_s
 from insula.cli.output import ago, expires, json_option, print_fields, print_json, print_table, say, size, took
 from insula.cli.session import Session
 from insula.domain.instance import Instance, InstanceState
 from insula.domain.names import check_name
+from insula.domain.volume import Volume
 
 # The values: click would take an enum's upper-case names.
 STATES = [state.value for state in InstanceState]
@@ -54,10 +59,13 @@ def show(session: Session, instance: str, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    print_instance(found)
+    volumes: Sequence[Volume] = ()
+    with contextlib.suppress(Forbidden):  # a token that may not see volumes shows the rest
+        volumes = session.client.volumes.list(instance=found.id)
+    _print_instance(found, volumes)
 
 
-def print_instance(found: Instance) -> None:
+def _print_instance(found: Instance, volumes: Sequence[Volume]) -> None:
     """Everything about an instance, for people."""
     resources = found.resources
     limits = {
@@ -76,6 +84,7 @@ def print_instance(found: Instance) -> None:
             "size": f"{resources.vcpus} vCPU ({resources.cpu_percent} % of a core at most), "
             f"{size(resources.memory_mib)} memory, {resources.disk_gib} GiB disk",
             "limits": ", ".join(f"{value} {name}" for name, value in limits.items() if value),
+            "volumes": ", ".join(f"{each.name} ({each.size_gib} GiB)" for each in volumes),
             "host name": found.hostname,
             "ports": ", ".join(f"{f.host_address}:{f.host_port} → {f.guest_port}/{f.protocol}" for f in found.forwards),
             "ssh": f"insula ssh {found.name}" if found.ssh_port else "",

@@ -198,6 +198,8 @@ def delete(session: Session, instances: tuple[str, ...], yes: bool, no_wait: boo
 @click.option("--vcpus", type=int, help="Virtual processors.")
 @click.option("--memory", metavar="SIZE", help="Memory, like 4G.")
 @click.option("--disk", metavar="SIZE", help="Disk, like 40G; it can only grow.")
+@click.option("--iops", type=int, help="Disk operations a second; 0 is unlimited.")
+@click.option("--mbps", type=int, help="Megabytes a second from and to the disk; 0 is unlimited.")
 @wait_option
 @json_option
 @click.pass_obj
@@ -208,21 +210,34 @@ def resize(
     vcpus: int | None,
     memory: str | None,
     disk: str | None,
+    iops: int | None,
+    mbps: int | None,
     no_wait: bool,
     as_json: bool,
 ) -> None:
-    """Change an instance's size; reboots it when it runs."""
-    if not (plan or vcpus or memory or disk):
+    """Change an instance's size; a running one reboots for processors and memory only."""
+    wish = {"vcpus": vcpus, "memory_mib": memory_mib(memory), "disk_gib": disk_gib(disk)}
+    wish |= {"disk_iops": iops, "disk_mbps": mbps}
+    if not plan and all(value is None for value in wish.values()):
         raise InvalidInput(
             "There is no new size",
-            why="None of --plan, --vcpus, --memory and --disk was given",
+            why="None of --plan, --vcpus, --memory, --disk, --iops and --mbps was given",
             todo=f"Write it like: insula resize {instance} --plan entry-2",
         )
-    operation = session.client.instances.resize(
-        instance, plan=plan, vcpus=vcpus, memory_mib=memory_mib(memory), disk_gib=disk_gib(disk)
-    )
-    if finish(session, operation, no_wait=no_wait, as_json=as_json) and not as_json:
+    operation = session.client.instances.resize(instance, plan=plan, **wish)
+    done = finish(session, operation, no_wait=no_wait, as_json=as_json)
+    if done is not None and not as_json:
         say(f"{instance} has its new size")
+        say_growth(done)
+
+
+def say_growth(done: Operation) -> None:
+    """Which file systems grew, and what is left to do, if a guest has seen a disk grow."""
+    result = done.result or {}
+    if result.get("grown"):
+        say(f"grown: {', '.join(result['grown'])}")
+    if result.get("todo"):
+        say(f"left to do: {result['todo']}")
 
 
 @click.command()

@@ -15,7 +15,8 @@ from insula.control.actions.plans import PlanActions
 from insula.control.actions.ports import Engine, Nodes, Scheduler
 from insula.control.actions.projects import ProjectActions
 from insula.control.actions.tokens import TokenActions
-from insula.control.store import InstanceFilter, OperationFilter, Store
+from insula.control.actions.volumes import VolumeActions
+from insula.control.store import InstanceFilter, OperationFilter, Store, VolumeFilter
 
 
 class Actions:
@@ -27,6 +28,7 @@ class Actions:
         self.instances = InstanceActions(store, nodes, acceptor)
         self.guest = GuestActions(store, nodes)
         self.images = ImageActions(store, nodes, acceptor)
+        self.volumes = VolumeActions(store, nodes, acceptor)
         self.operations = OperationActions(store, engine)
         self.plans = PlanActions(store)
         self.keys = KeyActions(store)
@@ -36,4 +38,4 @@ class Actions:
         self.audit = AuditActions(store)
 
 
-__all__ = ["Actions", "InstanceFilter", "OperationFilter"]
+__all__ = ["Actions", "InstanceFilter", "OperationFilter", "VolumeFilter"]

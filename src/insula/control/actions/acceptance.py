@@ -8,9 +8,10 @@ from typing import Any
 
 from insula.control.actions.caller import Caller, audit_line
 from insula.control.actions.ports import Engine, Scheduler
-from insula.control.store import Acceptance, Place, Store
+from insula.control.store import Acceptance, Place, Store, VolumeChange
 from insula.domain.instance import Identity, Instance, InstanceState, Resources
 from insula.domain.operation import Operation, Verb, new_operation
+from insula.domain.volume import Volume, room_of
 
 
 def action_of(verb: Verb) -> str:
@@ -66,6 +67,26 @@ class Acceptor:
         """Record the operation on an image; `unused` refuses while instances are based on it."""
         operation = _operation(caller, verb, (name, name), {"name": name, **(params or {})})
         return await self._accept(caller, Acceptance(operation, unused_image=name if unused else ""))
+
+    async def new_volume(self, caller: Caller, volume: Volume) -> Operation:
+        """Record `volume` and the operation that makes it. Raises Conflict (name, instance) and CapacityExceeded."""
+        operation = _operation(caller, Verb.CREATE_VOLUME, (volume.id, volume.name), {})
+        place = await self._scheduler.placer(room_of(volume.size_gib), volume.node)
+        return await self._accept(caller, Acceptance(operation, volume=volume, place=place))
+
+    async def volume(
+        self,
+        caller: Caller,
+        volume: Volume,
+        verb: Verb,
+        change: VolumeChange,
+        *,
+        params: Mapping[str, Any] | None = None,
+        place: Place | None = None,
+    ) -> Operation:
+        """Record that `volume` changes and the operation that does it. Raises Conflict when that cannot be now."""
+        operation = _operation(caller, verb, (volume.id, volume.name), params or {})
+        return await self._accept(caller, Acceptance(operation, volume_change=change, place=place))
 
     async def _accept(self, caller: Caller, wanted: Acceptance) -> Operation:
         operation = wanted.operation

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from insula.control.actions.caller import Audit, Caller, action
 from insula.control.actions.ports import Nodes, Scheduler
 from insula.control.store import Store
 from insula.domain.access import Scope
 from insula.domain.capacity import Capacity
 from insula.protocol.node import Check, Leftover, NodeReport
+
+_GIB = 1 << 30
 
 
 class HostActions:
@@ -18,8 +22,13 @@ class HostActions:
 
     @action("host.capacity", Scope.HOST_READ, audit=Audit.NEVER)
     async def capacity(self, caller: Caller) -> tuple[Capacity, ...]:
-        """What each node promises, and what is taken of it."""
-        return tuple(await self._scheduler.capacity())
+        """What each node promises, what is taken of it, and what disks take of its own by now."""
+        return tuple([await self._with_use(each) for each in await self._scheduler.capacity()])
+
+    async def _with_use(self, found: Capacity) -> Capacity:
+        use = await self._nodes.get(found.node).disk_use()
+        volumes_gib = sum(use.volumes.values()) / _GIB
+        return replace(found, written_instances_gib=use.instances_bytes / _GIB, written_volumes_gib=volumes_gib)
 
     @action("host.nodes", Scope.HOST_READ, audit=Audit.NEVER)
     async def nodes(self, caller: Caller) -> tuple[NodeReport, ...]:
@@ -35,7 +44,9 @@ class HostActions:
     @action("host.repair", Scope.HOST_WRITE, audit=Audit.AFTER)
     async def repair(self, caller: Caller, remove: bool) -> tuple[Leftover, ...]:
         """Files, processes and ports that no record owns; found only, unless `remove`. May be repeated."""
-        known = frozenset(instance.id for instance in await self.store.instances.all())
+        instances = {instance.id for instance in await self.store.instances.all()}
+        volumes = {volume.id for volume in await self.store.volumes.all()}
+        known = frozenset(instances | volumes)
         found: list[Leftover] = []
         for name in self._nodes.names():
             found.extend(await self._nodes.get(name).leftovers(known, remove))

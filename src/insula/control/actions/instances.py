@@ -166,7 +166,7 @@ class InstanceActions:
 
     @action("instances.resize", Scope.INSTANCES_WRITE, audit=Audit.ACCEPTED)
     async def resize(self, caller: Caller, instance: str, wish: ResizeWish) -> Operation:
-        """Another CPU and memory size, with a reboot when it runs. The disk stays unless `disk_gib` asks for more."""
+        """Another size; a running one reboots for CPUs and memory only. The disk stays unless more is asked for."""
         found = await self.store.instances.get(caller.project, instance)
         faults = Faults()
         base = found.resources
@@ -183,7 +183,7 @@ class InstanceActions:
             raise InvalidInput(
                 f"Instance {found.name} has this size already",
                 why=f"Plan {found.plan}: {wanted.vcpus} vCPU, {wanted.memory_mib} MiB, {wanted.disk_gib} GiB",
-                todo="Name another plan, or vcpus, memory_mib or disk_gib",
+                todo="Name another plan, or vcpus, memory_mib, disk_gib, disk_iops or disk_mbps",
                 code="nothing-to-change",
             )
         return await self._acceptor.change(

@@ -11,15 +11,18 @@ from insula.domain.plan import Plan
 MAX_VCPUS = 256
 MIN_MEMORY_MIB, MAX_MEMORY_MIB = 64, 4 * 1024 * 1024
 MIN_DISK_GIB, MAX_DISK_GIB = 1, 64 * 1024
+MAX_DISK_IOPS, MAX_DISK_MBPS = 10_000_000, 100_000
 
 
 @dataclass(frozen=True)
 class SizeWish:
-    """Departures from a plan; None keeps the plan's number."""
+    """Departures from a plan; None keeps the plan's number. Limits of 0 are none."""
 
     vcpus: int | None = None
     memory_mib: int | None = None
     disk_gib: int | None = None
+    disk_iops: int | None = None
+    disk_mbps: int | None = None
 
 
 def resources_of(plan: Plan) -> Resources:
@@ -48,4 +51,10 @@ def apply_wish(base: Resources, wish: SizeWish, faults: Faults) -> Resources:
     if wish.disk_gib is not None:
         faults.between("disk_gib", wish.disk_gib, MIN_DISK_GIB, MAX_DISK_GIB)
         changed = replace(changed, disk_gib=wish.disk_gib)
+    if wish.disk_iops is not None:
+        faults.between("disk_iops", wish.disk_iops, 0, MAX_DISK_IOPS)
+        changed = replace(changed, disk_iops=wish.disk_iops)
+    if wish.disk_mbps is not None:
+        faults.between("disk_mbps", wish.disk_mbps, 0, MAX_DISK_MBPS)
+        changed = replace(changed, disk_mbps=wish.disk_mbps)
     return changed

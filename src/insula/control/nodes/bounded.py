@@ -16,8 +16,10 @@ from insula.protocol.node import (
     BootReport,
     Check,
     ConsoleStream,
+    DiskUse,
     Drawn,
     ExecResult,
+    GrowReport,
     InstanceReport,
     InstanceSpec,
     Leftover,
@@ -25,6 +27,7 @@ from insula.protocol.node import (
     NodeReport,
     Progress,
     StopReport,
+    VolumeSpec,
 )
 
 T = TypeVar("T")
@@ -49,6 +52,9 @@ class BoundedNode:
 
     async def doctor(self) -> Sequence[Check]:
         return await self._ask("examine its host", _SLOW_S, self._node.doctor())
+
+    async def disk_use(self) -> DiskUse:
+        return await self._ask("measure its disks", _QUICK_S, self._node.disk_use())
 
     async def images(self) -> Sequence[Image]:
         return await self._ask("list its images", _QUICK_S, self._node.images())
@@ -75,8 +81,8 @@ class BoundedNode:
     async def remove_disk(self, instance_id: str) -> None:
         await self._ask("remove the disk", _SLOW_S, self._node.remove_disk(instance_id))
 
-    async def grow_disk(self, instance_id: str, disk_gib: int) -> None:
-        await self._ask("grow the disk", _SLOW_S, self._node.grow_disk(instance_id, disk_gib))
+    async def grow_disk(self, instance_id: str, disk_gib: int) -> GrowReport:
+        return await self._ask("grow the disk", _SLOW_S, self._node.grow_disk(instance_id, disk_gib))
 
     async def set_disk_aside(self, instance_id: str) -> None:
         await self._ask("set the disk aside", _QUICK_S, self._node.set_disk_aside(instance_id))
@@ -90,8 +96,29 @@ class BoundedNode:
     async def configure(self, spec: InstanceSpec) -> None:
         await self._ask("write the configuration", _QUICK_S, self._node.configure(spec))
 
+    async def limit(self, spec: InstanceSpec) -> None:
+        await self._ask("change the limits", _QUICK_S, self._node.limit(spec))
+
     async def forget(self, instance_id: str) -> None:
         await self._ask("remove the instance", _SLOW_S, self._node.forget(instance_id))
+
+    async def make_volume(self, spec: VolumeSpec) -> None:
+        await self._ask("make the volume", _SLOW_S, self._node.make_volume(spec))
+
+    async def remove_volume(self, volume_id: str) -> None:
+        await self._ask("remove the volume", _SLOW_S, self._node.remove_volume(volume_id))
+
+    async def attach_volume(self, volume_id: str, instance_id: str) -> None:
+        await self._ask("attach the volume", _SLOW_S, self._node.attach_volume(volume_id, instance_id))
+
+    async def detach_volume(self, volume_id: str, instance_id: str, force: bool) -> None:
+        await self._ask("detach the volume", _SLOW_S, self._node.detach_volume(volume_id, instance_id, force))
+
+    async def grow_volume(self, volume_id: str, size_gib: int) -> GrowReport:
+        return await self._ask("grow the volume", _SLOW_S, self._node.grow_volume(volume_id, size_gib))
+
+    async def limit_volume(self, spec: VolumeSpec) -> None:
+        await self._ask("change the volume's limits", _QUICK_S, self._node.limit_volume(spec))
 
     async def fork(self, instance_id: str, point: str, keeps_identity: bool) -> int:
         work = self._node.fork(instance_id, point, keeps_identity)

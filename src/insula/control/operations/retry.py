@@ -10,11 +10,21 @@ import msgspec
 from insula.base.clock import now_utc
 from insula.base.errors import Conflict, NotFound
 from insula.control.scheduler import Scheduler
-from insula.control.store import BEFORE, Acceptance, AuditLine, Store
+from insula.control.store import BEFORE, Acceptance, AuditLine, Store, VolumeChange
 from insula.domain.fork import children_of
 from insula.domain.ids import Kind, new_id
 from insula.domain.instance import Identity, Instance, InstanceState, Resources, lease_end
 from insula.domain.operation import Operation, OperationState, Verb, new_operation
+from insula.domain.volume import Volume, VolumeState, room_of
+
+VOLUME_STATES: Mapping[Verb, VolumeState] = {
+    Verb.ATTACH_VOLUME: VolumeState.ATTACHING,
+    Verb.DETACH_VOLUME: VolumeState.DETACHING,
+    Verb.GROW_VOLUME: VolumeState.GROWING,
+    Verb.LIMIT_VOLUME: VolumeState.LIMITING,
+    Verb.DELETE_VOLUME: VolumeState.DELETING,
+}
+"""The state that each verb puts its volume into while it works."""
 
 TRANSITIONS: Mapping[Verb, InstanceState] = {
     Verb.START_INSTANCE: InstanceState.STARTING,
@@ -51,6 +61,10 @@ async def retry(
     )
     if old.verb is Verb.CREATE_INSTANCE:
         return await store.accept(replace(await _create_again(store, scheduler, new), audit=audit))
+    if old.verb is Verb.CREATE_VOLUME:
+        return await store.accept(replace(await _create_volume_again(store, scheduler, new), audit=audit))
+    if old.verb.noun == "volume":
+        return await store.accept(replace(await _change_volume_again(store, scheduler, new), audit=audit))
     place, children = None, tuple[Instance, ...]()
     if old.verb is Verb.FORK_INSTANCE:
         parent = await store.instances.get(old.project, old.target)
@@ -65,6 +79,29 @@ async def retry(
     return await store.accept(
         Acceptance(new, transition=transition, place=place, audit=audit, unused_image=unused, children=children)
     )
+
+
+async def _create_volume_again(store: Store, scheduler: Scheduler, new: Operation) -> Acceptance:
+    now = now_utc()
+    record = msgspec.convert(new.params["volume"], Volume)
+    again = replace(record, id=new_id(Kind.VOLUME), state=VolumeState.CREATING, created_at=now, updated_at=now)
+    place = await scheduler.placer(room_of(again.size_gib), again.node if again.instance_id else "")
+    return Acceptance(replace(new, target=again.id, params={}), volume=again, place=place)
+
+
+async def _change_volume_again(store: Store, scheduler: Scheduler, new: Operation) -> Acceptance:
+    params = {name: value for name, value in new.params.items() if name not in {"instance_id", "from_instance_id"}}
+    is_attach = new.verb is Verb.ATTACH_VOLUME
+    change = VolumeChange(
+        VOLUME_STATES[new.verb],
+        attach_to=str(new.params["instance_id"]) if is_attach else "",
+        moves=is_attach and bool(new.params.get("from_instance_id")),
+    )
+    place = None
+    if new.verb is Verb.GROW_VOLUME:
+        volume = await store.volumes.get(new.project, new.target)
+        place = await scheduler.placer(room_of(int(params["size_gib"])), volume.node)
+    return Acceptance(replace(new, params=params), volume_change=change, place=place)
 
 
 async def _create_again(store: Store, scheduler: Scheduler, new: Operation) -> Acceptance:

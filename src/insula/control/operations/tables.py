@@ -18,6 +18,12 @@ from insula.control.operations.instances.resize_instance import RESIZE_INSTANCE
 from insula.control.operations.instances.resume_instance import RESUME_INSTANCE
 from insula.control.operations.instances.start_instance import START_INSTANCE
 from insula.control.operations.instances.stop_instance import STOP_INSTANCE
+from insula.control.operations.volumes.attach_volume import ATTACH_VOLUME
+from insula.control.operations.volumes.create_volume import CREATE_VOLUME
+from insula.control.operations.volumes.delete_volume import DELETE_VOLUME
+from insula.control.operations.volumes.detach_volume import DETACH_VOLUME
+from insula.control.operations.volumes.grow_volume import GROW_VOLUME
+from insula.control.operations.volumes.limit_volume import LIMIT_VOLUME
 
 TABLES: Tables = {
     table.verb: table
@@ -37,5 +43,11 @@ TABLES: Tables = {
         WARM_IMAGE,
         IMPORT_IMAGE,
         DELETE_IMAGE,
+        CREATE_VOLUME,
+        ATTACH_VOLUME,
+        DETACH_VOLUME,
+        GROW_VOLUME,
+        LIMIT_VOLUME,
+        DELETE_VOLUME,
     )
 }

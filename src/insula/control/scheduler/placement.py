@@ -47,15 +47,16 @@ class Refusal:
     def error(self) -> CapacityExceeded:
         """The refusal as an error for the user."""
         return CapacityExceeded(
-            "No host can hold this instance",
+            "No host can hold this",
             why="; ".join(self.reasons),
-            todo="Choose a smaller plan, or delete or shrink other instances; `insula capacity` shows all numbers",
+            todo="Choose a smaller size, or delete instances or volumes; `insula capacity` shows all numbers",
         )
 
 
 def capacity(report: NodeReport, claims: Iterable[Claim], policy: HostPolicy) -> Capacity:
     """What a node has, has promised and has left."""
-    held = [claim.resources for claim in claims if claim.node == report.name]
+    claimed = [claim for claim in claims if claim.node == report.name]
+    held = [claim.resources for claim in claimed]
     reserve = policy.reserve_mib(report.memory_mib)
     cpu_percent = sum(r.cpu_percent for r in held) + report.templates.cpu_percent
     used_mib = sum(r.memory_mib for r in held) + report.templates.memory_mib + report.forks.memory_mib
@@ -68,10 +69,11 @@ def capacity(report: NodeReport, claims: Iterable[Claim], policy: HostPolicy) ->
         physical_memory_mib=report.memory_mib,
         physical_disk_free_gib=report.disk_free_gib,
         reserve_memory_mib=reserve,
-        instances=len(held),
+        instances=sum(not claim.is_volume for claim in claimed),
         templates=report.templates,
         spare=report.spare,
         forks=report.forks,
+        physical_disk_gib=report.disk_total_gib,
     )
 
 

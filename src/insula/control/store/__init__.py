@@ -1,8 +1,21 @@
-from insula.control.store.acceptance import BEFORE, Acceptance, Place
+from insula.control.store.acceptance import BEFORE, Acceptance
 from insula.control.store.audit import AuditLine
 from insula.control.store.completion import Completion
 from insula.control.store.instances import InstanceFilter
 from insula.control.store.operations import OperationFilter
 from insula.control.store.store import Store
+from insula.control.store.volume_acceptance import Place, VolumeChange
+from insula.control.store.volumes import VolumeFilter
 
-__all__ = ["BEFORE", "Acceptance", "AuditLine", "Completion", "InstanceFilter", "OperationFilter", "Place", "Store"]
+__all__ = [
+    "BEFORE",
+    "Acceptance",
+    "AuditLine",
+    "Completion",
+    "InstanceFilter",
+    "OperationFilter",
+    "Place",
+    "Store",
+    "VolumeChange",
+    "VolumeFilter",
+]

@@ -6,7 +6,7 @@ Acceptances exclude each other, so that two creates at once cannot both get the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -22,21 +22,27 @@ from insula.control.store.engine import Database
 from insula.control.store.instances import check_name_free, find_instance, insert_instance, write_fields
 from insula.control.store.operations import find_active, insert_operation
 from insula.control.store.projects import find_project
-from insula.control.store.schema import instance, operation
+from insula.control.store.schema import instance, operation, volume
+from insula.control.store.volume_acceptance import (
+    Place,
+    VolumeChange,
+    add_volume,
+    change_volume,
+    check_no_volumes,
+)
 from insula.domain.capacity import Claim
 from insula.domain.instance import Instance, InstanceState, Resources, check_transition
 from insula.domain.operation import ACTIVE_STATES, Operation, Verb
+from insula.domain.volume import Volume, room_of
 
 BEFORE = "state_before"
 """The parameter of an operation that keeps the state to which its undo returns the instance."""
 
-Place = Callable[[Sequence[Claim]], str]
-"""Given all claims, the node that takes the new one; raises CapacityExceeded. Pure, since it may run again."""
-
 
 @dataclass(frozen=True)
 class Acceptance:
-    """What is to be accepted: exactly one of `instance` (new), `transition` (of the target) or neither (images).
+    """What is to be accepted: at most one of `instance` and `volume` (new), `transition` and `volume_change` (of the
+    target); none of them for images.
 
     `children` are new instances that the change of the target makes; the operation's parameter of that name gets their
     records as they are accepted.
@@ -54,6 +60,8 @@ class Acceptance:
     unused_image: str = ""
     lease_until: datetime | None = None
     children: tuple[Instance, ...] = ()
+    volume: Volume | None = None
+    volume_change: VolumeChange | None = None
 
 
 def accept(database: Database, connection: Connection, wanted: Acceptance) -> Operation:
@@ -62,11 +70,17 @@ def accept(database: Database, connection: Connection, wanted: Acceptance) -> Op
     new = wanted.operation
     if wanted.instance is not None:
         _add_instance(connection, wanted.instance, wanted.place)
+    elif wanted.volume is not None:
+        new = _add_volume(connection, new, wanted.volume, wanted.place)
     else:
         _check_idle(connection, new)
         if wanted.transition is not None:
             before = _change_instance(connection, wanted, wanted.transition)
             new = replace(new, params={**new.params, BEFORE: before})
+        if wanted.volume_change is not None:
+            if wanted.place is not None:
+                wanted.place([claim for claim in claims(connection) if claim.owner_id != new.target])
+            new = change_volume(connection, new, wanted.volume_change, BEFORE)
     if wanted.children:
         added = [_add_instance(connection, child, wanted.place) for child in wanted.children]
         new = replace(new, params={**new.params, "children": msgspec.to_builtins(added)})
@@ -79,13 +93,21 @@ def accept(database: Database, connection: Connection, wanted: Acceptance) -> Op
 
 
 def claims(connection: Connection) -> list[Claim]:
-    """What every instance takes, with the larger of old and new while one is resized."""
+    """What every instance and volume takes, with the larger of old and new while one is resized."""
     resizing = sa.select(operation.c.target, operation.c.params).where(
-        operation.c.verb == Verb.RESIZE_INSTANCE, operation.c.state.in_(ACTIVE_STATES)
+        operation.c.verb.in_((Verb.RESIZE_INSTANCE, Verb.GROW_VOLUME)), operation.c.state.in_(ACTIVE_STATES)
     )
     wanted = {row.target: row.params for row in connection.execute(resizing)}
     rows = connection.execute(sa.select(instance.c.id, instance.c.node, instance.c.resources))
-    return [Claim(row.id, row.node, _larger(row.resources, wanted.get(row.id))) for row in rows]
+    volumes = connection.execute(sa.select(volume.c.id, volume.c.node, volume.c.size_gib))
+    return [
+        *(Claim(row.id, row.node, _larger(row.resources, wanted.get(row.id))) for row in rows),
+        *(Claim(row.id, row.node, room_of(max(row.size_gib, _wanted_gib(wanted.get(row.id))))) for row in volumes),
+    ]
+
+
+def _wanted_gib(params: Mapping[str, Any] | None) -> int:
+    return int(params["size_gib"]) if params else 0
 
 
 def _larger(held: Resources, params: Mapping[str, Any] | None) -> Resources:
@@ -111,6 +133,13 @@ def _add_instance(connection: Connection, new: Instance, place: Place | None) ->
     return replace(new, node=node, forwards=forwards)
 
 
+def _add_volume(connection: Connection, operation: Operation, new: Volume, place: Place | None) -> Operation:
+    node = place(claims(connection)) if place is not None else new.node
+    placed = add_volume(connection, new, node)
+    record = msgspec.to_builtins(placed)
+    return replace(operation, params={**operation.params, "volume": record, "instance_id": placed.instance_id})
+
+
 def _change_instance(connection: Connection, wanted: Acceptance, state: InstanceState) -> InstanceState:
     found = find_instance(connection, wanted.operation.target)
     if wanted.lease_until not in (None, found.lease_until):
@@ -128,8 +157,11 @@ def _change_instance(connection: Connection, wanted: Acceptance, state: Instance
             code="protected",
         )
     check_transition(found.name, found.state, state)
+    if state is InstanceState.FORKING:
+        todo = "Detach them first; a fork has the memory of a guest that would write to the same volumes"
+        check_no_volumes(connection, found, "forked", todo)
     if wanted.place is not None and not wanted.children:
-        wanted.place([claim for claim in claims(connection) if claim.instance_id != found.id])
+        wanted.place([claim for claim in claims(connection) if claim.owner_id != found.id])
     write_fields(connection, found, {"state": state})
     return found.state
 

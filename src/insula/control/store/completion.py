@@ -15,13 +15,16 @@ from insula.base.clock import now_utc
 from insula.control.store.instances import write_fields
 from insula.control.store.operations import add_events
 from insula.control.store.schema import instance, operation
+from insula.control.store.volumes import end_volume, release_volumes
+from insula.domain.ids import Kind, is_id
 from insula.domain.instance import Instance, check_transition
 from insula.domain.operation import ACTIVE_STATES, OperationEvent, OperationState, StepReport
 
 
 @dataclass(frozen=True)
 class Completion:
-    """How an operation ended. `fields` of the instance change, or its record goes when `remove`.
+    """How an operation ended. `fields` of its `target`, an instance or a volume by its id, change, or its record goes
+    when `remove`.
 
     `others` are the same for further instances by their ids: fields, or None when the record goes.
     """
@@ -32,7 +35,7 @@ class Completion:
     events: Sequence[OperationEvent]
     error: Mapping[str, Any] | None = None
     result: Mapping[str, Any] | None = None
-    instance_id: str = ""
+    target: str = ""
     fields: Mapping[str, Any] | None = None
     remove: bool = False
     others: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
@@ -55,11 +58,14 @@ def complete(connection: Connection, end: Completion) -> bool:
         return False
     add_events(connection, end.events)
     target = None if end.remove else end.fields or {}
-    for instance_id, fields in {**end.others, end.instance_id: target}.items():
-        if fields is None:
-            connection.execute(instance.delete().where(instance.c.id == instance_id))
+    for record_id, fields in {**end.others, end.target: target}.items():
+        if is_id(record_id, Kind.VOLUME):
+            end_volume(connection, record_id, fields)
+        elif fields is None:
+            release_volumes(connection, record_id)
+            connection.execute(instance.delete().where(instance.c.id == record_id))
         elif fields:
-            _change(connection, instance_id, fields)
+            _change(connection, record_id, fields)
     return True
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -139,14 +139,24 @@ def _operation(row: Row[Any]) -> Operation:
     return Operation(**fields)
 
 
+_OF_SEVERAL = (Verb.FORK_INSTANCE, *(verb for verb in Verb if verb.noun == "volume"))  # which work on others as well
+
+
 def find_active(connection: Connection, target: str) -> Operation | None:
-    """The operation that works on `target`, be it as a fork's child."""
+    """An operation that works on `target`, be it as a fork's child or as what has a volume."""
+    return next(all_active(connection, target), None)
+
+
+def all_active(connection: Connection, target: str) -> Iterator[Operation]:
+    """All operations that work on `target`, its own first."""
     is_active = operation.c.state.in_(ACTIVE_STATES)
     row = connection.execute(operation.select().where(operation.c.target == target, is_active)).first()
     if row is not None:
-        return _operation(row)
-    forks = connection.execute(operation.select().where(operation.c.verb == Verb.FORK_INSTANCE, is_active))
-    return next((found for found in map(_operation, forks) if target in found.works_on), None)
+        yield _operation(row)
+    others = operation.select().where(operation.c.verb.in_(_OF_SEVERAL), operation.c.target != target, is_active)
+    for found in map(_operation, connection.execute(others)):
+        if target in found.works_on:
+            yield found
 
 
 def insert_operation(connection: Connection, new: Operation, origin: Instance | None) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 from insula.base.errors import Conflict, NotFound
 from insula.control.store.engine import Database
 from insula.control.store.read_model import ReadModel
-from insula.control.store.schema import instance, project, ssh_key, token
+from insula.control.store.schema import instance, project, ssh_key, token, volume
 from insula.domain.access import Project
 
 
@@ -55,22 +55,13 @@ class Projects:
     async def delete(self, name: str) -> None:
         """Remove an empty project with its keys and tokens.
 
-        Raises :class:`NotFound`, and :class:`Conflict` while it holds instances.
+        Raises :class:`NotFound`, and :class:`Conflict` while it holds instances or volumes.
         """
 
         def work(connection: Connection) -> None:
             self._database.lock(connection, "accept")
             find_project(connection, name)
-            held = connection.execute(
-                sa.select(sa.func.count()).select_from(instance).where(instance.c.project == name)
-            ).scalar_one()
-            if held:
-                raise Conflict(
-                    f"Project {name} cannot be deleted",
-                    why=f"It holds {held} instance{'s' if held > 1 else ''}",
-                    todo=f"Delete them first; `insula list --project {name}` shows them",
-                    code="project-not-empty",
-                )
+            _check_empty(connection, name)
             connection.execute(ssh_key.delete().where(ssh_key.c.project == name))
             connection.execute(token.delete().where(token.c.project == name))
             self._tokens.mark(connection)
@@ -81,6 +72,20 @@ class Projects:
         finally:
             # Its tokens are refused from now on, also after a cancellation: it may have been committed all the same.
             self._tokens.changed()
+
+
+def _check_empty(connection: Connection, name: str) -> None:
+    for table, noun, command in ((instance, "instance", "list"), (volume, "volume", "volume list")):
+        held = connection.execute(
+            sa.select(sa.func.count()).select_from(table).where(table.c.project == name)
+        ).scalar_one()
+        if held:
+            raise Conflict(
+                f"Project {name} cannot be deleted",
+                why=f"It holds {held} {noun}{'s' if held > 1 else ''}",
+                todo=f"Delete them first; `insula --project {name} {command}` shows them",
+                code="project-not-empty",
+            )
 
 
 def find_project(connection: Connection, name: str) -> Project:

@@ -41,6 +41,7 @@ from insula.domain.instance import (
     RestartPolicy,
 )
 from insula.domain.operation import ACTIVE_STATES, OperationState, StepReport, Verb
+from insula.domain.volume import FileSystem, VolumeState
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -176,6 +177,27 @@ instance = Table(
     Column("restarts", Integer, nullable=False),
     Column("lease_s", Integer),
     Column("lease_until", Moment),
+    UniqueConstraint("project", "name"),
+)
+
+volume = Table(
+    "volume",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("project", String(63), ForeignKey("project.name"), nullable=False),
+    Column("name", String(63), nullable=False),
+    Column("size_gib", Integer, nullable=False),
+    Column("file_system", Word(FileSystem), nullable=False),
+    Column("state", Word(VolumeState), nullable=False),
+    Column("node", String(253), nullable=False),
+    Column("instance_id", String(40), ForeignKey("instance.id"), index=True),
+    Column("created_at", Moment, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+    Column("tags", Json(tuple[str, ...]), nullable=False),
+    Column("protected", Boolean, nullable=False),
+    Column("disk_iops", Integer, nullable=False),
+    Column("disk_mbps", Integer, nullable=False),
+    Column("problem", Text, nullable=False),
     UniqueConstraint("project", "name"),
 )
 

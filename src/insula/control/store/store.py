@@ -21,6 +21,7 @@ from insula.control.store.operations import Operations
 from insula.control.store.projects import Projects
 from insula.control.store.schema import project
 from insula.control.store.tokens import Tokens
+from insula.control.store.volumes import Volumes
 from insula.domain.access import DEFAULT_PROJECT
 from insula.domain.capacity import Claim
 from insula.domain.operation import Operation
@@ -38,6 +39,7 @@ class Store:
         self.projects = Projects(database, self.tokens.model)
         self.audit = Audit(database)
         self.instances = Instances(database)
+        self.volumes = Volumes(database)
         self.operations = Operations(database)
 
     @classmethod
@@ -94,7 +96,7 @@ class Store:
                 self.instances.model.changed()
 
     async def claims(self) -> Sequence[Claim]:
-        """What every instance takes of its node."""
+        """What every instance and volume takes of its node."""
         return await self._database.read(claims)
 
     async def watch(self) -> None:

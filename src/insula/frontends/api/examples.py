@@ -19,7 +19,8 @@ from insula.domain.instance import (
 )
 from insula.domain.operation import Operation, OperationState, StepReport, StepState, Verb
 from insula.domain.plan import PLANS, Plan
-from insula.frontends.api import schemas
+from insula.domain.volume import FileSystem, Volume, VolumeState
+from insula.frontends.api import schemas, volume_schemas
 from insula.protocol.node import ExecResult
 
 _AT = datetime(2026, 1, 31, 8, 15, tzinfo=UTC)
@@ -70,6 +71,22 @@ _OPERATION = Operation(
     steps=(StepReport("make_disk", StepState.DONE, 28), StepReport("start", StepState.RUNNING)),
 )
 
+_VOLUME = volume_schemas.view(
+    Volume(
+        id="vol_01kg8yq8e00000000000000001",
+        project="default",
+        name="data",
+        size_gib=10,
+        file_system=FileSystem.EXT4,
+        state=VolumeState.ATTACHED,
+        node="local",
+        instance_id=_INSTANCE_ID,
+        created_at=_AT,
+        updated_at=_AT,
+        tags=("env:prod",),
+    )
+)
+
 _TOKEN = Token(
     id="tok_01kg8yq8e00000000000000001",
     name="ci",
@@ -95,6 +112,16 @@ EXAMPLES: Mapping[Any, Any] = {
     schemas.ForkInstance: schemas.ForkInstance(count=2),
     schemas.ResizeInstance: schemas.ResizeInstance(plan="middle-2"),
     schemas.RebuildInstance: schemas.RebuildInstance(image="debian-12"),
+    volume_schemas.CreateVolume: volume_schemas.CreateVolume(
+        name="data", size_gib=10, file_system=FileSystem.EXT4, attach_to="web1"
+    ),
+    volume_schemas.ChangeVolume: volume_schemas.ChangeVolume(tags=["env:prod"], protected=True),
+    volume_schemas.AttachVolume: volume_schemas.AttachVolume(instance="web1"),
+    volume_schemas.DetachVolume: volume_schemas.DetachVolume(),
+    volume_schemas.GrowVolume: volume_schemas.GrowVolume(size_gib=20),
+    volume_schemas.LimitVolume: volume_schemas.LimitVolume(disk_iops=500, disk_mbps=20),
+    volume_schemas.VolumeView: _VOLUME,
+    schemas.PageOf[volume_schemas.VolumeView]: schemas.PageOf(items=[_VOLUME]),
     schemas.Execute: schemas.Execute(argv=["id", "-u"]),
     schemas.SetHostname: schemas.SetHostname(hostname="web1.example.org"),
     schemas.ImportImage: schemas.ImportImage(name="appliance", path="/srv/appliance.qcow2"),

@@ -158,7 +158,7 @@ async def fork_instance(call: Call[ForkInstance, Nothing]) -> Reply:
     status=202,
 )
 async def resize_instance(call: Call[ResizeInstance, Nothing]) -> Reply:
-    """Change an instance's CPU, memory or disk, with a reboot when it runs."""
+    """Change an instance's CPU, memory, disk or limits; a running one reboots for CPU and memory only."""
     return accepted(await call.actions.instances.resize(call.caller, call.path["instance"], call.body.to_wish()))
 
 

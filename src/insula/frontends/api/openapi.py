@@ -20,6 +20,7 @@ from insula.frontends.api.schemas import Nothing
 _PARAMETERS: Mapping[str, str] = {
     "instance": "Name or id of an instance",
     "image": "Name of an image",
+    "volume": "Name or id of a volume",
     "key": "Name or id of a key",
     "token": "Id of a token",
     "project": "Name of a project",

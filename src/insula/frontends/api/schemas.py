@@ -15,6 +15,8 @@ from msgspec import Meta, Struct
 from insula.control.actions.guest import MAX_LOG_BYTES, MAX_STDIN_BYTES, MAX_TIMEOUT_S, MIN_TIMEOUT_S
 from insula.control.actions.sizes import (
     MAX_DISK_GIB,
+    MAX_DISK_IOPS,
+    MAX_DISK_MBPS,
     MAX_MEMORY_MIB,
     MAX_VCPUS,
     MIN_DISK_GIB,
@@ -75,6 +77,8 @@ UserData = Annotated[
 Vcpus = Annotated[int, Meta(ge=1, le=MAX_VCPUS, description="Instead of the plan's number")]
 MemoryMib = Annotated[int, Meta(ge=MIN_MEMORY_MIB, le=MAX_MEMORY_MIB, description="Instead of the plan's number")]
 DiskGib = Annotated[int, Meta(ge=MIN_DISK_GIB, le=MAX_DISK_GIB, description="Instead of the plan's number")]
+Iops = Annotated[int, Meta(ge=0, le=MAX_DISK_IOPS, description="Operations a second; 0 is unlimited")]
+Mbps = Annotated[int, Meta(ge=0, le=MAX_DISK_MBPS, description="Megabytes a second; 0 is unlimited")]
 GracefulS = Annotated[
     float,
     Meta(ge=0, le=MAX_GRACEFUL_S, description="Seconds that the guest gets to stop by itself; 0: hard at once"),
@@ -201,9 +205,12 @@ class ResizeInstance(Wish, frozen=True):
     vcpus: Vcpus | None = None
     memory_mib: MemoryMib | None = None
     disk_gib: DiskGib | None = None
+    disk_iops: Iops | None = None
+    disk_mbps: Mbps | None = None
 
     def to_wish(self) -> ResizeWish:
-        return ResizeWish(self.plan, SizeWish(self.vcpus, self.memory_mib, self.disk_gib))
+        size = SizeWish(self.vcpus, self.memory_mib, self.disk_gib, self.disk_iops, self.disk_mbps)
+        return ResizeWish(self.plan, size)
 
 
 class RebuildInstance(Wish, frozen=True):
@@ -284,7 +291,7 @@ class InstanceQuery(PageQuery, frozen=True):
 class OperationQuery(PageQuery, frozen=True):
     state: OperationState | None = None
     verb: Verb | None = None
-    target: Annotated[str, Meta(max_length=63, description="Id of an instance or name of an image")] = ""
+    target: Annotated[str, Meta(max_length=63, description="Id of an instance or a volume, or name of an image")] = ""
 
 
 class AuditQuery(Wish, frozen=True):

@@ -36,6 +36,8 @@ async def begin(owner: Owner, around: Surroundings) -> Becoming | None:
     for.
     """
     record = owner.record
+    if record.volumes:  # a member's machine has none
+        await around.pool.end_claimed(record.spec.id)
     if (member := await around.pool.begin(record)) is not None:
         owner.agent = member.guest.agent
         console = console_size(around.records.folder_of(record.spec.id))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -25,11 +25,14 @@ def boosted(resources: Resources) -> Resources:
     return replace(resources, cpu_percent=max(resources.cpu_percent, resources.vcpus * _PERCENT))
 
 
-async def end_when(ready: Awaitable[Any], machine: Machine, resources: Resources, since_s: float) -> None:
-    """Hold the machine to its resources as soon as its guest is ready, or will not be; it boots since `since_s`."""
+async def end_when(ready: Awaitable[Any], machine: Machine, resources: Callable[[], Resources], since_s: float) -> None:
+    """Hold the machine to its resources, as they are then, as soon as its guest is ready, or will not be.
+
+    It boots since `since_s`.
+    """
     left_s = LONGEST_S - (time.time() - since_s)
     with contextlib.suppress(TimeoutError, GuestFailure):
         await asyncio.wait_for(ready, max(0.0, left_s))
     if isinstance(machine, CanLimitLive):
         with contextlib.suppress(Conflict):  # it has ended: that may be why its guest did not become ready
-            await machine.set_limits(resources)
+            await machine.set_limits(resources())

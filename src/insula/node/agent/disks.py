@@ -6,11 +6,13 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
-from insula.node.agent import new_disk
+from insula.node.agent import guest_disks, new_disk, refusals
 from insula.node.agent.keeper import InstanceKeeper
+from insula.node.agent.volumes import seen_by_guest
+from insula.node.hypervisor.driver import CanGrowDisk
 from insula.node.storage.backend import BootableImage, DiskBackend
 from insula.node.storage.template import NVRAM_FILE, Template
-from insula.protocol.node import InstanceSpec
+from insula.protocol.node import GrowReport, InstanceSpec
 
 # What belongs to one life of a disk: it is set aside, brought back and removed together.
 _FILES = (NVRAM_FILE, "seed.iso", "disk.qcow2")
@@ -50,11 +52,19 @@ async def remove(keeper: InstanceKeeper, folder: Path) -> None:
     keeper.publish()
 
 
-async def grow(keeper: InstanceKeeper, disk_gib: int, backend: DiskBackend, folder: Path) -> None:
-    """Make the disk larger."""
-    keeper.require_off("its disk cannot grow")
-    await _boot_it(keeper)
-    await backend.grow(folder / "disk.qcow2", disk_gib)
+async def grow(keeper: InstanceKeeper, disk_gib: int, backend: DiskBackend, folder: Path) -> GrowReport:
+    """Make the disk larger, for a guest that runs as well. May be repeated."""
+    if keeper.machine is None:
+        if keeper.record.saved is not None:
+            raise refusals.is_asleep(keeper.record.spec.name)
+        await _boot_it(keeper)
+        await backend.grow(folder / "disk.qcow2", disk_gib)
+        return guest_disks.OFF
+    machine: object = keeper.require_machine()
+    if not isinstance(machine, CanGrowDisk):
+        raise refusals.is_on(keeper.record.spec.name, keeper.power, "its disk cannot grow")
+    await machine.grow_disk(disk_gib)
+    return await seen_by_guest(keeper, guest_disks.ROOT_DISK, disk_gib)
 
 
 async def set_aside(keeper: InstanceKeeper, folder: Path) -> None:

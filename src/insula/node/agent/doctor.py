@@ -10,12 +10,15 @@ from pathlib import Path
 
 from insula.base.errors import CommandFailed, CommandMissing, HostFailure
 from insula.base.run import find_program, run
+from insula.domain.capacity import DiskRoom, disk_room
+from insula.node.agent import disk_watch
 from insula.node.agent.host import available_memory_mib, disk_usage, memory_mib
 from insula.node.network.wiring import InstanceNetwork
 from insula.protocol.node import Check
 
 _GIB = 1024**3
 _TRY_S = 10.0
+_DISK_VERDICTS = {DiskRoom.ENOUGH: "ok", DiskRoom.LOW: "note", DiskRoom.SHORT: "problem"}
 _LEAST_MEMORY_MIB = 512
 _IN_NAMESPACE = ("unshare", "--user", "--map-root-user", "--net", "--")
 
@@ -59,10 +62,8 @@ def disk_check(folder: Path, usage: tuple[int, int, int]) -> Check:
     """Whether there is room for images and growing disks."""
     total, _, free = usage
     detail = f"{free / _GIB:.1f} GiB of {total / _GIB:.1f} GiB are free where {folder} lies"
-    todo = "Free space there, or set INSULA_HOME to a folder on a larger disk"
-    if free < _GIB:
-        return Check("disk", "problem", detail, todo)
-    return Check("disk", "note" if free < 5 * _GIB else "ok", detail, todo if free < 5 * _GIB else "")
+    room = disk_room(free / _GIB)
+    return Check("disk", _DISK_VERDICTS[room], detail, "" if room is DiskRoom.ENOUGH else disk_watch.TODO)
 
 
 def program_check(name: str) -> Check:

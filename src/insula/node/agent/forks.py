@@ -304,6 +304,8 @@ def _check(record: InstanceRecord, keeps_identity: bool) -> None:
         raise _cannot_be_forked(
             spec.name, f"It is a {machine_type} machine with {firmware}; only q35 machines with bios can be forked"
         )
+    if record.volumes:
+        raise _cannot_be_forked(spec.name, "It has volumes, and a child's guest would write to the same ones")
     if record.is_cut:
         raise _cannot_be_forked(
             spec.name, "It is a fork that kept another's identity and has no network; fork the instance it came from"

@@ -27,7 +27,7 @@ from insula.node.agent.power_down import restart_guest, shut_down
 from insula.node.agent.records import BootRecord, InstanceRecord
 from insula.node.agent.revival import Revival
 from insula.node.agent.surroundings import Surroundings
-from insula.node.hypervisor.driver import CanPause, EndReason, Machine, MachineStatus
+from insula.node.hypervisor.driver import CanLimitLive, CanPause, EndReason, Machine
 from insula.protocol.node import BootReport, InstanceReport, Power, StopReport, StopWay
 
 _log = get_logger(__name__)
@@ -68,9 +68,13 @@ class InstanceKeeper:
     def is_off(self) -> bool:
         return self._life is None and not self._revival.is_pending
 
+    @property
+    def machine(self) -> Machine | None:
+        return self._life.machine if self._life is not None else None
+
     def report(self) -> InstanceReport:
         """What is seen of it now."""
-        machine = self._life.machine if self._life is not None else None
+        machine = self.machine
         return InstanceReport(
             id=self.record.spec.id,
             power=self.power,
@@ -115,6 +119,11 @@ class InstanceKeeper:
             await asyncio.to_thread(self._around.records.save, self.record)
         self.publish()
 
+    async def apply_limits(self) -> None:
+        """Hold a machine that runs to its record; one that still boots is held to it when it is ready."""
+        if self._life is not None and self._boots.is_ready and isinstance(self._life.machine, CanLimitLive):
+            await self._life.machine.set_limits(self.record.spec.resources)
+
     def publish(self) -> None:
         self._around.changes.publish(self.report())
 
@@ -130,10 +139,8 @@ class InstanceKeeper:
             await self.change(desired_on=True, crashed=False, problem="")
         life = self._take(machine)
         await self._around.forks.settle(self, machine)
-        status = await machine.status()
-        life.is_paused = status in {MachineStatus.PAUSED, MachineStatus.STARVED}
-        if status is MachineStatus.STARVED:
-            life.starve()
+        await self._around.volumes.settle(self, machine)
+        life.go_on_as(await machine.status())
         self._boots.watch_on(machine.started_at_s)
         self._limit_when_ready(life, machine.started_at_s)
         self.publish()
@@ -302,7 +309,7 @@ class InstanceKeeper:
 
     def _limit_when_ready(self, life: Life, since_s: float) -> None:
         ready = self.await_ready(boost.LONGEST_S, lambda phase: None)
-        life.spawn(boost.end_when(ready, life.machine, self.record.spec.resources, since_s), "limits")
+        life.spawn(boost.end_when(ready, life.machine, lambda: self.record.spec.resources, since_s), "limits")
 
     async def _go_on(self, life: Life) -> None:
         # From here on the guest changes its disk, and memory that was saved before must never meet that again.

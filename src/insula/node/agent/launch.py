@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from insula.base.errors import Conflict, Unsupported
 from insula.domain.instance import Firmware, MachineType
 from insula.node.agent.boost import boosted
-from insula.node.agent.records import InstanceRecord, Records, SavedMemory
+from insula.node.agent.records import AttachedVolume, InstanceRecord, Records, SavedMemory
 from insula.node.hypervisor.driver import (
     CanSave,
     DirectBoot,
@@ -17,12 +18,14 @@ from insula.node.hypervisor.driver import (
     GuestMemory,
     Machine,
     MachineSpec,
+    MachineVolume,
     Nic,
     StreamNic,
     TapNic,
 )
 from insula.node.network.wiring import CanForward, InstanceNetwork, WireRequest, Wiring
 from insula.node.storage.backend import BootableImage
+from insula.node.storage.volumes import VolumeStore
 
 _UEFI_MEMORY_MIB = 256  # OVMF crashes with 128
 
@@ -38,8 +41,9 @@ class Frozen:
 class Launcher:
     """Starts and finds machines of records."""
 
-    def __init__(self, records: Records, driver: Driver, network: InstanceNetwork) -> None:
+    def __init__(self, records: Records, driver: Driver, network: InstanceNetwork, volumes: VolumeStore) -> None:
         self._records = records
+        self._volumes = volumes
         self._driver = driver
         self._network = network
 
@@ -70,6 +74,7 @@ class Launcher:
         with await self._network.wire(request) as wiring:
             try:
                 spec = _machine_spec(record, record.image, folder, accelerator, _nic(record.spec.mac, wiring))
+                spec = replace(spec, volumes=await asyncio.to_thread(self._volumes_of, record))
                 if frozen is not None:
                     spec = replace(spec, saved=frozen.devices, memory=frozen.memory)
                 elif record.is_cut and record.saved is None:
@@ -78,6 +83,9 @@ class Launcher:
             except BaseException:
                 await self._network.unwire(folder)
                 raise
+
+    def _volumes_of(self, record: InstanceRecord) -> tuple[MachineVolume, ...]:
+        return tuple(machine_volume(self._volumes, attached) for attached in record.volumes)
 
     async def save(self, record: InstanceRecord, machine: Machine) -> SavedMemory:
         """Write the memory of a machine that stands still to its folder. Raises what the driver raises."""
@@ -133,6 +141,12 @@ def _check_memory(record: InstanceRecord, image: BootableImage) -> None:
             todo="Choose a larger plan, or an image that boots with BIOS",
             code="memory-below-firmware",
         )
+
+
+def machine_volume(store: VolumeStore, attached: AttachedVolume) -> MachineVolume:
+    """What a machine needs to know of a volume. Blocking: reads a small file. Raises what the store raises."""
+    spec = store.load(attached.id)
+    return MachineVolume(spec.id, spec.name, store.disk_of(spec.id), attached.slot, spec.disk_iops, spec.disk_mbps)
 
 
 def memory_file(folder: Path) -> Path:

@@ -15,7 +15,7 @@ from insula.node.agent.guest_commands import mend_clock
 from insula.node.agent.host import has_room
 from insula.node.agent.records import InstanceRecord
 from insula.node.agent.surroundings import Surroundings
-from insula.node.hypervisor.driver import EndReason, Machine, MachineEvent
+from insula.node.hypervisor.driver import EndReason, Machine, MachineEvent, MachineStatus
 
 _ROOM_CHECK_S = 1.0
 
@@ -55,6 +55,12 @@ class Life:
     def spawn(self, work: Coroutine[Any, Any, Any], what: str) -> None:
         """Do this for as long as the machine lives."""
         self._works.append(self._around.background.spawn(work, f"{what} of {self._owner.record.spec.name}"))
+
+    def go_on_as(self, status: MachineStatus) -> None:
+        """Its machine was found like this."""
+        self.is_paused = status in {MachineStatus.PAUSED, MachineStatus.STARVED}
+        if status is MachineStatus.STARVED:
+            self.starve()
 
     def starve(self) -> None:
         """Its guest has been stopped for want of room on the host."""

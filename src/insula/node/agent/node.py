@@ -14,12 +14,13 @@ from insula.base.files import remove_drafts
 from insula.base.log import get_logger
 from insula.domain.image import Image
 from insula.domain.instance import BootPhase
-from insula.node.agent import disks, doctor, guest_commands, host, sweep
+from insula.node.agent import disk_watch, disks, doctor, guest_commands, host, sweep
 from insula.node.agent.background import Background
 from insula.node.agent.changes import Changes
 from insula.node.agent.forks import Forks, ForkTools
 from insula.node.agent.keeper import InstanceKeeper
 from insula.node.agent.launch import Launcher, read_console
+from insula.node.agent.node_disks import NodeDisks
 from insula.node.agent.parts import NodeParts
 from insula.node.agent.pool import Pool, PoolTools
 from insula.node.agent.pool_rules import PoolRules
@@ -27,9 +28,11 @@ from insula.node.agent.records import Records
 from insula.node.agent.surroundings import Surroundings
 from insula.node.agent.templates import Means, Templates
 from insula.node.agent.users import give_user
+from insula.node.agent.volumes import Volumes
 from insula.node.agent.warming import Instances
 from insula.node.runtime.cgroups import remove_emptied
 from insula.node.storage.template import Template
+from insula.node.storage.volumes import VolumeStore
 from insula.protocol.node import (
     BootReport,
     Check,
@@ -50,7 +53,7 @@ _log = get_logger(__name__)
 _ADOPT_AT_ONCE = 8
 
 
-class Node:
+class Node(NodeDisks):
     """Implements NodeApi. An async context manager: entering adopts what runs, leaving lets it run on."""
 
     def __init__(self, parts: NodeParts) -> None:
@@ -60,7 +63,9 @@ class Node:
         self._damaged: dict[str, DataCorrupt] = {}
         self._background = Background()
         self._changes = Changes()
-        launcher = Launcher(self._records, parts.driver, parts.network)
+        volumes = VolumeStore(parts.folder / "volumes")
+        self._volumes = Volumes(volumes, parts.disks, self._keepers.values)
+        launcher = Launcher(self._records, parts.driver, parts.network, volumes)
         self._templates = Templates(
             Means(
                 parts.folder / "templates",
@@ -77,11 +82,12 @@ class Node:
         )
         tools = ForkTools(parts.folder / "forks", self._records, launcher, parts.disks, self._background, parts.uids)
         self._forks = Forks(tools, self._disks_in_use, self._damaged)
-        own = (self._templates, parts.disks, self._background)
-        pool = PoolTools(self._records, launcher, *own, self._forget_unkept, parts.uids)
+        means = (self._templates, parts.disks, self._background)
+        pool = PoolTools(self._records, launcher, *means, self._forget_unkept, parts.uids)
         self._pool = Pool(pool, parts.pool if launcher.can_forward else PoolRules())
         shared = (self._records, launcher, self._background, self._changes)
-        self._around = Surroundings(*shared, self._templates, self._pool, self._forks, parts.rules)
+        own = (self._templates, self._pool, self._forks, self._volumes)
+        self._around = Surroundings(*shared, *own, parts.rules)
 
     async def __aenter__(self) -> Self:
         await asyncio.to_thread(self._records.make_folder)
@@ -95,6 +101,7 @@ class Node:
         await self._remove_superseded()
         self._templates.warm(self._background, self._changes)
         self._background.spawn(self._pool.run(), "pool")
+        self._background.spawn(disk_watch.watch(self._parts.folder), "disk watch")
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -169,7 +176,9 @@ class Node:
     async def make_disk(self, spec: InstanceSpec, cold: bool = False) -> None:
         async with self._held(spec.id, spec) as keeper:
             image = await self._parts.images.bootable(spec.image)
-            template = None if cold else await self._templates.find(spec, image)
+            # A template's guest knows of no volumes, which an instance that is rebuilt may have.
+            is_cold = cold or bool(keeper.record.volumes)
+            template = None if is_cold else await self._templates.find(spec, image)
             source = template.based(image) if template is not None else image
             folder = self._records.folder_of(spec.id)
             await disks.make(keeper, spec, source, self._parts.disks, folder, template=template)
@@ -181,10 +190,6 @@ class Node:
             async with self._held(instance_id) as keeper:
                 await self._pool.end_claimed(instance_id)
                 await disks.remove(keeper, self._records.folder_of(instance_id))
-
-    async def grow_disk(self, instance_id: str, disk_gib: int) -> None:
-        async with self._held(instance_id) as keeper:
-            await disks.grow(keeper, disk_gib, self._parts.disks, self._records.folder_of(instance_id))
 
     async def set_disk_aside(self, instance_id: str) -> None:
         async with self._held(instance_id) as keeper:
@@ -208,6 +213,7 @@ class Node:
             if self._keepers.get(instance_id) is not keeper:
                 return
             await keeper.stop(0)
+            await self._volumes.release(keeper.record.uid, keeper.record.volumes)
             await self._remove(instance_id)
             del self._keepers[instance_id]
         await self._forks.clean()
@@ -293,7 +299,7 @@ class Node:
         return self._changes.watch()
 
     async def leftovers(self, known: frozenset[str], remove: bool) -> Sequence[Leftover]:
-        ground = sweep.Ground(self._records, self._parts.cgroups, self.forget, self._templates.machines)
+        ground = sweep.Ground(self._records, self._volumes, self._parts.cgroups, self.forget, self._templates.machines)
         return await sweep.sweep(ground, known | self._pool.ids, remove)
 
     # Keepers
@@ -385,5 +391,6 @@ class Node:
         if machine is not None:
             await machine.kill()
         await self._parts.network.unwire(folder)
+        await self._volumes.release(folder.stat().st_gid)  # which is its user's; see give_user
         await self._remove(instance_id)
         self._damaged.pop(instance_id, None)

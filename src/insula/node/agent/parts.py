@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from insula.node.agent import doctor
+from insula.node.agent.doctor import DriverChecks
 from insula.node.agent.pool_rules import PoolRules
 from insula.node.agent.restart import RestartRules
 from insula.node.agent.template_rules import TemplateRules
@@ -32,7 +32,7 @@ class NodeParts:
     network: InstanceNetwork
     uids: UidRange | None = None
     cgroups: Cgroups | None = None
-    driver_checks: doctor.DriverChecks | None = None
+    driver_checks: DriverChecks | None = None
     rules: RestartRules = field(default_factory=RestartRules)
     templates: TemplateRules = field(default_factory=TemplateRules)
     pool: PoolRules = field(default_factory=PoolRules)

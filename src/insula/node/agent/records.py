@@ -61,6 +61,14 @@ class Forking:
 
 
 @dataclass(frozen=True)
+class AttachedVolume:
+    """A volume that the instance has, and its place on the machine's controller."""
+
+    id: str
+    slot: int
+
+
+@dataclass(frozen=True)
 class InstanceRecord:
     """One instance as this node knows it.
 
@@ -90,6 +98,11 @@ class InstanceRecord:
     forking: Forking | None = None
     is_member: bool = False
     identity: Identity | None = None
+    volumes: tuple[AttachedVolume, ...] = ()
+
+    def volume(self, volume_id: str) -> AttachedVolume | None:
+        """The attached volume of this id."""
+        return next((each for each in self.volumes if each.id == volume_id), None)
 
     @property
     def is_lost(self) -> bool:

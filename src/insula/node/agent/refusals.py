@@ -39,6 +39,15 @@ def stands_still(name: str) -> Conflict:
     )
 
 
+def is_asleep(name: str) -> Conflict:
+    return Conflict(
+        f"The disks of {name} cannot change now",
+        why="It is hibernated, and wakes with the devices that it had",
+        todo=f"Wake it first: `insula start {name}`",
+        code="instance-hibernated",
+    )
+
+
 def is_renewing(name: str) -> Conflict:
     return Conflict(
         f"{name} is not itself yet",

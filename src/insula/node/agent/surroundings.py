@@ -12,6 +12,7 @@ from insula.node.agent.pool import Pool
 from insula.node.agent.records import Records
 from insula.node.agent.restart import RestartRules
 from insula.node.agent.templates import Templates
+from insula.node.agent.volumes import Volumes
 
 
 @dataclass(frozen=True)
@@ -25,4 +26,5 @@ class Surroundings:
     templates: Templates
     pool: Pool
     forks: Forks
+    volumes: Volumes
     rules: RestartRules = field(default_factory=RestartRules)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from insula.base.errors import HostFailure
 from insula.node.agent.records import Records
+from insula.node.agent.volumes import Volumes
 from insula.node.network import record as network_record
 from insula.node.network.wiring import MARKER
 from insula.node.runtime.cgroups import Cgroups
@@ -33,6 +34,7 @@ class Ground:
     """Where to look. `forget` removes an instance with its folder and machine."""
 
     records: Records
+    volumes: Volumes
     cgroups: Cgroups | None
     forget: Callable[[str], Awaitable[None]]
     other_machines: frozenset[str] = frozenset()  # which are no instances, and have cgroups
@@ -47,7 +49,7 @@ class _Stray:
 
 
 async def sweep(ground: Ground, known: frozenset[str], remove: bool) -> Sequence[Leftover]:
-    """What belongs to instances that are not `known`, and helpers that a known instance has lost track of.
+    """What belongs to instances and volumes that are not `known`, and helpers that a known instance has lost track of.
 
     May be repeated. Raises HostFailure when a process does not end.
     """
@@ -57,6 +59,11 @@ async def sweep(ground: Ground, known: frozenset[str], remove: bool) -> Sequence
             if remove:
                 await ground.forget(instance_id)
             found.append(Leftover("file", str(ground.records.folder_of(instance_id)), remove))
+    for volume_id in await asyncio.to_thread(ground.volumes.store.ids):
+        if volume_id not in known and ground.volumes.holder(volume_id) is None:
+            if remove:
+                await ground.volumes.remove(volume_id)
+            found.append(Leftover("file", str(ground.volumes.store.folder_of(volume_id)), remove))
     for stray in await asyncio.to_thread(_strays, ground.records, known):
         if remove:
             await _end(stray)

@@ -15,7 +15,7 @@ from insula.node.network.wiring import InstanceNetwork
 from insula.node.storage.backend import BootableImage
 from insula.protocol.node import InstanceSpec
 
-LAYOUT = 2  # of a template's folder, and of the machine that is made from a specification
+LAYOUT = 3  # of a template's folder, and of the machine that is made from a specification
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,23 @@ class GuestMemory:
 
 
 @dataclass(frozen=True)
+class MachineVolume:
+    """A disk that comes and goes while the machine runs. The guest sees `name` and, as serial number, `id`.
+
+    `file` is qcow2. `slot` (0 to 254) is its place on the machine's controller, which it keeps as long as it is
+    attached: a machine that is saved needs every volume in its slot again. Limits are operations and megabytes a
+    second, 0 for none.
+    """
+
+    id: str
+    name: str
+    file: Path
+    slot: int
+    disk_iops: int = 0
+    disk_mbps: int = 0
+
+
+@dataclass(frozen=True)
 class MachineSpec:
     """One machine. `folder` holds its own files and sockets (`qmp.sock`, `agent.sock`, `console.sock`, `console.log`).
 
@@ -79,6 +96,7 @@ class MachineSpec:
     uid: int | None = None
     saved: Path | None = None
     memory: GuestMemory | None = None
+    volumes: tuple[MachineVolume, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -238,6 +256,26 @@ class CanCutNetwork(Protocol):
         A machine that was saved with its link down has it down wherever it goes on.
         """
         ...
+
+
+@runtime_checkable
+class CanAttachVolumes(Protocol):
+    """Optional: volumes that come, go, grow and get other limits while the machine runs or stands still.
+
+    Everything may be repeated, also after a try that nobody saw end. The guest is not asked about anything.
+    """
+
+    async def attach_volume(self, volume: MachineVolume) -> None: ...
+    async def detach_volume(self, volume_id: str) -> None: ...  # HostFailure when the guest does not let go of it
+    async def grow_volume(self, volume_id: str, size_gib: int) -> None: ...  # Conflict when it would shrink
+    async def limit_volume(self, volume: MachineVolume) -> None: ...
+
+
+@runtime_checkable
+class CanGrowDisk(Protocol):
+    """Optional: a disk that grows while the machine runs. May be repeated. Raises Conflict when it would shrink."""
+
+    async def grow_disk(self, size_gib: int) -> None: ...
 
 
 @runtime_checkable

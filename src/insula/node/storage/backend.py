@@ -13,6 +13,7 @@ from typing import Protocol
 
 from insula.domain.image import Image
 from insula.domain.instance import Firmware, MachineType
+from insula.domain.volume import FileSystem
 from insula.node.storage.identity import Identity
 from insula.protocol.node import Progress
 
@@ -109,6 +110,8 @@ class DiskBackend(Protocol):
 
     async def clone(self, image: BootableImage, target: Path, size_gib: int, uid: int | None = None) -> None: ...
     async def layer(self, base: Path, target: Path, uid: int | None = None) -> None: ...  # over a disk, as large as it
+    async def blank(self, target: Path, size_gib: int, file_system: FileSystem, label: str) -> None: ...  # for a volume
+    async def check_alone(self, target: Path) -> None: ...  # DataCorrupt when it is no disk or needs another file
     async def grow(self, target: Path, size_gib: int) -> None: ...  # never shrinks: Conflict
     async def make_seed(self, path: Path, contents: SeedContents, uid: int | None = None) -> None: ...
     async def rewrite_seed(self, path: Path, contents: SeedContents) -> None: ...  # in place: a machine has it open

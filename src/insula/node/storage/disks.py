@@ -7,14 +7,17 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from insula.base.errors import Conflict, DataCorrupt, InvalidInput, NotFound
+from insula.base.errors import DataCorrupt, InvalidInput, NotFound
 from insula.base.run import run
+from insula.domain.disk import check_growth
+from insula.domain.volume import FileSystem
 from insula.node.runtime.jail import Jail, groups_to_read
 from insula.node.storage.atomic import disk_full_explained, replacing
 from insula.node.storage.backend import BootableImage, SeedContents
+from insula.node.storage.blank import make_blank
 from insula.node.storage.confined import run_confined
 from insula.node.storage.fork_point import DISK_FILE, FORK_FILE
-from insula.node.storage.headers import read_qcow2
+from insula.node.storage.headers import Qcow2Header, read_qcow2
 from insula.node.storage.manifest import MANIFEST_FILE
 from insula.node.storage.seed import rewrite_seed, write_seed
 from insula.node.storage.template import TEMPLATE_FILE
@@ -55,26 +58,36 @@ class Disks:
                 [*_CREATE, "-u", "-b", str(base.absolute()), str(temporary), str(size_bytes)], timeout_s=_TOOL_TIMEOUT_S
             )
 
+    async def blank(self, target: Path, size_gib: int, file_system: FileSystem, label: str) -> None:
+        """Make `target` an empty disk of its own, with a file system on the whole of it; an existing one is replaced.
+
+        Raises :class:`InvalidInput` for an absurd size, :class:`CommandMissing` that names the package, and DiskFull.
+        """
+        _check_size(size_gib, 1, target.name)
+        with disk_full_explained(f"Making the disk {target.name}"), replacing(target, mode=0o600) as temporary:
+            await make_blank(temporary, size_gib, file_system, label)
+
+    async def check_alone(self, target: Path) -> None:
+        """Check that a disk which a guest may have written has no parts in other files.
+
+        Raises :class:`NotFound` and :class:`DataCorrupt`.
+        """
+        header = _header_of(target)
+        if header.backing_file or header.external_data:
+            raise DataCorrupt(
+                f"The disk {target} has parts in another file",
+                why="Its header names one, and we made it without",
+                todo="Restore it from a backup or delete it: the file was changed from outside",
+                code="foreign-backing-file",
+            )
+
     async def grow(self, target: Path, size_gib: int) -> None:
         """Make the disk larger while no machine uses it. Raises :class:`Conflict` when it would become smaller."""
-        if not target.is_file() or target.is_symlink():
-            raise NotFound(
-                f"There is no disk {target.name}",
-                why=f"{target} does not exist",
-                todo="Create the instance again or rebuild it",
-            )
-        header = read_qcow2(target)
+        header = _header_of(target)
         wanted_bytes = size_gib * _GIB
         if wanted_bytes == header.virtual_bytes:
             return
-        if wanted_bytes < header.virtual_bytes:
-            raise Conflict(
-                "A disk cannot become smaller",
-                why=f"It has {header.virtual_bytes / _GIB:g} GiB and {size_gib} GiB were asked for; the guest's data "
-                "beyond would be lost",
-                todo="Choose a plan with a disk at least as large, or create a new instance",
-                code="disk-shrink",
-            )
+        check_growth(header.virtual_bytes, size_gib)
         _check_size(size_gib, 1, target.name)
         # A guest that broke out of its machine may have rewritten this header, so the tool sees the disk and its
         # image, nothing else.
@@ -97,6 +110,16 @@ class Disks:
     async def rewrite_seed(self, path: Path, contents: SeedContents) -> None:
         """See :func:`insula.node.storage.seed.rewrite_seed`."""
         await asyncio.to_thread(rewrite_seed, path, contents)
+
+
+def _header_of(disk: Path) -> Qcow2Header:
+    if not disk.is_file() or disk.is_symlink():
+        raise NotFound(
+            f"There is no disk {disk.name}",
+            why=f"{disk} does not exist",
+            todo="Restore it from a backup, or make what it belongs to again",
+        )
+    return read_qcow2(disk)
 
 
 def _check_size(size_gib: int, least_gib: int, name: str) -> None:

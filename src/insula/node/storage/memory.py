@@ -14,8 +14,10 @@ from pathlib import Path
 from insula.base.clock import now_utc
 from insula.base.errors import Conflict, DataCorrupt, InvalidInput, NotFound
 from insula.base.files import write_atomic
+from insula.domain.disk import GIB, check_growth
 from insula.domain.image import Image, ImageSource, ImageState, Provisioning
 from insula.domain.instance import Firmware, MachineType
+from insula.domain.volume import FileSystem
 from insula.node.storage.backend import BootableImage, KernelBoot, SeedContents
 from insula.protocol.node import Progress
 
@@ -127,18 +129,15 @@ class MemoryDisks:
     async def layer(self, base: Path, target: Path, uid: int | None = None) -> None:
         write_atomic(target, base.read_bytes())
 
+    async def blank(self, target: Path, size_gib: int, file_system: FileSystem, label: str) -> None:
+        write_atomic(target, _line(f"{file_system} {label}", size_gib))
+
+    async def check_alone(self, target: Path) -> None:
+        _read(target)
+
     async def grow(self, target: Path, size_gib: int) -> None:
-        try:
-            entry = json.loads(target.read_bytes())
-            image, old_gib = str(entry["image"]), int(entry["size_gib"])
-        except FileNotFoundError as error:
-            raise NotFound(f"There is no disk {target}", todo="Make it first") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataCorrupt(f"{target} is not a disk", why=str(error), todo="Rebuild the instance") from error
-        if size_gib < old_gib:
-            raise Conflict(
-                "A disk cannot shrink", why=f"It has {old_gib} GiB, {size_gib} were asked for", todo="Ask for more"
-            )
+        image, old_gib = _read(target)
+        check_growth(old_gib * GIB, size_gib)
         # In place, since a disk keeps its identity when it grows.
         target.write_bytes(_line(image, size_gib))
 
@@ -147,6 +146,16 @@ class MemoryDisks:
 
     async def rewrite_seed(self, path: Path, contents: SeedContents) -> None:
         await self.make_seed(path, contents)
+
+
+def _read(disk: Path) -> tuple[str, int]:
+    try:
+        entry = json.loads(disk.read_bytes())
+        return str(entry["image"]), int(entry["size_gib"])
+    except FileNotFoundError as error:
+        raise NotFound(f"There is no disk {disk}", todo="Make it first") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataCorrupt(f"{disk} is not a disk", why=str(error), todo="Rebuild the instance") from error
 
 
 def _line(image: str, size_gib: int) -> bytes:

@@ -56,7 +56,7 @@ async def test_it_ends(ready: Callable[[], Awaitable[Any]], age_s: float) -> Non
             return time.time() - age_s
 
     machine = Limited()
-    await asyncio.wait_for(boost.end_when(ready(), machine, _QUARTER, machine.started_at_s), 1)
+    await asyncio.wait_for(boost.end_when(ready(), machine, lambda: _QUARTER, machine.started_at_s), 1)
     assert machine.limits == _QUARTER
 
 

@@ -139,8 +139,10 @@ class Engine:
         last = 0 if is_new else await store.operations.last_sequence(operation.id)
         journal = Journal(store, self._hub, operation, names, last)
         instance = await store.instances.find(operation.target)
-        node = self._room.nodes.get(instance.node if instance else self._image_node(operation))
-        work = Work(operation, instance, node, journal, self._room.lanes, StepClock())
+        volume = await store.volumes.find(operation.target) if operation.verb.noun == "volume" else None
+        owner = instance or volume
+        node = self._room.nodes.get(owner.node if owner else self._image_node(operation))
+        work = Work(operation, instance, node, journal, self._room.lanes, StepClock(), volume=volume)
         return Runner(self._room, operation, work, journal, running)
 
     async def _count_break(self, operation_id: str, error: Exception) -> None:

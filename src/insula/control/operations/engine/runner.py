@@ -220,7 +220,7 @@ class Runner:
             events=events,
             error=error.to_dict() if error else None,
             result=ending.result,
-            instance_id=self._operation.target,
+            target=self._operation.target,
             fields=ending.fields,
             remove=ending.remove,
             others=ending.others,
@@ -299,5 +299,5 @@ def _too_late(step: Step, deadline_s: float) -> GuestFailure:
 def _stuck_error(error: InsulaError, step: Step, stuck: InsulaError) -> InsulaError:
     data = error.to_dict()
     left = f"Undoing step {step.name} failed too: {stuck}"
-    todo = "Delete the instance, or clean up with `insula doctor --repair`"
+    todo = "Delete it, or clean up with `insula doctor --repair`"
     return from_dict({**data, "why": f"{data['why'].rstrip('.')}. {left}".lstrip(". "), "todo": todo})

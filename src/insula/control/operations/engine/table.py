@@ -11,6 +11,7 @@ from insula.base.errors import InsulaError
 from insula.control.operations.engine.lanes import Lanes
 from insula.domain.instance import BootPhase, Instance
 from insula.domain.operation import Operation, Verb
+from insula.domain.volume import Volume
 from insula.protocol.node import NodeApi
 
 Facts = Mapping[str, Any]
@@ -35,7 +36,7 @@ class Work:
     """What the steps of one operation work with.
 
     `facts` is what earlier steps returned: plain JSON values that outlive a restart. `instance` is the record as it was
-    when the operation (or its continuation) began; None for operations on images.
+    when the operation (or its continuation) began; None for operations on images and volumes. So is `volume`.
     """
 
     operation: Operation
@@ -45,6 +46,7 @@ class Work:
     lanes: Lanes
     deadline: Deadline
     facts: dict[str, Any] = field(default_factory=dict)
+    volume: Volume | None = None
 
     @property
     def params(self) -> Mapping[str, Any]:
@@ -55,12 +57,22 @@ class Work:
     def target(self) -> Instance:
         """The instance, in operations that have one."""
         if self.instance is None:
-            raise InsulaError(
-                f"The record of {self.operation.target_name} is gone",
-                why="It was removed while an operation worked on it",
-                todo="Look at `insula list`; start the operation again if the instance is there",
-            )
+            raise self._gone("insula list")
         return self.instance
+
+    @property
+    def target_volume(self) -> Volume:
+        """The volume, in operations that have one."""
+        if self.volume is None:
+            raise self._gone("insula volume list")
+        return self.volume
+
+    def _gone(self, listing: str) -> InsulaError:
+        return InsulaError(
+            f"The record of {self.operation.target_name} is gone",
+            why="It was removed while an operation worked on it",
+            todo=f"Look at `{listing}`; start the operation again if it is there",
+        )
 
     @asynccontextmanager
     async def turn(self, lane: str) -> AsyncIterator[None]:
@@ -96,7 +108,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Ending:
-    """What becomes of the instance's record at the end of an operation, and the operation's result.
+    """What becomes of the target's record (an instance's or a volume's) at the end, and the operation's result.
 
     `others` are further instances by their ids: their fields, or None for a record that goes.
     """

@@ -11,15 +11,16 @@ import json
 import secrets
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from insula.base.errors import Conflict, HostFailure
 from insula.domain.instance import Firmware
 from insula.node.hypervisor.driver import EndReason, MachineSpec, MachineStatus
 from insula.node.hypervisor.fake.machine import FakeMachine
-from insula.node.hypervisor.fake.state import FakeState, disk_identity, frozen_files, load, save
+from insula.node.hypervisor.fake.state import FakeState, disk_identity, frozen_files, held_volume, load, save
 
 _FIRST_PID = 1 << 30  # beyond any kernel's pid_max, so that nobody ever signals a real process by mistake
 
@@ -81,6 +82,7 @@ class FakeDriver:
             never_ready=faults.never_ready,
             ignores_power_button=faults.ignores_power_button,
             broken_program=faults.broken_program,
+            volumes={volume.id: held_volume(volume) for volume in spec.volumes},
             crash_at_s=now_s + faults.crash_after_s if faults.crash_after_s else 0.0,
         )
         if spec.saved is not None:
@@ -122,6 +124,7 @@ def _gone_on(state: FakeState, saved: Path) -> FakeState:
     try:
         found = json.loads(saved.read_bytes())
         lines_written, link_up = int(found["lines_written"]), bool(found["link_up"])
+        _check_volumes(state, found["volumes"])
     except (ValueError, KeyError, TypeError) as error:
         raise HostFailure(
             f"The machine of {state.name} did not start",
@@ -132,6 +135,11 @@ def _gone_on(state: FakeState, saved: Path) -> FakeState:
     booted_at_s = state.started_at_s - state.boot_s
     status = MachineStatus.PAUSED
     return replace(state, status=status, booted_at_s=booted_at_s, lines_written=lines_written, link_up=link_up)
+
+
+def _check_volumes(state: FakeState, saved: Mapping[str, Any]) -> None:
+    if saved != state.volumes:
+        raise ValueError("it had other volumes")
 
 
 def _take_files(saved: Path, target: Path) -> None:

@@ -15,9 +15,17 @@ from typing import Any
 from insula.base.errors import Conflict, HostFailure
 from insula.base.files import write_atomic
 from insula.domain.instance import Resources
-from insula.node.hypervisor.driver import EndReason, ForkFiles, MachineEvent, MachineStatus
+from insula.node.hypervisor.driver import EndReason, ForkFiles, MachineEvent, MachineStatus, MachineVolume
 from insula.node.hypervisor.fake.guest import FakeGuest
-from insula.node.hypervisor.fake.state import FakeState, disk_identity, frozen_files, load, update
+from insula.node.hypervisor.fake.state import (
+    FakeState,
+    disk_identity,
+    frozen_files,
+    grow_file,
+    held_volume,
+    load,
+    update,
+)
 from insula.node.hypervisor.feed import EventFeed
 
 # How often a machine looks whether another process changed its state file; ends must be noticed within a second.
@@ -40,7 +48,7 @@ def boot_lines(name: str) -> tuple[tuple[float, str], ...]:
 
 
 class FakeMachine:
-    """Implements Machine, CanSave, CanFork, CanCutNetwork and CanLimitLive."""
+    """Implements Machine and every optional capability."""
 
     def __init__(self, folder: Path, state: FakeState) -> None:
         self._folder = folder
@@ -56,6 +64,7 @@ class FakeMachine:
         self._tasks: set[asyncio.Task[None]] = set()
         self._boot: asyncio.Task[None] | None = None
         self.limits: Resources | None = None
+        self.volume_limits: dict[str, MachineVolume] = {}
         if state.status is MachineStatus.RUNNING:
             self._going_on.set()
 
@@ -139,7 +148,8 @@ class FakeMachine:
 
     async def save(self, target: Path) -> None:
         self._require_alive()
-        saved = {"lines_written": self._state.lines_written, "link_up": self._state.link_up}
+        state = self._state
+        saved = {"lines_written": state.lines_written, "link_up": state.link_up, "volumes": dict(state.volumes)}
         await asyncio.to_thread(write_atomic, target, json.dumps(saved).encode())
 
     async def fork(self, files: ForkFiles) -> int:
@@ -165,6 +175,28 @@ class FakeMachine:
         self._require_alive()
         if not base.exists():
             raise HostFailure("The layers of a disk could not be merged", why=f"{base} is gone", code="merge-failed")
+
+    async def attach_volume(self, volume: MachineVolume) -> None:
+        self._require_alive()
+        if not volume.file.exists():
+            raise HostFailure(f"There is no volume {volume.name}", why=f"{volume.file} is gone", code="volume-gone")
+        self._change(volumes={**self._state.volumes, volume.id: held_volume(volume)})
+
+    async def detach_volume(self, volume_id: str) -> None:
+        self._require_alive()
+        self._change(volumes={name: held for name, held in self._state.volumes.items() if name != volume_id})
+
+    async def grow_volume(self, volume_id: str, size_gib: int) -> None:
+        self._require_alive()
+        grow_file(Path(self._state.volumes[volume_id]["file"]), size_gib)
+
+    async def limit_volume(self, volume: MachineVolume) -> None:
+        self._require_alive()
+        self.volume_limits[volume.id] = volume
+
+    async def grow_disk(self, size_gib: int) -> None:
+        self._require_alive()
+        grow_file(self._folder / "disk.qcow2", size_gib)
 
     async def set_link(self, up: bool) -> None:
         self._require_alive()

@@ -181,8 +181,28 @@ async def _wait_for_instance(call: Call) -> Outcome:
     return Outcome(stdout=f"{instance_id}\n".encode())
 
 
+async def _grow_disk(call: Call) -> Outcome:
+    """The question about a disk that grew: its own has the root, others what a test has noted as mounted."""
+    mounted = call.files.locate(f"/run/mounted/{call.arguments[0]}")
+    if call.arguments[0] == "disk":
+        return Outcome(stdout=b"grown /\n")
+    return Outcome(stdout=f"grown {mounted.read_text()}\n".encode() if mounted.exists() else b"unmounted\n")
+
+
+async def _use_of_disk(call: Call) -> Outcome:
+    """The question whether a disk is used."""
+    mounted = call.files.locate(f"/run/mounted/{call.arguments[0]}")
+    return Outcome(stdout=f"mounted {mounted.read_text()}\n".encode() if mounted.exists() else b"")
+
+
 async def _sh(call: Call) -> Outcome:
-    """`sh -c` of one simple command; there are no pipes, variables or redirections in this guest."""
+    """`sh -c` of one simple command; there are no pipes, variables or redirections in this guest.
+
+    A script on standard input is one of those that Insula brings, and is known by its first line.
+    """
+    if call.arguments[:1] == ["-s"]:
+        name = call.stdin.decode().partition("\n")[0].removeprefix("# ")
+        return await _SCRIPTS[name](replace(call, arguments=call.arguments[2:]))
     words = shlex.split(call.arguments[call.arguments.index("-c") + 1])
     if words[:1] == ["exit"]:
         return Outcome(int(words[1]) if len(words) > 1 else 0)
@@ -191,6 +211,8 @@ async def _sh(call: Call) -> Outcome:
         return Outcome(127, b"", f"sh: {words[0]}: not found\n".encode())
     return await program(replace(call, arguments=words[1:]))
 
+
+_SCRIPTS: Mapping[str, Program] = {"grow-disk": _grow_disk, "use-of-disk": _use_of_disk}
 
 _PROGRAMS: Mapping[str, Program] = {
     "cat": _cat,

@@ -5,19 +5,22 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from insula.base.files import write_atomic
-from insula.node.hypervisor.driver import EndReason, MachineStatus
+from insula.domain.disk import GIB, check_growth
+from insula.node.hypervisor.driver import EndReason, MachineStatus, MachineVolume
 
 
 @dataclass(frozen=True)
 class FakeState:
     """`files` is the folder of the guest's file tree; `boot_s` is how long a boot takes.
 
-    `layers` are the names of its disk's layers that forks made, `lines_written` is how many of this boot's console
+    `layers` are the names of its disk's layers that forks made, `volumes` the slots and files of those that it has.
+    `lines_written` is how many of this boot's console
     lines are out; `crash_at_s` is the Unix time of an injected crash, 0 for none.
     """
 
@@ -34,6 +37,7 @@ class FakeState:
     lines_written: int = 0
     link_up: bool = True
     layers: tuple[str, ...] = ()
+    volumes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     never_ready: bool = False
     ignores_power_button: bool = False
     broken_program: str = ""
@@ -59,6 +63,18 @@ def disk_identity(disk: Path) -> str:
 def frozen_files(saved: Path) -> Path:
     """Where the guest's file tree is that belongs to memory which a fork wrote."""
     return saved.with_name(f"{saved.name}-files")
+
+
+def held_volume(volume: MachineVolume) -> dict[str, Any]:
+    """What is kept of a volume."""
+    return {"slot": volume.slot, "file": str(volume.file)}
+
+
+def grow_file(disk: Path, size_gib: int) -> None:
+    """An imaginary disk is a line of text that says how large it is. Raises Conflict."""
+    entry = json.loads(disk.read_bytes() or b"{}")
+    check_growth(int(entry.get("size_gib", 0)) * GIB, size_gib)
+    disk.write_text(json.dumps({**entry, "size_gib": size_gib}) + "\n")
 
 
 def load(folder: Path) -> FakeState | None:

@@ -15,14 +15,25 @@ from pathlib import Path
 from typing import Any
 
 from insula.base.errors import Unsupported
-from insula.domain.instance import Firmware, MachineType, Resources
+from insula.domain.instance import Firmware, MachineType
 from insula.node.hypervisor.driver import MachineSpec, StreamNic, TapNic
+from insula.node.hypervisor.qemu.blocks import (
+    CONTROLLER,
+    disk_node,
+    throttle_group,
+    throttle_limits,
+    throttled_node,
+    volume_device,
+    volume_group,
+    volume_nodes,
+)
 from insula.node.hypervisor.qemu.firmware import UefiFirmware
 
 PROGRAM = "qemu-system-x86_64"
 NVRAM = "nvram.qcow2"
 THROTTLE_GROUP = "disk-limits"
 NETWORK = "net0"
+DISK_THROTTLED = "disk-throttled"
 DISK = "disk"  # the node of the disk's file; layers over it are called disk-NAME
 # QEMU's own choice is up to 1 GiB of translated code, which the machine's memory limit would have to allow for.
 TCG_CODE_CACHE_MIB = 128
@@ -73,14 +84,10 @@ def arguments(spec: MachineSpec, host: Host, wires: Wires) -> list[str]:
         *_disk(spec, host),
         *_network(spec, wires),
         *_further_devices(spec),
+        *_volumes(spec, host),
         *_kernel(spec, host),
         *_saved(spec, wires),
     ]
-
-
-def disk_limits(resources: Resources) -> Mapping[str, int]:
-    """ThrottleLimits of QMP; 0 is unlimited. Operations and bytes of reads and writes together."""
-    return {"iops-total": resources.disk_iops, "bps-total": resources.disk_mbps * 1_000_000}
 
 
 def _board(spec: MachineSpec, host: Host) -> Iterable[str]:
@@ -138,16 +145,14 @@ def _firmware(spec: MachineSpec, host: Host) -> Iterable[str]:
 
 
 def _disk(spec: MachineSpec, host: Host) -> Iterable[str]:
-    # Disk I/O in its own thread keeps the monitor quick. Emulated microvm lacks the event descriptors that it needs.
-    in_thread = spec.machine_type is not MachineType.MICROVM or host.accelerator == "kvm"
+    in_thread = _has_io_threads(spec, host)
     if in_thread:
         yield from ("-object", _json({"qom-type": "iothread", "id": "disk-io"}))
-    limits = disk_limits(spec.resources)
-    yield from ("-object", _json({"qom-type": "throttle-group", "id": THROTTLE_GROUP, "limits": limits}))
+    limits = throttle_limits(spec.resources.disk_iops, spec.resources.disk_mbps)
+    yield from ("-object", _json(throttle_group(THROTTLE_GROUP, limits)))
     yield from ("-blockdev", _json(disk_node(DISK, {"filename": _name(spec, spec.disk)})))
-    throttled = {"driver": "throttle", "node-name": "disk-throttled", "throttle-group": THROTTLE_GROUP, "file": DISK}
-    yield from ("-blockdev", _json(throttled))
-    device: dict[str, Any] = {"driver": _device(spec, "virtio-blk"), "drive": "disk-throttled", "serial": "disk"}
+    yield from ("-blockdev", _json(throttled_node(DISK_THROTTLED, THROTTLE_GROUP, DISK)))
+    device: dict[str, Any] = {"driver": _device(spec, "virtio-blk"), "drive": DISK_THROTTLED, "serial": "disk"}
     if in_thread:
         device["iothread"] = "disk-io"
     if spec.direct_boot is None:
@@ -158,20 +163,26 @@ def _disk(spec: MachineSpec, host: Host) -> Iterable[str]:
         yield from ("-device", _json({"driver": _device(spec, "virtio-blk"), "drive": "seed", "serial": "seed"}))
 
 
-def disk_node(name: str, file: Mapping[str, Any]) -> dict[str, Any]:
-    """The block node of a disk that the guest writes to; `file` says which."""
-    # Through the host's page cache: instances share what they read of one image, and every file system can do it.
-    # Flushes of the guest still reach the disk, so a power loss costs nothing that the guest was promised. Threads
-    # are the only asynchronous I/O that works with the page cache under every kernel and seccomp filter.
-    cache = {"direct": False, "no-flush": False}
-    return {
-        "driver": "qcow2",
-        "node-name": name,
-        "cache": cache,
-        "discard": "unmap",
-        "detect-zeroes": "unmap",  # space that a guest zeroes is given back to the host
-        "file": {"driver": "file", **file, "aio": "threads", "cache": cache, "discard": "unmap"},
-    }
+def _has_io_threads(spec: MachineSpec, host: Host) -> bool:
+    """Disk I/O in its own thread keeps the monitor quick. Emulated microvm lacks the event descriptors it needs."""
+    return spec.machine_type is not MachineType.MICROVM or host.accelerator == "kvm"
+
+
+def _volumes(spec: MachineSpec, host: Host) -> Iterable[str]:
+    """A controller on which volumes come and go, and those that are there from the start.
+
+    It is the last device, so that machines which were saved without one find all others where they were.
+    """
+    controller: dict[str, Any] = {"driver": _device(spec, "virtio-scsi"), "id": CONTROLLER, "num_queues": 1}
+    if _has_io_threads(spec, host):
+        yield from ("-object", _json({"qom-type": "iothread", "id": "volume-io"}))
+        controller["iothread"] = "volume-io"
+    yield from ("-device", _json(controller))
+    for volume in spec.volumes:
+        yield from ("-object", _json(volume_group(volume)))
+        for node in volume_nodes(volume, {"filename": _name(spec, volume.file)}):
+            yield from ("-blockdev", _json(node))
+        yield from ("-device", _json(volume_device(volume)))
 
 
 def _network(spec: MachineSpec, wires: Wires) -> Iterable[str]:

@@ -11,7 +11,6 @@ import contextlib
 import os
 import secrets
 import socket
-import stat
 from pathlib import Path
 
 from insula.base.errors import NotFound
@@ -22,6 +21,7 @@ from insula.node.hypervisor.qemu.argv import NVRAM, Host
 from insula.node.hypervisor.qemu.firmware import UefiFirmware, data_folders
 from insula.node.hypervisor.qemu.record import QEMU_LOG
 from insula.node.runtime.jail import Gate, Jail, groups_to_read
+from insula.node.runtime.uids import give_file
 
 CONSOLE_LOG = "console.log"
 QMP_SOCKET, AGENT_SOCKET, CONSOLE_SOCKET = "qmp.sock", "agent.sock", "console.sock"
@@ -39,7 +39,8 @@ def prepare_folder(spec: MachineSpec) -> None:
     Raises :class:`NotFound` when a file that the machine needs is missing.
     """
     kernel = [spec.direct_boot.kernel, spec.direct_boot.initrd] if spec.direct_boot else []
-    for path in (spec.disk, spec.seed, spec.saved, *spec.read_only, *kernel):
+    volumes = [volume.file for volume in spec.volumes]
+    for path in (spec.disk, spec.seed, spec.saved, *spec.read_only, *volumes, *kernel):
         if path is not None and not path.exists():
             raise NotFound(
                 f"A file that the machine of {spec.name} needs is missing",
@@ -51,28 +52,16 @@ def prepare_folder(spec: MachineSpec) -> None:
         with contextlib.suppress(FileNotFoundError):
             (spec.folder / name).replace(spec.folder / f"{name}.previous")
     os.close(os.open(spec.folder / CONSOLE_LOG, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    owned = [spec.disk, spec.folder / CONSOLE_LOG, spec.folder / NVRAM]
+    owned = [spec.disk, spec.folder / CONSOLE_LOG, spec.folder / NVRAM, *volumes]
     if spec.seed is not None and spec.seed.parent == spec.folder:
         owned.append(spec.seed)
     for path in owned:
         if path.exists():
-            _own(path, spec.uid)
+            give_file(path, spec.uid)
     if spec.uid is not None:
         # The instance's user passes through the folder, nobody else does, and it can change nothing in it.
         os.chown(spec.folder, os.geteuid(), spec.uid)
         spec.folder.chmod(0o710)
-
-
-def _own(path: Path, uid: int | None) -> None:
-    # Through a descriptor that refuses links: the path may have been tampered with by an escaped machine.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        if stat.S_ISREG(os.fstat(descriptor).st_mode):
-            if uid is not None:
-                os.fchown(descriptor, uid, uid)
-            os.fchmod(descriptor, 0o600)
-    finally:
-        os.close(descriptor)
 
 
 async def make_nvram(spec: MachineSpec, uefi: UefiFirmware) -> None:
@@ -114,7 +103,7 @@ def listening_socket(path: Path) -> socket.socket:
 
 def jail_for(spec: MachineSpec, host: Host, gate: Gate | None) -> Jail:
     """What QEMU sees of the host."""
-    writable = [spec.disk, spec.folder / CONSOLE_LOG]
+    writable = [spec.disk, spec.folder / CONSOLE_LOG, *(volume.file for volume in spec.volumes)]
     readable = [*data_folders(), *spec.read_only]
     if spec.firmware is Firmware.UEFI:
         writable.append(spec.folder / NVRAM)

@@ -30,7 +30,7 @@ from insula.base.log import get_logger
 from insula.base.run import run
 from insula.node.hypervisor.driver import ForkFiles
 from insula.node.hypervisor.qemu import memory_stream
-from insula.node.hypervisor.qemu.argv import disk_node
+from insula.node.hypervisor.qemu.blocks import disk_node
 from insula.node.hypervisor.qemu.layers import active, layer_node, layers
 from insula.node.hypervisor.qemu.live_memory import LiveMemory, UnreadableError, live_memory
 from insula.node.hypervisor.qemu.qmp import Qmp

@@ -13,10 +13,11 @@ from typing import Any
 from insula.base.errors import Conflict, HostFailure, InsulaError
 from insula.base.log import get_logger
 from insula.domain.instance import Resources
-from insula.node.hypervisor.driver import EndReason, ForkFiles, MachineEvent, MachineStatus
+from insula.node.hypervisor.driver import EndReason, ForkFiles, MachineEvent, MachineStatus, MachineVolume
 from insula.node.hypervisor.feed import EventFeed
-from insula.node.hypervisor.qemu import forking, layers, saving
-from insula.node.hypervisor.qemu.argv import NETWORK, THROTTLE_GROUP, disk_limits
+from insula.node.hypervisor.qemu import forking, layers, saving, volumes
+from insula.node.hypervisor.qemu.argv import DISK_THROTTLED, NETWORK, THROTTLE_GROUP
+from insula.node.hypervisor.qemu.blocks import throttle_limits
 from insula.node.hypervisor.qemu.files import QMP_SOCKET, cut_logs
 from insula.node.hypervisor.qemu.launch import wait_unlocked
 from insula.node.hypervisor.qemu.limits import machine_limits
@@ -40,7 +41,7 @@ _log = get_logger(__name__)
 
 
 class QemuMachine:
-    """Implements Machine, CanSave, CanFork, CanCutNetwork and CanLimitLive."""
+    """Implements Machine and every optional capability."""
 
     def __init__(self, folder: Path, record: Record, process: Process, qmp: Qmp, cgroup: Cgroup) -> None:
         self._folder = folder
@@ -145,6 +146,31 @@ class QemuMachine:
         await self._run("query-status")
         await layers.merge(self._qmp, base)
 
+    async def attach_volume(self, volume: MachineVolume) -> None:
+        """See CanAttachVolumes."""
+        await self._run("query-status")
+        await volumes.attach(self._qmp, volume)
+
+    async def detach_volume(self, volume_id: str) -> None:
+        """See CanAttachVolumes."""
+        await self._run("query-status")
+        await volumes.detach(self._qmp, volume_id)
+
+    async def grow_volume(self, volume_id: str, size_gib: int) -> None:
+        """See CanAttachVolumes."""
+        await self._run("query-status")
+        await volumes.grow(self._qmp, volume_id, size_gib)
+
+    async def limit_volume(self, volume: MachineVolume) -> None:
+        """See CanAttachVolumes."""
+        await self._run("query-status")
+        await volumes.limit(self._qmp, volume)
+
+    async def grow_disk(self, size_gib: int) -> None:
+        """See CanGrowDisk."""
+        await self._run("query-status")
+        await volumes.resize(self._qmp, DISK_THROTTLED, size_gib)
+
     async def set_link(self, up: bool) -> None:
         """See CanCutNetwork."""
         if await self._run("query-rx-filter"):  # lists the network cards
@@ -152,9 +178,8 @@ class QemuMachine:
 
     async def set_limits(self, resources: Resources) -> None:
         """See CanLimitLive: CPU quota and weight, disk rates. Memory changes at the next start."""
-        await self._run(
-            "qom-set", {"path": f"/objects/{THROTTLE_GROUP}", "property": "limits", "value": disk_limits(resources)}
-        )
+        limits = throttle_limits(resources.disk_iops, resources.disk_mbps)
+        await self._run("qom-set", {"path": f"/objects/{THROTTLE_GROUP}", "property": "limits", "value": limits})
         await asyncio.to_thread(self._cgroup.apply, machine_limits(resources))
 
     async def _run(self, command: str, arguments: Mapping[str, Any] | None = None, *, timeout_s: float = 10.0) -> Any:

@@ -104,10 +104,15 @@ class Qmp:
         self._send(descriptor)
         await self.run("getfd", {"fdname": name})
 
-    async def give_to_set(self, descriptor: int, set_id: int | None = None) -> int:
-        """Hand QEMU a descriptor that it opens as `/dev/fdset/ID`; a new set without `set_id`. Ours stays open."""
+    async def give_to_set(self, descriptor: int, set_id: int | None = None, *, label: str = "") -> int:
+        """Hand QEMU a descriptor that it opens as `/dev/fdset/ID`; a new set without `set_id`. Ours stays open.
+
+        By its `label` it is found again among all that QEMU has.
+        """
         self._send(descriptor)
-        return int((await self.run("add-fd", {} if set_id is None else {"fdset-id": set_id}))["fdset-id"])
+        wish = {"fdset-id": set_id, "opaque": label or None}
+        given = {name: value for name, value in wish.items() if value is not None}
+        return int((await self.run("add-fd", given))["fdset-id"])
 
     def _send(self, descriptor: int) -> None:
         try:

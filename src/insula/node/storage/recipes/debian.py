@@ -35,7 +35,7 @@ _PACKAGES = (
     *("openssh-server", "openssh-client", "openssh-sftp-server", "cloud-init", "qemu-guest-agent"),
     *("apt", "apt-utils", "ca-certificates", "debian-archive-keyring", "sudo", "tzdata", "netbase"),
     *("iproute2", "iputils-ping", "procps", "psmisc", "less", "nano", "curl", "wget", "bash-completion"),
-    *("e2fsprogs", "fdisk", "xz-utils", "file", "rsync"),
+    *("e2fsprogs", "xfsprogs", "fdisk", "xz-utils", "file", "rsync"),
 )
 
 # Not unpacked: translations of messages and pages, which a server in C.UTF-8 never shows. Documentation stays.

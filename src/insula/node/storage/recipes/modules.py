@@ -9,12 +9,14 @@ from pathlib import Path
 
 from insula.base.errors import DataCorrupt
 
-# What our machines have: virtio over PCI (q35) and MMIO (microvm); the root disk's and the seed's file systems; the
-# agent's serial port; randomness; the power button, which arrives as a key press.
+# What our machines have: virtio over PCI (q35) and MMIO (microvm); volumes, which come as SCSI disks; the root disk's
+# and the seed's file systems; the agent's serial port; randomness; the power button, which arrives as a key press.
 EARLY_MODULES: tuple[str, ...] = (
     "virtio_pci",
     "virtio_mmio",
     "virtio_blk",
+    "virtio_scsi",
+    "sd_mod",
     "ext4",
     "isofs",
     "virtio_net",

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from insula.base.errors import Unsupported
+from insula.domain.ids import Kind, new_id
 from insula.domain.instance import Firmware, MachineType, Resources
-from insula.node.hypervisor.driver import DirectBoot, MachineSpec, StreamNic, TapNic
+from insula.node.hypervisor.driver import DirectBoot, MachineSpec, MachineVolume, StreamNic, TapNic
 from insula.node.hypervisor.qemu.argv import Host, Wires, arguments, machine_uuid
+from insula.node.hypervisor.qemu.blocks import volume_names
 from insula.node.hypervisor.qemu.firmware import UefiFirmware
 
 FOLDER = Path("/srv/insula/node/instances/ins_1")
@@ -81,6 +83,34 @@ def test_the_disk_is_explicit_thin_and_throttled() -> None:
     (group,) = [o for o in _json_values(argv, "-object") if o["qom-type"] == "throttle-group"]
     assert group["limits"] == {"iops-total": 2000, "bps-total": 50_000_000}
     assert _device(argv, "virtio-blk-pci")["bootindex"] == 1
+
+
+def test_volumes_are_disks_on_a_controller_of_their_own() -> None:
+    volume = MachineVolume("vol_01hq", "data", Path("/srv/volumes/vol_01hq/volume.qcow2"), 3, disk_iops=10)
+    argv = arguments(_spec(volumes=(volume,)), TCG, WIRES)
+    assert _device(argv, "virtio-scsi-pci")["id"] == "volumes"
+    disk = _device(argv, "scsi-hd")
+    assert (disk["bus"], disk["scsi-id"], disk["lun"], disk["serial"]) == ("volumes.0", 3, 0, "vol_01hq")
+    assert (disk["vendor"], disk["product"], disk["device_id"]) == ("Insula", "Volume", "data")
+    nodes = {node["node-name"]: node for node in _json_values(argv, "-blockdev")}
+    throttled = nodes[disk["drive"]]
+    node = nodes[throttled["file"]]
+    assert (node["driver"], node["file"]["filename"], node["discard"]) == ("qcow2", str(volume.file), "unmap")
+    groups = {group["id"]: group for group in _json_values(argv, "-object") if group["qom-type"] == "throttle-group"}
+    assert groups[throttled["throttle-group"]]["limits"] == {"iops-total": 10, "bps-total": 0}
+
+
+def test_every_machine_has_the_controller_behind_all_else() -> None:
+    for spec, driver in ((_spec(), "virtio-scsi-pci"), (_spec(machine_type=MachineType.MICROVM), "virtio-scsi-device")):
+        devices = _json_values(arguments(spec, TCG, WIRES), "-device")
+        assert devices[-1]["driver"] == driver
+        assert ("iothread" in devices[-1]) is (driver == "virtio-scsi-pci")
+
+
+def test_names_of_nodes_fit() -> None:
+    names = volume_names(new_id(Kind.VOLUME))
+    assert max(len(names.node), len(names.throttled)) <= 31
+    assert len(set(vars(names).values())) == 4
 
 
 def test_a_seed_is_read_only_and_never_probed() -> None:
