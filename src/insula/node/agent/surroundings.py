@@ -8,8 +8,10 @@ from insula.node.agent.background import Background
 from insula.node.agent.changes import Changes
 from insula.node.agent.forks import Forks
 from insula.node.agent.launch import Launcher
+from insula.node.agent.layers import Layers
 from insula.node.agent.records import Records
 from insula.node.agent.restart import RestartRules
+from insula.node.agent.snapshot_store import SnapshotMemories
 from insula.node.agent.templates import Templates
 from insula.node.agent.volumes import Volumes
 
@@ -23,6 +25,8 @@ class Surroundings:
     background: Background
     changes: Changes
     templates: Templates
+    layers: Layers
     forks: Forks
+    memories: SnapshotMemories
     volumes: Volumes
     rules: RestartRules = field(default_factory=RestartRules)
