@@ -49,6 +49,7 @@ PROBES: Mapping[str, Probe] = {
     "POST /v1/instances/{instance}/fork": Probe(),
     "POST /v1/instances/{instance}/resize": Probe(json={"plan": "micro-2"}),
     "POST /v1/instances/{instance}/rebuild": Probe(),
+    "POST /v1/instances/{instance}/revert": Probe(json={"snapshot": "unknown"}),
     "POST /v1/instances/{instance}/exec": Probe(json={"argv": ["id"]}),
     "GET /v1/instances/{instance}/files": Probe(params={"path": "/etc/probe"}),
     "PUT /v1/instances/{instance}/files": Probe(params={"path": "/etc/probe"}, content=b"probe"),
@@ -63,6 +64,11 @@ PROBES: Mapping[str, Probe] = {
     "POST /v1/volumes/{volume}/detach": Probe(),
     "POST /v1/volumes/{volume}/grow": Probe(json={"size_gib": 2}),
     "POST /v1/volumes/{volume}/limit": Probe(json={"disk_iops": 100}),
+    "GET /v1/snapshots": Probe(),
+    "POST /v1/snapshots": Probe(json={"instance": "target-default"}),
+    "GET /v1/snapshots/{snapshot}": Probe(),
+    "PATCH /v1/snapshots/{snapshot}": Probe(json={"tags": ["probed"]}),
+    "DELETE /v1/snapshots/{snapshot}": Probe(),
     "GET /v1/images": Probe(),
     "POST /v1/images": Probe(json={"name": "imported", "path": "/nowhere.qcow2"}),
     "GET /v1/images/{image}": Probe(),
@@ -138,8 +144,10 @@ async def make_targets(world: World) -> Targets:
         token, _ = await world.new_token([Scope.KEYS_READ], project)
         operations = await world.store.operations.list(project)
         volume = await world.create_volume(f"target-{project}", project)
+        snapshot = await world.create_snapshot(instance.name, project)
         made[project] = {
             "instance": instance.id,
+            "snapshot": snapshot.id,
             "volume": volume.id,
             "key": key.id,
             "token": token.id,
@@ -153,13 +161,15 @@ async def make_targets(world: World) -> Targets:
 async def make_fresh_targets(world: World, entry: Endpoint) -> Targets:
     """Things of the default project that one test may use up."""
     name = f"fresh-{next(_numbers)}"
-    fresh = dict.fromkeys(("operation", "instance", "volume", "key", "token"), "")
+    fresh = dict.fromkeys(("operation", "instance", "volume", "snapshot", "key", "token"), "")
     fresh |= {"image": "tiny", "project": "unknown"}
     if "instance" in entry.parameters or "operation" in entry.parameters:
         fresh["instance"] = (await world.create(name)).id
         fresh["operation"] = (await world.store.operations.list(DEFAULT_PROJECT))[0].id
     if "volume" in entry.parameters:
         fresh["volume"] = (await world.create_volume(name)).id
+    if "snapshot" in entry.parameters:
+        fresh["snapshot"] = (await world.create_snapshot((await world.create(name)).name)).id
     if "key" in entry.parameters:
         key = SshKey(new_id(Kind.KEY), DEFAULT_PROJECT, name, PUBLIC_KEY + name, f"SHA256:{name}", now_utc())
         fresh["key"] = (await world.store.keys.add(key)).id

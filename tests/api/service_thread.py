@@ -82,4 +82,6 @@ async def _one_of_each(world: World) -> dict[str, str]:
     instance = await world.create("target")
     operation = (await world.store.operations.list("default"))[0]
     volume = await world.create_volume("target")
-    return {"instance": instance.id, "volume": volume.id, "operation": operation.id, "image": "tiny"}
+    snapshot = await world.create_snapshot("target")
+    ids = {"instance": instance.id, "volume": volume.id, "snapshot": snapshot.id, "operation": operation.id}
+    return {**ids, "image": "tiny"}

@@ -34,6 +34,7 @@ REFUSED_LATER = {
     "operation-in-progress",
     "image-in-use",
     "unknown-project",
+    "unknown-snapshot",
     "guest-refused",  # there is no such file
 }
 

@@ -66,7 +66,7 @@ def test_endpoints_keep_their_word(case: schemathesis.Case[Any], service: Servic
             raise
 
 
-@schema.include(path_regex="{(instance|volume|image|operation)}").exclude(method="DELETE").parametrize()
+@schema.include(path_regex="{(instance|volume|snapshot|image|operation)}").exclude(method="DELETE").parametrize()
 @generously
 def test_real_things_never_break_it(case: schemathesis.Case[Any], service: Service) -> None:
     """The same with things that exist: most made-up names end in a 404."""

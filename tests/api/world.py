@@ -22,6 +22,7 @@ from insula.domain.access import DEFAULT_PROJECT, Project, Scope, Token
 from insula.domain.ids import Kind, new_id
 from insula.domain.instance import Instance
 from insula.domain.operation import Operation
+from insula.domain.snapshot import Snapshot
 from insula.domain.volume import Volume
 from insula.frontends.api.app import make_app
 from insula.node.agent import Node
@@ -97,6 +98,13 @@ class World:
         ended = await self.finish(await self.admin("POST", "/v1/volumes", project, json=body), project)
         assert ended.state == "succeeded", ended.error
         return await self.store.volumes.get(project, name)
+
+    async def create_snapshot(self, instance: str, project: str = DEFAULT_PROJECT, **wish: Any) -> Snapshot:
+        """A snapshot of an instance."""
+        body = {"instance": instance, **wish}
+        ended = await self.finish(await self.admin("POST", "/v1/snapshots", project, json=body), project)
+        assert ended.state == "succeeded", ended.error
+        return await self.store.snapshots.get(project, ended.target_name)
 
 
 def quiet(message: str, percent: int = -1) -> None:

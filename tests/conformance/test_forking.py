@@ -20,6 +20,7 @@ from insula.node.hypervisor.driver import (
     EndReason,
     ForkFiles,
     GuestMemory,
+    LayerFiles,
     Machine,
     MachineSpec,
     MachineStatus,
@@ -79,6 +80,44 @@ async def test_a_fork_goes_on_and_so_does_the_other(rig: Rig) -> None:
                     assert await asyncio.wait_for(forked.wait(), 20) is EndReason.GUEST_SHUTDOWN
         await rig.shut_down_from_inside(spec)
         assert await asyncio.wait_for(machine.wait(), 20) is EndReason.GUEST_SHUTDOWN
+
+
+async def test_its_disk_alone_is_split(rig: Rig) -> None:
+    """The machine runs on, its events tell of nothing, and what it was is there for others."""
+    async with running(rig) as (spec, machine):
+        await rig.booted(spec)
+        assert isinstance(machine, CanFork)
+        events = machine.events()
+        for name in ("one", "two"):
+            async with place_for_a_fork(rig, spec, name) as (files, _):
+                layer = LayerFiles(name, files.layer, spec.folder / "nvram-copy")
+                assert 0 <= await machine.add_layer(layer) < 5000
+                assert await machine.settle_fork(name, True)
+                assert await machine.settle_fork(name, True)
+                assert await machine.status() is MachineStatus.RUNNING
+        assert not await machine.settle_fork("three", True)
+        await machine.pause()
+        assert (await asyncio.wait_for(anext(events), 2)).kind == "paused"
+        async with place_for_a_fork(rig, spec, "three") as (files, _):
+            await machine.add_layer(LayerFiles("three", files.layer, spec.folder / "nvram-copy"))
+            assert await machine.settle_fork("three", False)
+            assert await machine.status() is MachineStatus.PAUSED
+        await machine.resume()
+        await rig.shut_down_from_inside(spec)
+        assert await asyncio.wait_for(machine.wait(), 20) is EndReason.GUEST_SHUTDOWN
+
+
+async def test_a_layer_that_cannot_be_added_changes_nothing(rig: Rig) -> None:
+    async with running(rig) as (spec, machine):
+        await rig.booted(spec)
+        assert isinstance(machine, CanFork)
+        with pytest.raises((InsulaError, OSError)):
+            await machine.add_layer(LayerFiles("one", spec.folder / "missing", spec.folder / "nvram-copy"))
+        assert not await machine.settle_fork("one", True)
+        assert await machine.status() is MachineStatus.RUNNING
+        async with place_for_a_fork(rig, spec, "two") as (files, _):
+            await machine.add_layer(LayerFiles("two", files.layer, spec.folder / "nvram-copy"))
+            assert await machine.settle_fork("two", True)
 
 
 async def test_no_event_tells_that_it_stood_still(rig: Rig) -> None:

@@ -16,11 +16,12 @@ from insula.control.operations.engine.runner import RetryPolicy
 from insula.control.operations.engine.table import Tables
 from insula.control.operations.tables import TABLES
 from insula.control.scheduler import HostPolicy, Scheduler
-from insula.control.store import Acceptance, Store, VolumeChange
+from insula.control.store import Acceptance, SnapshotUse, Store, VolumeChange
 from insula.domain.fork import children_of
 from insula.domain.ids import Kind, new_id
 from insula.domain.instance import Identity, Instance, InstanceState, PortForward, Resources
 from insula.domain.operation import Operation, OperationEvent, OperationState, Verb
+from insula.domain.snapshot import Snapshot, SnapshotKind, SnapshotState
 from insula.domain.volume import FileSystem, Volume, VolumeState
 from insula.node.agent import Node, NodeParts
 from insula.node.agent.pool_rules import PoolRules
@@ -45,6 +46,7 @@ LEFT_AS = {
     Verb.HIBERNATE_INSTANCE: ("hibernated", "hibernated"),
 }
 CHILDREN = ("web1-1", "web1-2")  # what a fork makes, beside what it works on
+Target = Instance | Volume | Snapshot
 QUICK_UNDO = EngineOptions(undo=RetryPolicy(tries=2, first_wait_s=0.01))
 
 
@@ -64,7 +66,10 @@ class Control:
         children = tuple[Instance, ...]()
         if isinstance(target, Instance) and verb is Verb.FORK_INSTANCE:
             children = children_of(target, params.get("names", CHILDREN), Identity(params.get("identity", "renew")))
-        wanted = Acceptance(operation, instance=instance, transition=TRANSITIONS.get(verb), children=children)
+        use = None
+        if "snapshot_id" in params:
+            use = SnapshotUse(params["snapshot_id"], bool(params.get("with_memory")))
+        wanted = Acceptance(operation, instance=instance, transition=TRANSITIONS.get(verb), children=children, use=use)
         await self.store.accept(wanted)
         await self.engine.submit(operation.id)
         return operation
@@ -93,6 +98,27 @@ class Control:
         ended = await self.do_volume(Verb.CREATE_VOLUME, make_volume(name, instance_id=to or None))
         assert ended.state is OperationState.SUCCEEDED, ended.error
         return await self.store.volumes.get("default", name)
+
+    async def accept_snapshot(self, verb: Verb, snapshot: Snapshot) -> Operation:
+        """Accept and submit an operation on a snapshot, which is new for a create."""
+        operation = make_operation(verb, snapshot, {})
+        accepted = await self.store.accept(
+            Acceptance(operation, snapshot=snapshot if verb is Verb.CREATE_SNAPSHOT else None)
+        )
+        await self.engine.submit(accepted.id)
+        return accepted
+
+    async def do_snapshot(self, verb: Verb, snapshot: Snapshot) -> Operation:
+        """Accept, submit and wait."""
+        return await self.wait(await self.accept_snapshot(verb, snapshot))
+
+    async def create_snapshot(
+        self, host: Instance, name: str = "first", kind: SnapshotKind = SnapshotKind.DISK
+    ) -> Snapshot:
+        """A new snapshot of an instance."""
+        ended = await self.do_snapshot(Verb.CREATE_SNAPSHOT, make_snapshot(host, name, kind=kind))
+        assert ended.state is OperationState.SUCCEEDED, ended.error
+        return await self.store.snapshots.get("default", name)
 
     async def wait(self, operation: Operation) -> Operation:
         """The operation when it is final."""
@@ -153,7 +179,29 @@ def make_volume(name: str = "data", **fields: Any) -> Volume:
     return replace(made, **fields)
 
 
-def make_operation(verb: Verb, target: Instance | Volume | str, params: dict[str, Any]) -> Operation:
+def make_snapshot(host: Instance, name: str = "first", **fields: Any) -> Snapshot:
+    now = now_utc()
+    made = Snapshot(
+        id=new_id(Kind.SNAPSHOT),
+        project="default",
+        name=name,
+        instance_id=host.id,
+        parent_id=None,
+        kind=SnapshotKind.DISK,
+        state=SnapshotState.CREATING,
+        node="local",
+        created_at=now,
+        updated_at=now,
+        image=host.image,
+        plan=host.plan,
+        resources=host.resources,
+        firmware=host.firmware,
+        machine_type=host.machine_type,
+    )
+    return replace(made, **fields)
+
+
+def make_operation(verb: Verb, target: Target | str, params: dict[str, Any]) -> Operation:
     now = now_utc()
     return Operation(
         id=new_id(Kind.OPERATION),

@@ -85,7 +85,7 @@ class Saboteur:
 async def world(control: Control, folder: Path) -> dict[str, Any]:
     """Records, ports, files and machines; without moments, and without what a failure is meant to tell.
 
-    What there is of volumes is there only if there are any.
+    What there is of volumes and snapshots is there only if there are any.
     """
     instances = [
         {name: value for name, value in asdict(record).items() if name not in _VOLATILE_FIELDS}
@@ -98,7 +98,16 @@ async def world(control: Control, folder: Path) -> dict[str, Any]:
         {name: value for name, value in asdict(record).items() if name not in _VOLATILE_FIELDS}
         for record in await control.store.volumes.all()
     ]
-    held = {"volumes": volumes, "volume files": await asyncio.to_thread(_volume_files, folder / "volumes")}
+    snapshots = [
+        {name: value for name, value in asdict(record).items() if name not in _VOLATILE_FIELDS}
+        for record in await control.store.snapshots.all()
+    ]
+    held = {
+        "volumes": volumes,
+        "volume files": await asyncio.to_thread(_volume_files, folder / "volumes"),
+        "snapshots": snapshots,
+        "snapshot files": await asyncio.to_thread(_snapshot_files, folder / "snapshots"),
+    }
     found = {"instances": instances, "ports": ports, **await _settled(control.node, folder / "instances")}
     return found | {name: each for name, each in held.items() if each}
 
@@ -117,6 +126,10 @@ def _volume_files(folder: Path) -> dict[str, str]:
     return {str(place.relative_to(folder)): place.read_text() for place in folder.rglob("*") if place.is_file()}
 
 
+def _snapshot_files(folder: Path) -> list[str]:
+    return sorted(str(place.relative_to(folder)) for place in folder.rglob("*") if place.is_file())
+
+
 async def _machines(node: Node) -> dict[str, str]:
     return {report.id: report.power.value for report in await node.observe()}
 
@@ -131,12 +144,17 @@ def _files(folder: Path) -> dict[str, Any]:
             record = json.loads(place.read_bytes())["record"]
             found[name] = {**record["spec"], "volumes": record["volumes"]} if record["volumes"] else record["spec"]
         elif place.name.startswith("disk"):
-            found[name] = (place.read_text(), _guest_files(place))  # the very same disk, not one like it
+            found[name] = (_disk(place), _guest_files(place))  # the very same disk, not one like it
         elif place.is_dir():
             found[name] = "folder"
         else:
             found[name] = "file"
     return found
+
+
+def _disk(disk: Path) -> dict[str, Any]:
+    """What a disk is, whichever layer of it is on top."""
+    return {name: value for name, value in json.loads(disk.read_bytes()).items() if name != "id"}
 
 
 def _guest_files(disk: Path) -> str:

@@ -55,6 +55,8 @@ def params_of(verb: Verb, instance: Instance) -> dict[str, Any]:
         return {"resources": asdict(replace(instance.resources, memory_mib=512)), "plan": "entry-1", "graceful_s": 5}
     if verb is Verb.REBUILD_INSTANCE:
         return {"image": "debian-12", "graceful_s": 5}
+    if verb is Verb.REVERT_INSTANCE:
+        return {"snapshot_id": instance.snapshot_id}
     return {"graceful_s": 5}
 
 
@@ -65,6 +67,8 @@ async def prepare(control: Control, verb: Verb) -> Instance:
     instance = await control.create()
     if verb in BEFOREHAND:
         await control.do(BEFOREHAND[verb], instance)
+    if verb is Verb.REVERT_INSTANCE:
+        await control.create_snapshot(instance)
     return await control.store.instances.get("default", "web1")
 
 

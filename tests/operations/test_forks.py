@@ -145,7 +145,7 @@ async def test_a_child_is_an_instance_like_any_other(control: Control) -> None:
     assert (await control.do(Verb.REBUILD_INSTANCE, child, image="tiny")).state is OperationState.SUCCEEDED
     for name in ("web1", "web1-1", "web1-2", "grandchild"):
         await control.do(Verb.DELETE_INSTANCE, await control.store.instances.get("default", name))
-    assert list(control.node._forks._folder.iterdir()) == []
+    assert list(control.node._layers._folder.iterdir()) == []
 
 
 async def test_there_is_room_for_all_children_or_for_none(control: Control, node: Node) -> None:

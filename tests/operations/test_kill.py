@@ -17,8 +17,7 @@ from insula.base.run import run
 from insula.control.operations.tables import TABLES
 from insula.domain.instance import Instance
 from insula.domain.operation import Operation, OperationState, Verb
-from insula.domain.volume import Volume
-from tests.operations.control import BEFOREHAND, Control, check_left, make_instance, make_node, open_control
+from tests.operations.control import BEFOREHAND, Control, Target, check_left, make_instance, make_node, open_control
 from tests.operations.sabotage import world
 from tests.operations.victim import Fate, fated_tables
 
@@ -33,11 +32,12 @@ UNDONE = {
     Verb.PAUSE_INSTANCE: "pause",
     Verb.HIBERNATE_INSTANCE: "hibernate",
     Verb.FORK_INSTANCE: "children",
+    Verb.REVERT_INSTANCE: "boot",
 }
 DEATH_S = 60.0
 
 
-async def die(url: str, folder: Path, fate: Fate, target: Instance | Volume | None, params: dict[str, Any]) -> None:
+async def die(url: str, folder: Path, fate: Fate, target: Target | None, params: dict[str, Any]) -> None:
     """Run a service until its fate has killed it."""
     order: dict[str, Any] = {"url": url, "folder": str(folder), "fate": asdict(fate), "params": params}
     order["target"] = msgspec.to_builtins(target) if target else None
@@ -55,6 +55,8 @@ async def prepare(url: str, folder: Path, verb: Verb) -> tuple[Instance, dict[st
         instance = await control.create()
         if verb in BEFOREHAND:
             await control.do(BEFOREHAND[verb], instance)
+        if verb is Verb.REVERT_INSTANCE:
+            await control.create_snapshot(instance)
         instance = await control.store.instances.get("default", "web1")
         return instance, await world(control, folder), params_of(verb, instance)
 
@@ -62,6 +64,8 @@ async def prepare(url: str, folder: Path, verb: Verb) -> tuple[Instance, dict[st
 def params_of(verb: Verb, instance: Instance) -> dict[str, Any]:
     if verb is Verb.RESIZE_INSTANCE:
         return {"resources": asdict(replace(instance.resources, memory_mib=512)), "plan": "entry-1"}
+    if verb is Verb.REVERT_INSTANCE:
+        return {"snapshot_id": instance.snapshot_id}
     return {"image": "debian-12"} if verb is Verb.REBUILD_INSTANCE else {}
 
 
@@ -71,10 +75,16 @@ async def settle(control: Control) -> Operation:
     return await control.wait(newest)
 
 
-async def kill_at_each(
-    url: str, folder: Path, fates: Sequence[Fate], target: Instance | Volume, params: dict[str, Any]
-) -> None:
-    first: Instance | Volume | None = target
+async def all_ids(control: Control) -> frozenset[str]:
+    """Everything that there is a record of."""
+    store = control.store
+    instances = {record.id for record in await store.instances.all()}
+    volumes = {record.id for record in await store.volumes.all()}
+    return frozenset(instances | volumes | {record.id for record in await store.snapshots.all()})
+
+
+async def kill_at_each(url: str, folder: Path, fates: Sequence[Fate], target: Target, params: dict[str, Any]) -> None:
+    first: Target | None = target
     for fate in fates:
         await die(url, folder, fate, first, params)
         first = None
@@ -89,7 +99,7 @@ async def test_killed_at_every_step_it_goes_on(database_url: str, folder: Path, 
         ended = await settle(control)
         assert ended.state is OperationState.SUCCEEDED, ended.error
         found = await world(control, folder)
-        known = frozenset(record.id for record in await control.store.instances.all())
+        known = await all_ids(control)
         assert await node.leftovers(known, remove=False) == []
         events = await control.events(ended)
         assert [event.sequence for event in events] == sorted({event.sequence for event in events})

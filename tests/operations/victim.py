@@ -20,8 +20,9 @@ from insula.control.operations.instances.spec import node_spec
 from insula.control.operations.tables import TABLES
 from insula.domain.instance import Instance
 from insula.domain.operation import Verb
+from insula.domain.snapshot import Snapshot
 from insula.domain.volume import Volume
-from tests.operations.control import NO_POOL, PATIENCE_S, POOL, fill_pool, make_node, open_control
+from tests.operations.control import NO_POOL, PATIENCE_S, POOL, Target, fill_pool, make_node, open_control
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def _fated_undo(undo: Do, name: str, fate: Fate) -> Do:
     return undo_and_die
 
 
-async def live(url: str, folder: Path, fate: Fate, target: Instance | Volume | None, params: dict[str, Any]) -> None:
+async def live(url: str, folder: Path, fate: Fate, target: Target | None, params: dict[str, Any]) -> None:
     """Begin the operation on `target`, or only take up what is there; return only if nothing kills us."""
     pool = POOL if fate.in_pool else NO_POOL
     async with make_node(folder, pool) as node, open_control(url, node, tables=fated_tables(fate)) as control:
@@ -78,6 +79,8 @@ async def live(url: str, folder: Path, fate: Fate, target: Instance | Volume | N
                 os.kill(os.getpid(), signal.SIGKILL)
         if isinstance(target, Volume):
             await control.accept_volume(fate.verb, target, **params)
+        elif isinstance(target, Snapshot):
+            await control.accept_snapshot(fate.verb, target)
         elif target is not None:
             await control.accept(fate.verb, target, **params)
         async with asyncio.timeout(PATIENCE_S):
@@ -88,8 +91,7 @@ async def live(url: str, folder: Path, fate: Fate, target: Instance | Volume | N
 if __name__ == "__main__":
     order = json.loads(sys.argv[1])
     fate = msgspec.convert(order["fate"], Fate)
-    subject: Instance | Volume | None = None
-    if order["target"]:
-        is_volume = fate.verb.noun == "volume"
-        subject = msgspec.convert(order["target"], Volume) if is_volume else msgspec.convert(order["target"], Instance)
+    kinds: dict[str, type[Target]] = {"volume": Volume, "snapshot": Snapshot}
+    kind = kinds.get(fate.verb.noun, Instance)
+    subject = msgspec.convert(order["target"], kind) if order["target"] else None
     asyncio.run(live(order["url"], Path(order["folder"]), fate, subject, order["params"]))

@@ -24,6 +24,7 @@ class CreateWish:
     """The options of `create` and `launch`, ready for the client."""
 
     image: str
+    snapshot: str
     keywords: dict[str, Any]
     own_key: bool
 
@@ -50,7 +51,8 @@ def create_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--firmware", type=click.Choice(["auto", "bios", "uefi"]), help="Firmware; the image's otherwise."
         ),
         click.option("--machine", type=click.Choice(["auto", "q35", "microvm"]), help="Kind of virtual hardware."),
-        click.option("--cold", is_flag=True, help="Boot it, also where it could go on from a template."),
+        click.option("--cold", is_flag=True, help="Boot it, also where it could go on from a template or memory."),
+        click.option("--snapshot", default="", metavar="NAME", help="Go on from this snapshot, as somebody else."),
         click.option("--restart", type=click.Choice(["always", "never"]), help="What to do when the machine dies."),
     ]
     for option in reversed(options):
@@ -63,6 +65,7 @@ def read_create(given: dict[str, Any]) -> CreateWish:
     rare = {"firmware": given["firmware"], "machine_type": given["machine"], "restart_policy": given["restart"]}
     return CreateWish(
         image=given["image"],
+        snapshot=given["snapshot"],
         own_key=not given["no_own_key"],
         keywords={
             "image": given["image"],
@@ -78,6 +81,7 @@ def read_create(given: dict[str, Any]) -> CreateWish:
             "protected": given["protect"],
             "lease_s": None if given["lease"] is None else lease_s(given["lease"]),
             "cold": given["cold"],
+            "snapshot": given["snapshot"],
             "options": {name: value for name, value in rare.items() if value},
         },
     )

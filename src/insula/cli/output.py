@@ -21,6 +21,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON f
 _STATE_COLOURS = {
     "running": "green",
     "attached": "green",
+    "available": "green",
     "ready": "green",
     "succeeded": "green",
     "ok": "green",

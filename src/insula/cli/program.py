@@ -71,6 +71,7 @@ COMMANDS: Entries = {
     "ssh": ("ssh", "ssh", "Log in to an instance, or run a command there, over SSH."),
     "console": ("console", "console", "Attach to an instance's serial console, or show what it printed."),
     "volume": ("volumes", "volume", "Volumes: disks that are attached to one instance, then to another."),
+    "snapshot": ("snapshots", "snapshot", "Snapshots: what an instance was, to go back to or to go on from."),
     "image": ("images", "image", "Images: list, build, warm, import, delete."),
     "plan": ("plans", "plan", "Plans: the sizes there are."),
     "key": ("keys", "key", "SSH keys that instances can be given by name."),

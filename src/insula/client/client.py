@@ -17,6 +17,7 @@ from insula.client.host import Host, Plans
 from insula.client.images import Images
 from insula.client.instances import Instances
 from insula.client.operations import Operations
+from insula.client.snapshots import Snapshots
 from insula.client.volumes import Volumes
 from insula.domain.access import Identity
 from insula.domain.instance import PortForward
@@ -43,6 +44,7 @@ class Client:
         self.operations = Operations(self.connection)
         self.instances = Instances(self.connection)
         self.volumes = Volumes(self.connection)
+        self.snapshots = Snapshots(self.connection)
         self.guest = Guest(self.connection)
         self.images = Images(self.connection)
         self.plans = Plans(self.connection)

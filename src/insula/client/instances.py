@@ -37,13 +37,15 @@ class Instances:
         protected: bool = False,
         lease_s: int | None = None,
         cold: bool = False,
+        snapshot: str = "",
         options: Mapping[str, str] | None = None,
     ) -> Operation:
         """Create an instance and start it. The operation's `target` is the new id.
 
         `ssh_keys` are public keys or names of stored keys. Empty `image` and `plan` mean the service's defaults. With
         `lease_s` it is deleted so many seconds later, unless :meth:`lease` renews that. `cold` boots it also where it
-        could go on from a template. `options` are rarer ones: `firmware` (auto, bios, uefi), `machine_type` (auto, q35,
+        could go on from a template. With a `snapshot` it goes on from there as somebody else, unless it is `cold` from
+        the memory if there is any. `options` are rarer ones: `firmware` (auto, bios, uefi), `machine_type` (auto, q35,
         microvm), `restart_policy` (always, never).
         """
         wish: dict[str, Any] = {
@@ -61,6 +63,7 @@ class Instances:
             "protected": protected,
             "lease_s": lease_s,
             "cold": cold,
+            "snapshot": snapshot,
             **(options or {}),
         }
         return self._operation("POST", path_of("instances"), given(wish))
@@ -148,6 +151,14 @@ class Instances:
             path_of("instances", instance, "rebuild"),
             {name: value for name, value in wish.items() if value is not None},
         )
+
+    def revert(self, instance: str, snapshot: str, *, disk_only: bool = False) -> Operation:
+        """Take it back to a snapshot of it; what it is now is lost. With memory its guest goes on from that instant.
+
+        With `disk_only` it boots all the same. Raises Conflict when it is protected or has volumes.
+        """
+        wish = {"snapshot": snapshot, "disk_only": disk_only}
+        return self._operation("POST", path_of("instances", instance, "revert"), given(wish))
 
     def rename(self, instance: str, name: str) -> Instance:
         return self._change(instance, {"name": name})

@@ -20,6 +20,8 @@ class Scope(StrEnum):
     IMAGES_WRITE = "images:write"
     VOLUMES_READ = "volumes:read"
     VOLUMES_WRITE = "volumes:write"
+    SNAPSHOTS_READ = "snapshots:read"
+    SNAPSHOTS_WRITE = "snapshots:write"
     KEYS_READ = "keys:read"
     KEYS_WRITE = "keys:write"
     OPERATIONS_READ = "operations:read"

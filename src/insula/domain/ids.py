@@ -21,6 +21,7 @@ class Kind(StrEnum):
     KEY = "key"
     IMAGE = "img"
     VOLUME = "vol"
+    SNAPSHOT = "snp"
     NODE = "nod"
 
 

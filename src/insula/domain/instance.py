@@ -26,6 +26,7 @@ class InstanceState(StrEnum):
     REBOOTING = "rebooting"
     RESIZING = "resizing"
     REBUILDING = "rebuilding"
+    REVERTING = "reverting"  # to a snapshot
     DELETING = "deleting"
     FAILED = "failed"  # the machine ended or never became ready, and no restart policy helps
 
@@ -45,7 +46,7 @@ TRANSITIONS: Mapping[InstanceState, frozenset[InstanceState]] = {
     _S.RUNNING: frozenset(
         {
             *(_S.STOPPING, _S.STOPPED, _S.REBOOTING, _S.RESIZING, _S.REBUILDING, _S.DELETING, _S.FAILED, _S.STARTING),
-            *(_S.PAUSING, _S.PAUSED, _S.HIBERNATING, _S.HIBERNATED, _S.FORKING),
+            *(_S.PAUSING, _S.PAUSED, _S.HIBERNATING, _S.HIBERNATED, _S.FORKING, _S.REVERTING),
         }
     ),
     _S.PAUSING: frozenset({_S.PAUSED, _S.RUNNING, _S.STOPPED, _S.FAILED}),
@@ -61,11 +62,15 @@ TRANSITIONS: Mapping[InstanceState, frozenset[InstanceState]] = {
     _S.HIBERNATED: frozenset({_S.STARTING, _S.PAUSED, _S.DELETING, _S.RUNNING, _S.STOPPED, _S.FAILED}),
     _S.STOPPING: frozenset({_S.STOPPED, _S.RUNNING, _S.PAUSED, _S.FAILED}),
     _S.STOPPED: frozenset(
-        {_S.STARTING, _S.RESIZING, _S.REBUILDING, _S.DELETING, _S.RUNNING, _S.PAUSED, _S.HIBERNATED, _S.FAILED}
+        {
+            *(_S.STARTING, _S.RESIZING, _S.REBUILDING, _S.REVERTING, _S.DELETING),
+            *(_S.RUNNING, _S.PAUSED, _S.HIBERNATED, _S.FAILED),
+        }
     ),
     _S.REBOOTING: frozenset({_S.RUNNING, _S.FAILED, _S.STOPPED}),
     _S.RESIZING: frozenset({_S.RUNNING, _S.STOPPED, _S.FAILED}),
     _S.REBUILDING: frozenset({_S.RUNNING, _S.STOPPED, _S.FAILED}),
+    _S.REVERTING: frozenset({_S.RUNNING, _S.STOPPED, _S.FAILED}),
     _S.DELETING: frozenset({_S.STOPPED, _S.RUNNING, _S.PAUSED, _S.HIBERNATED, _S.FAILED}),
     _S.FAILED: frozenset(
         {
@@ -76,6 +81,7 @@ TRANSITIONS: Mapping[InstanceState, frozenset[InstanceState]] = {
             _S.RUNNING,
             _S.RESIZING,
             _S.REBUILDING,
+            _S.REVERTING,
             _S.DELETING,
             _S.STOPPING,
         }
@@ -94,6 +100,7 @@ _DONE: Mapping[InstanceState, str] = {
     _S.FORKING: "forked",
     _S.RESIZING: "resized",
     _S.REBUILDING: "rebuilt",
+    _S.REVERTING: "reverted",
     _S.DELETING: "deleted",
 }
 
@@ -203,6 +210,7 @@ class Instance:
     restarts: int = 0
     lease_s: int | None = None  # how long its lease lasts once it is renewed; None: it stays until it is deleted
     lease_until: datetime | None = None  # None exactly when `lease_s` is
+    snapshot_id: str | None = None  # that its disk went on from last
 
     @property
     def ssh_port(self) -> int | None:

@@ -41,6 +41,7 @@ class Verb(StrEnum):
     FORK_INSTANCE = "fork_instance"
     RESIZE_INSTANCE = "resize_instance"
     REBUILD_INSTANCE = "rebuild_instance"
+    REVERT_INSTANCE = "revert_instance"
     DELETE_INSTANCE = "delete_instance"
     PREPARE_IMAGE = "prepare_image"
     WARM_IMAGE = "warm_image"
@@ -52,10 +53,12 @@ class Verb(StrEnum):
     GROW_VOLUME = "grow_volume"
     LIMIT_VOLUME = "limit_volume"
     DELETE_VOLUME = "delete_volume"
+    CREATE_SNAPSHOT = "create_snapshot"
+    DELETE_SNAPSHOT = "delete_snapshot"
 
     @property
     def noun(self) -> str:
-        """What it works on: instance, image or volume."""
+        """What it works on: instance, image, volume or snapshot."""
         return self.rpartition("_")[2]
 
 
@@ -65,6 +68,9 @@ class StepState(StrEnum):
     DONE = "done"
     FAILED = "failed"
     UNDONE = "undone"
+
+
+_OTHERS = ("instance_id", "from_instance_id", "snapshot_id")  # parameters that name what it works on as well
 
 
 @dataclass(frozen=True)
@@ -98,10 +104,14 @@ class Operation:
 
     @property
     def works_on(self) -> frozenset[str]:
-        """Its target, the instances that a fork makes, and those that a volume comes to or from, by their ids."""
+        """Its target and what else it works on, by their ids.
+
+        These are the instances that a fork makes, those that a volume comes to or from, the one that a snapshot is made
+        of, and the snapshot that an instance goes on from.
+        """
         children = (str(child["id"]) for child in self.params.get("children", ()))
-        hosts = (str(self.params[name]) for name in ("instance_id", "from_instance_id") if self.params.get(name))
-        return frozenset((self.target, *children, *hosts))
+        others = (str(self.params[name]) for name in _OTHERS if self.params.get(name))
+        return frozenset((self.target, *children, *others))
 
 
 def new_operation(

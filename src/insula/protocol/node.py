@@ -15,6 +15,7 @@ from typing import Protocol
 from insula.domain.capacity import Share
 from insula.domain.image import Image
 from insula.domain.instance import BootPhase, Firmware, MachineType, PortForward, Resources, RestartPolicy
+from insula.domain.snapshot import Consistency
 from insula.domain.volume import FileSystem
 
 
@@ -65,6 +66,20 @@ class DiskUse:
 
     instances_bytes: int = 0
     volumes: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SnapshotReport:
+    """A snapshot that is made. `size_bytes` is what its own files take of the host's disk.
+
+    `paused_ms` is how long the guest, or its disk, stood still, `frozen_ms` how long it wrote nothing for the sake of a
+    disk in order.
+    """
+
+    consistency: Consistency
+    size_bytes: int
+    paused_ms: int = 0
+    frozen_ms: int = 0
 
 
 class Power(StrEnum):
@@ -226,6 +241,18 @@ class NodeApi(Protocol):
     async def grow_volume(self, volume_id: str, size_gib: int) -> GrowReport: ...
     async def limit_volume(self, spec: VolumeSpec) -> None: ...  # at once
 
+    # Snapshots. They stay when their instance goes.
+    async def take_snapshot(
+        self, instance_id: str, snapshot_id: str, with_memory: bool
+    ) -> SnapshotReport: ...  # while it runs, stands still or is off
+    async def check_snapshot(
+        self, spec: InstanceSpec, snapshot_id: str, with_memory: bool
+    ) -> None: ...  # raises what making a disk from it would
+    async def remove_snapshot(self, snapshot_id: str) -> None: ...  # what others are based on stays for them
+    async def make_disk_from_snapshot(
+        self, spec: InstanceSpec, snapshot_id: str, with_memory: bool
+    ) -> None: ...  # its own as it was, or another instance's new one; with memory its next start goes on from there
+
     # Children of a running guest
     async def fork(
         self, instance_id: str, point: str, keeps_identity: bool
@@ -262,4 +289,4 @@ class NodeApi(Protocol):
     def watch(self) -> AsyncIterator[InstanceReport]: ...  # every change from now on
     async def leftovers(
         self, known: frozenset[str], remove: bool
-    ) -> Sequence[Leftover]: ...  # `known` are the ids of instances and volumes
+    ) -> Sequence[Leftover]: ...  # `known` are the ids of instances, volumes and snapshots

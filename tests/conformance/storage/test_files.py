@@ -238,6 +238,46 @@ async def test_disks_over_a_fork_grow(room: Path, qcow2: Path) -> None:
     assert caught.value.code == "foreign-backing-file"
 
 
+async def test_the_layers_of_a_disk_are_merged(room: Path, qcow2: Path) -> None:
+    """What it reads stays what it is, at every point; the layers between are left alone."""
+    bootable = await imported(room, qcow2)
+    disk = room / "own.qcow2"
+    await Disks().clone(bootable, disk, 5)
+    for number, name in enumerate(("one", "two", "three")):
+        qemu_img(
+            "bench",
+            "-q",
+            "-f",
+            "qcow2",
+            "-w",
+            f"--pattern={number + 1}",
+            "-c",
+            "8",
+            "-s",
+            "65536",
+            "-o",
+            f"{number}M",
+            disk,
+        )
+        folder = room / "forks" / name
+        fork_point.begin(folder, fork_point.ForkFacts("ins_1", now_utc()), disk)
+        await Disks().layer(folder / fork_point.DISK_FILE, disk)
+    before = room / "before.raw"
+    qemu_img("convert", "-f", "qcow2", "-O", "raw", disk, before)
+    layers = [room / "forks" / name / fork_point.DISK_FILE for name in ("one", "two", "three")]
+    digests = [hashlib.sha256(layer.read_bytes()).digest() for layer in layers]
+    for _ in range(2):
+        await Disks().merge(disk, bootable.disk)
+        assert facts_of(disk)["backing-filename"] == str(bootable.disk)
+        qemu_img("compare", "-q", "-f", "qcow2", "-F", "raw", disk, before)
+    assert [hashlib.sha256(layer.read_bytes()).digest() for layer in layers] == digests
+    for folder in (room / "forks").iterdir():
+        shutil.rmtree(folder)
+    qemu_img("compare", "-q", "-f", "qcow2", "-F", "raw", disk, before)
+    with pytest.raises(DataCorrupt):
+        await Disks().merge(disk, room / "foreign.qcow2")
+
+
 @pytest.mark.root
 async def test_a_fork_is_read_by_its_group_only(room: Path, qcow2: Path) -> None:
     bootable = await imported(room, qcow2)

@@ -60,7 +60,9 @@ def test_every_state_has_its_transitions_and_none_is_a_dead_end() -> None:
 
 def test_an_illegal_transition_names_the_legal_ones() -> None:
     check_transition("web1", InstanceState.STOPPED, InstanceState.STARTING)
-    with pytest.raises(Conflict, match=r"cannot be stopped now.*it can be started or resized or rebuilt or deleted"):
+    with pytest.raises(
+        Conflict, match=r"cannot be stopped now.*it can be started or resized or rebuilt or reverted or deleted"
+    ):
         check_transition("web1", InstanceState.STOPPED, InstanceState.STOPPING)
 
 

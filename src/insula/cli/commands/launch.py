@@ -29,7 +29,8 @@ def launch(session: Session, /, name: str, yes: bool, shell: bool, as_json: bool
     began = time.monotonic()
     wish = read_create(given)
     session.client.ensure_service(on_start=lambda: say("Starting the service"))
-    prepare_image(session, wish.image, quiet=as_json)
+    if not wish.snapshot:  # which keeps what it is based on
+        prepare_image(session, wish.image, quiet=as_json)
     say(f"Creating {name}")
     instance = await_instance(session, ask(session, name, wish), quiet=as_json)
     words = arguments(session.client, instance) if instance.ssh_port else []

@@ -14,9 +14,10 @@ from insula.control.actions.operations import OperationActions
 from insula.control.actions.plans import PlanActions
 from insula.control.actions.ports import Engine, Nodes, Scheduler
 from insula.control.actions.projects import ProjectActions
+from insula.control.actions.snapshots import SnapshotActions
 from insula.control.actions.tokens import TokenActions
 from insula.control.actions.volumes import VolumeActions
-from insula.control.store import InstanceFilter, OperationFilter, Store, VolumeFilter
+from insula.control.store import InstanceFilter, OperationFilter, SnapshotFilter, Store, VolumeFilter
 
 
 class Actions:
@@ -29,6 +30,7 @@ class Actions:
         self.guest = GuestActions(store, nodes)
         self.images = ImageActions(store, nodes, acceptor)
         self.volumes = VolumeActions(store, nodes, acceptor)
+        self.snapshots = SnapshotActions(store, acceptor)
         self.operations = OperationActions(store, engine)
         self.plans = PlanActions(store)
         self.keys = KeyActions(store)
@@ -38,4 +40,4 @@ class Actions:
         self.audit = AuditActions(store)
 
 
-__all__ = ["Actions", "InstanceFilter", "OperationFilter", "VolumeFilter"]
+__all__ = ["Actions", "InstanceFilter", "OperationFilter", "SnapshotFilter", "VolumeFilter"]

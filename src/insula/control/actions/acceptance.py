@@ -8,9 +8,10 @@ from typing import Any
 
 from insula.control.actions.caller import Caller, audit_line
 from insula.control.actions.ports import Engine, Scheduler
-from insula.control.store import Acceptance, Place, Store, VolumeChange
+from insula.control.store import Acceptance, Place, SnapshotUse, Store, VolumeChange
 from insula.domain.instance import Identity, Instance, InstanceState, Resources
 from insula.domain.operation import Operation, Verb, new_operation
+from insula.domain.snapshot import Snapshot
 from insula.domain.volume import Volume, room_of
 
 
@@ -32,11 +33,16 @@ class Acceptor:
         """What decides, inside the accepting transaction, whether `wanted` fits on `node`."""
         return await self._scheduler.placer(wanted, node)
 
-    async def new_instance(self, caller: Caller, instance: Instance, params: Mapping[str, Any]) -> Operation:
-        """Record `instance` and the operation that creates it. Raises Conflict (name, port) and CapacityExceeded."""
+    async def new_instance(
+        self, caller: Caller, instance: Instance, params: Mapping[str, Any], use: SnapshotUse | None = None
+    ) -> Operation:
+        """Record `instance` and the operation that creates it, on its own node if it names one, from a snapshot or not.
+
+        Raises Conflict (name, port, snapshot) and CapacityExceeded.
+        """
         operation = _operation(caller, Verb.CREATE_INSTANCE, (instance.id, instance.name), params)
-        place = await self._scheduler.placer(instance.resources)
-        return await self._accept(caller, Acceptance(operation, instance=instance, place=place))
+        place = await self._scheduler.placer(instance.resources, instance.node)
+        return await self._accept(caller, Acceptance(operation, instance=instance, place=place, use=use))
 
     async def change(
         self,
@@ -47,10 +53,11 @@ class Acceptor:
         *,
         params: Mapping[str, Any] | None = None,
         place: Place | None = None,
+        use: SnapshotUse | None = None,
     ) -> Operation:
         """Record that `instance` changes and the operation that does it. Raises Conflict when its state forbids it."""
         operation = _operation(caller, verb, (instance.id, instance.name), params or {})
-        return await self._accept(caller, Acceptance(operation, transition=becomes, place=place))
+        return await self._accept(caller, Acceptance(operation, transition=becomes, place=place, use=use))
 
     async def children(
         self, caller: Caller, parent: Instance, children: tuple[Instance, ...], identity: Identity
@@ -87,6 +94,16 @@ class Acceptor:
         """Record that `volume` changes and the operation that does it. Raises Conflict when that cannot be now."""
         operation = _operation(caller, verb, (volume.id, volume.name), params or {})
         return await self._accept(caller, Acceptance(operation, volume_change=change, place=place))
+
+    async def new_snapshot(self, caller: Caller, snapshot: Snapshot) -> Operation:
+        """Record `snapshot` and the operation that makes it. Raises Conflict (name, instance)."""
+        operation = _operation(caller, Verb.CREATE_SNAPSHOT, (snapshot.id, snapshot.name), {})
+        return await self._accept(caller, Acceptance(operation, snapshot=snapshot))
+
+    async def delete_snapshot(self, caller: Caller, snapshot: Snapshot) -> Operation:
+        """Record that `snapshot` goes and the operation that removes it. Raises Conflict when that cannot be now."""
+        operation = _operation(caller, Verb.DELETE_SNAPSHOT, (snapshot.id, snapshot.name), {})
+        return await self._accept(caller, Acceptance(operation))
 
     async def _accept(self, caller: Caller, wanted: Acceptance) -> Operation:
         operation = wanted.operation

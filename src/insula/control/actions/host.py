@@ -46,7 +46,8 @@ class HostActions:
         """Files, processes and ports that no record owns; found only, unless `remove`. May be repeated."""
         instances = {instance.id for instance in await self.store.instances.all()}
         volumes = {volume.id for volume in await self.store.volumes.all()}
-        known = frozenset(instances | volumes)
+        snapshots = {snapshot.id for snapshot in await self.store.snapshots.all()}
+        known = frozenset(instances | volumes | snapshots)
         found: list[Leftover] = []
         for name in self._nodes.names():
             found.extend(await self._nodes.get(name).leftovers(known, remove))

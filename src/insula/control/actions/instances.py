@@ -8,6 +8,7 @@ from typing import Any
 
 from insula.base.clock import now_utc
 from insula.base.errors import Conflict, InvalidInput
+from insula.control.actions import from_snapshot
 from insula.control.actions.acceptance import Acceptor
 from insula.control.actions.caller import Audit, Caller, Page, action, audit_line
 from insula.control.actions.faults import Faults
@@ -31,7 +32,8 @@ from insula.domain.fork import child_names, children_of
 from insula.domain.instance import Instance, InstanceState, PortForward, Protocol, Resources, lease_end
 from insula.domain.names import check_name, check_tags
 from insula.domain.operation import Operation, Verb
-from insula.domain.plan import find_plan
+from insula.domain.plan import DEFAULT_PLAN, find_plan
+from insula.domain.snapshot import Snapshot
 from insula.protocol.node import Drawn
 
 ANY_INSTANCE = InstanceFilter()
@@ -66,8 +68,13 @@ class InstanceActions:
     async def create(self, caller: Caller, wish: CreateWish) -> Operation:
         """Check everything that can be checked now, then accept. Raises InvalidInput, CapacityExceeded, Conflict."""
         faults = Faults()
+        snapshot = await self.store.snapshots.get(caller.project, wish.snapshot) if wish.snapshot else None
+        use = from_snapshot.use_of(snapshot, disk_only=wish.cold) if snapshot is not None else None
         check_create(wish, faults)
-        resources = self._size(wish, faults)
+        resources = self._size(wish, snapshot, faults)
+        if snapshot is not None and use is not None and resources is not None:
+            from_snapshot.check_size(resources, snapshot, use, faults)
+        wish = from_snapshot.complete(wish, snapshot, faults)
         await self._preparation.check_user_data(wish.user_data, faults)
         keys = await self._preparation.resolve_keys(caller.project, wish.ssh_keys, faults)
         await self._preparation.check_image(wish, resources, faults)
@@ -75,7 +82,9 @@ class InstanceActions:
         assert resources is not None  # noqa: S101 - otherwise there was a fault
         drawn = await self._preparation.draw(wish, resources)
         instance = _new_instance(caller, wish, resources, keys, drawn)
-        return await self._acceptor.new_instance(caller, instance, {"cold": True} if wish.cold else {})
+        if snapshot is not None:
+            instance = replace(instance, node=snapshot.node, snapshot_id=snapshot.id)
+        return await self._acceptor.new_instance(caller, instance, {"cold": True} if wish.cold else {}, use)
 
     @action("instances.change", Scope.INSTANCES_WRITE, audit=Audit.AFTER)
     async def change(self, caller: Caller, instance: str, wish: ChangeWish) -> Instance:
@@ -207,6 +216,23 @@ class InstanceActions:
             caller, found, Verb.REBUILD_INSTANCE, InstanceState.REBUILDING, params=params
         )
 
+    @action("instances.revert", Scope.INSTANCES_WRITE, audit=Audit.ACCEPTED)
+    async def revert(self, caller: Caller, instance: str, snapshot: str, *, disk_only: bool = False) -> Operation:
+        """Back to what it was at a snapshot of it; what it is now is lost. With memory its guest goes on from there.
+
+        Raises Conflict when it is protected, has volumes, or the snapshot is another's.
+        """
+        found = await self.store.instances.get(caller.project, instance)
+        _check_unprotected(found, "reverted")
+        then = await self.store.snapshots.get(caller.project, snapshot)
+        return await self._acceptor.change(
+            caller,
+            found,
+            Verb.REVERT_INSTANCE,
+            InstanceState.REVERTING,
+            use=from_snapshot.use_of(then, disk_only=disk_only),
+        )
+
     @action("instances.delete", Scope.INSTANCES_WRITE, audit=Audit.ACCEPTED)
     async def delete(self, caller: Caller, instance: str) -> Operation:
         """With its disk. Raises Conflict when it is protected."""
@@ -214,10 +240,11 @@ class InstanceActions:
         _check_unprotected(found, "deleted")
         return await self._acceptor.change(caller, found, Verb.DELETE_INSTANCE, InstanceState.DELETING)
 
-    def _size(self, wish: CreateWish, faults: Faults) -> Resources | None:
-        resources: Resources | None = None
-        with faults.of("plan"):
-            resources = resources_of(find_plan(wish.plan))
+    def _size(self, wish: CreateWish, snapshot: Snapshot | None, faults: Faults) -> Resources | None:
+        resources = snapshot.resources if snapshot is not None and not wish.plan else None
+        if resources is None:
+            with faults.of("plan"):
+                resources = resources_of(find_plan(wish.plan or DEFAULT_PLAN))
         return apply_wish(resources, wish.size, faults) if resources else None
 
 

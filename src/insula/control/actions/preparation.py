@@ -33,9 +33,10 @@ class Preparation:
     async def draw(self, wish: CreateWish, resources: Resources) -> Drawn:
         """Who the new instance is: a guest that was renewed ahead, where one waits, else nobody yet.
 
-        Such a guest has been told everything but its name and its keys; user-data needs what happens before.
+        Such a guest has been told everything but its name and its keys; user-data needs what happens before, and a
+        snapshot has a guest of its own.
         """
-        if not (wish.cold or wish.user_data):
+        if not (wish.cold or wish.user_data or wish.snapshot):
             spec = InstanceSpec("", "", "", "", wish.image, resources, "")
             spec = replace(spec, firmware=wish.firmware, machine_type=wish.machine_type)
             for node in self._nodes.names():

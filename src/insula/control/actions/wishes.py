@@ -9,10 +9,8 @@ from dataclasses import dataclass, field
 from insula.control.actions.faults import Faults
 from insula.control.actions.sizes import SizeWish
 from insula.domain.fork import MAX_CHILDREN
-from insula.domain.image import DEFAULT_IMAGE
 from insula.domain.instance import Firmware, Identity, MachineType, PortForward, Protocol, RestartPolicy
 from insula.domain.names import check_hostname, check_name, check_tags
-from insula.domain.plan import DEFAULT_PLAN
 
 MAX_FORWARDS = 64
 MAX_KEYS = 64
@@ -26,12 +24,14 @@ class CreateWish:
     """A new instance. `ssh_keys` are public keys or names of stored ones; an empty `hostname` means the name.
 
     With `lease_s` it is deleted so many seconds after its lease was renewed last. `cold` boots it from the image's own
-    disk, also where it could go on from a template.
+    disk, also where it could go on from a template or from the memory of a snapshot.
+
+    Empty `image` and `plan` are the defaults, or those of the `snapshot` (name or id) that it goes on from.
     """
 
     name: str
-    image: str = DEFAULT_IMAGE
-    plan: str = DEFAULT_PLAN
+    image: str = ""
+    plan: str = ""
     size: SizeWish = field(default_factory=SizeWish)
     ssh_keys: tuple[str, ...] = ()
     user_data: str = ""
@@ -44,6 +44,7 @@ class CreateWish:
     machine_type: MachineType = MachineType.AUTO
     restart_policy: RestartPolicy = RestartPolicy.ALWAYS
     cold: bool = False
+    snapshot: str = ""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from insula.protocol.node import (
     NodeApi,
     NodeReport,
     Progress,
+    SnapshotReport,
     StopReport,
     VolumeSpec,
 )
@@ -119,6 +120,20 @@ class BoundedNode:
 
     async def limit_volume(self, spec: VolumeSpec) -> None:
         await self._ask("change the volume's limits", _QUICK_S, self._node.limit_volume(spec))
+
+    async def take_snapshot(self, instance_id: str, snapshot_id: str, with_memory: bool) -> SnapshotReport:
+        work = self._node.take_snapshot(instance_id, snapshot_id, with_memory)
+        return await self._ask("make the snapshot", _MEMORY_S, work)
+
+    async def check_snapshot(self, spec: InstanceSpec, snapshot_id: str, with_memory: bool) -> None:
+        await self._ask("look at the snapshot", _QUICK_S, self._node.check_snapshot(spec, snapshot_id, with_memory))
+
+    async def remove_snapshot(self, snapshot_id: str) -> None:
+        await self._ask("remove the snapshot", _SLOW_S, self._node.remove_snapshot(snapshot_id))
+
+    async def make_disk_from_snapshot(self, spec: InstanceSpec, snapshot_id: str, with_memory: bool) -> None:
+        work = self._node.make_disk_from_snapshot(spec, snapshot_id, with_memory)
+        await self._ask("make the disk from the snapshot", _SLOW_S, work)
 
     async def fork(self, instance_id: str, point: str, keeps_identity: bool) -> int:
         work = self._node.fork(instance_id, point, keeps_identity)

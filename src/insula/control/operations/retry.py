@@ -10,11 +10,12 @@ import msgspec
 from insula.base.clock import now_utc
 from insula.base.errors import Conflict, NotFound
 from insula.control.scheduler import Scheduler
-from insula.control.store import BEFORE, Acceptance, AuditLine, Store, VolumeChange
+from insula.control.store import BEFORE, Acceptance, AuditLine, SnapshotUse, Store, VolumeChange
 from insula.domain.fork import children_of
 from insula.domain.ids import Kind, new_id
 from insula.domain.instance import Identity, Instance, InstanceState, Resources, lease_end
 from insula.domain.operation import Operation, OperationState, Verb, new_operation
+from insula.domain.snapshot import Snapshot, SnapshotState
 from insula.domain.volume import Volume, VolumeState, room_of
 
 VOLUME_STATES: Mapping[Verb, VolumeState] = {
@@ -36,6 +37,7 @@ TRANSITIONS: Mapping[Verb, InstanceState] = {
     Verb.FORK_INSTANCE: InstanceState.FORKING,
     Verb.RESIZE_INSTANCE: InstanceState.RESIZING,
     Verb.REBUILD_INSTANCE: InstanceState.REBUILDING,
+    Verb.REVERT_INSTANCE: InstanceState.REVERTING,
     Verb.DELETE_INSTANCE: InstanceState.DELETING,
 }
 """The state that each verb puts its instance into while it works."""
@@ -65,6 +67,8 @@ async def retry(
         return await store.accept(replace(await _create_volume_again(store, scheduler, new), audit=audit))
     if old.verb.noun == "volume":
         return await store.accept(replace(await _change_volume_again(store, scheduler, new), audit=audit))
+    if old.verb.noun == "snapshot":
+        return await store.accept(replace(_snapshot_again(new), audit=audit))
     place, children = None, tuple[Instance, ...]()
     if old.verb is Verb.FORK_INSTANCE:
         parent = await store.instances.get(old.project, old.target)
@@ -77,8 +81,30 @@ async def retry(
     unused = old.target if old.verb is Verb.DELETE_IMAGE else ""
     transition = TRANSITIONS.get(old.verb)
     return await store.accept(
-        Acceptance(new, transition=transition, place=place, audit=audit, unused_image=unused, children=children)
+        Acceptance(
+            new,
+            transition=transition,
+            place=place,
+            audit=audit,
+            unused_image=unused,
+            children=children,
+            use=_use_of(new),
+        )
     )
+
+
+def _use_of(new: Operation) -> SnapshotUse | None:
+    snapshot_id = new.params.get("snapshot_id")
+    return SnapshotUse(str(snapshot_id), bool(new.params["with_memory"])) if snapshot_id else None
+
+
+def _snapshot_again(new: Operation) -> Acceptance:
+    if new.verb is Verb.DELETE_SNAPSHOT:
+        return Acceptance(new)
+    now = now_utc()
+    record = msgspec.convert(new.params["snapshot"], Snapshot)
+    again = replace(record, id=new_id(Kind.SNAPSHOT), state=SnapshotState.CREATING, created_at=now, updated_at=now)
+    return Acceptance(replace(new, target=again.id, params={}), snapshot=again)
 
 
 async def _create_volume_again(store: Store, scheduler: Scheduler, new: Operation) -> Acceptance:
@@ -131,4 +157,4 @@ async def _create_again(store: Store, scheduler: Scheduler, new: Operation) -> A
         lease_until=lease_end(origin.lease_s),
     )
     place = await scheduler.placer(again.resources)
-    return Acceptance(replace(new, target=again.id), instance=again, place=place)
+    return Acceptance(replace(new, target=again.id), instance=again, place=place, use=_use_of(new))

@@ -16,8 +16,11 @@ from insula.control.operations.instances.reboot_instance import REBOOT_INSTANCE
 from insula.control.operations.instances.rebuild_instance import REBUILD_INSTANCE
 from insula.control.operations.instances.resize_instance import RESIZE_INSTANCE
 from insula.control.operations.instances.resume_instance import RESUME_INSTANCE
+from insula.control.operations.instances.revert_instance import REVERT_INSTANCE
 from insula.control.operations.instances.start_instance import START_INSTANCE
 from insula.control.operations.instances.stop_instance import STOP_INSTANCE
+from insula.control.operations.snapshots.create_snapshot import CREATE_SNAPSHOT
+from insula.control.operations.snapshots.delete_snapshot import DELETE_SNAPSHOT
 from insula.control.operations.volumes.attach_volume import ATTACH_VOLUME
 from insula.control.operations.volumes.create_volume import CREATE_VOLUME
 from insula.control.operations.volumes.delete_volume import DELETE_VOLUME
@@ -38,6 +41,7 @@ TABLES: Tables = {
         FORK_INSTANCE,
         RESIZE_INSTANCE,
         REBUILD_INSTANCE,
+        REVERT_INSTANCE,
         DELETE_INSTANCE,
         PREPARE_IMAGE,
         WARM_IMAGE,
@@ -49,5 +53,7 @@ TABLES: Tables = {
         GROW_VOLUME,
         LIMIT_VOLUME,
         DELETE_VOLUME,
+        CREATE_SNAPSHOT,
+        DELETE_SNAPSHOT,
     )
 }

@@ -3,6 +3,8 @@ from insula.control.store.audit import AuditLine
 from insula.control.store.completion import Completion
 from insula.control.store.instances import InstanceFilter
 from insula.control.store.operations import OperationFilter
+from insula.control.store.snapshot_acceptance import SnapshotUse
+from insula.control.store.snapshots import SnapshotFilter
 from insula.control.store.store import Store
 from insula.control.store.volume_acceptance import Place, VolumeChange
 from insula.control.store.volumes import VolumeFilter
@@ -15,6 +17,8 @@ __all__ = [
     "InstanceFilter",
     "OperationFilter",
     "Place",
+    "SnapshotFilter",
+    "SnapshotUse",
     "Store",
     "VolumeChange",
     "VolumeFilter",

@@ -20,9 +20,17 @@ from insula.control.store import ports
 from insula.control.store.audit import AuditLine, append_line
 from insula.control.store.engine import Database
 from insula.control.store.instances import check_name_free, find_instance, insert_instance, write_fields
-from insula.control.store.operations import find_active, insert_operation
+from insula.control.store.operations import check_idle, insert_operation
 from insula.control.store.projects import find_project
 from insula.control.store.schema import instance, operation, volume
+from insula.control.store.snapshot_acceptance import (
+    SnapshotUse,
+    add_snapshot,
+    begin_delete,
+    check_launch,
+    check_revert,
+)
+from insula.control.store.snapshots import snapshots_of_image
 from insula.control.store.volume_acceptance import (
     Place,
     VolumeChange,
@@ -33,6 +41,7 @@ from insula.control.store.volume_acceptance import (
 from insula.domain.capacity import Claim
 from insula.domain.instance import Instance, InstanceState, Resources, check_transition
 from insula.domain.operation import ACTIVE_STATES, Operation, Verb
+from insula.domain.snapshot import Snapshot
 from insula.domain.volume import Volume, room_of
 
 BEFORE = "state_before"
@@ -41,11 +50,13 @@ BEFORE = "state_before"
 
 @dataclass(frozen=True)
 class Acceptance:
-    """What is to be accepted: at most one of `instance` and `volume` (new), `transition` and `volume_change` (of the
-    target); none of them for images.
+    """What is to be accepted: at most one of `instance`, `volume` and `snapshot` (new), `transition` and
+    `volume_change` (of the target); none of them for images, and for a snapshot that is deleted.
 
     `children` are new instances that the change of the target makes; the operation's parameter of that name gets their
     records as they are accepted.
+
+    `use` names the snapshot that the new or reverted instance goes on from; the operation's parameters get its record.
 
     `place` chooses the node of each new instance, or judges whether a resized one fits; a resize's new resources are in
     `operation.params["resources"]`. `unused_image` refuses while an instance was made from that image. `lease_until`
@@ -62,6 +73,8 @@ class Acceptance:
     children: tuple[Instance, ...] = ()
     volume: Volume | None = None
     volume_change: VolumeChange | None = None
+    snapshot: Snapshot | None = None
+    use: SnapshotUse | None = None
 
 
 def accept(database: Database, connection: Connection, wanted: Acceptance) -> Operation:
@@ -69,18 +82,16 @@ def accept(database: Database, connection: Connection, wanted: Acceptance) -> Op
     database.lock(connection, "accept")
     new = wanted.operation
     if wanted.instance is not None:
-        _add_instance(connection, wanted.instance, wanted.place)
+        new = _add_target(connection, wanted, wanted.instance)
     elif wanted.volume is not None:
         new = _add_volume(connection, new, wanted.volume, wanted.place)
+    elif wanted.snapshot is not None:
+        record = add_snapshot(connection, wanted.snapshot)
+        facts = {"snapshot": msgspec.to_builtins(record), "instance_id": record.instance_id}
+        new = replace(new, params={**new.params, **facts})
     else:
-        _check_idle(connection, new)
-        if wanted.transition is not None:
-            before = _change_instance(connection, wanted, wanted.transition)
-            new = replace(new, params={**new.params, BEFORE: before})
-        if wanted.volume_change is not None:
-            if wanted.place is not None:
-                wanted.place([claim for claim in claims(connection) if claim.owner_id != new.target])
-            new = change_volume(connection, new, wanted.volume_change, BEFORE)
+        check_idle(connection, new.target, new.target_name)
+        new = _change_target(connection, wanted)
     if wanted.children:
         added = [_add_instance(connection, child, wanted.place) for child in wanted.children]
         new = replace(new, params={**new.params, "children": msgspec.to_builtins(added)})
@@ -89,6 +100,30 @@ def accept(database: Database, connection: Connection, wanted: Acceptance) -> Op
     insert_operation(connection, new, wanted.instance)
     if wanted.audit is not None:
         append_line(database, connection, wanted.audit)
+    return new
+
+
+def _add_target(connection: Connection, wanted: Acceptance, target: Instance) -> Operation:
+    added = _add_instance(connection, target, wanted.place)
+    if wanted.use is None:
+        return wanted.operation
+    return _using(wanted.operation, wanted.use, check_launch(connection, added, wanted.use))
+
+
+def _change_target(connection: Connection, wanted: Acceptance) -> Operation:
+    new = wanted.operation
+    if wanted.use is not None:
+        host = find_instance(connection, new.target)
+        new = _using(new, wanted.use, check_revert(connection, host, wanted.use))
+    if wanted.transition is not None:
+        before = _change_instance(connection, wanted, wanted.transition)
+        new = replace(new, params={**new.params, BEFORE: before})
+    if wanted.volume_change is not None:
+        if wanted.place is not None:
+            wanted.place([claim for claim in claims(connection) if claim.owner_id != new.target])
+        new = change_volume(connection, new, wanted.volume_change, BEFORE)
+    if new.verb is Verb.DELETE_SNAPSHOT:
+        begin_delete(connection, new)
     return new
 
 
@@ -133,6 +168,11 @@ def _add_instance(connection: Connection, new: Instance, place: Place | None) ->
     return replace(new, node=node, forwards=forwards)
 
 
+def _using(operation: Operation, use: SnapshotUse, found: Snapshot) -> Operation:
+    facts = {"snapshot_id": found.id, "with_memory": use.with_memory, "snapshot": msgspec.to_builtins(found)}
+    return replace(operation, params={**operation.params, **facts})
+
+
 def _add_volume(connection: Connection, operation: Operation, new: Volume, place: Place | None) -> Operation:
     node = place(claims(connection)) if place is not None else new.node
     placed = add_volume(connection, new, node)
@@ -149,10 +189,10 @@ def _change_instance(connection: Connection, wanted: Acceptance, state: Instance
             todo="Leave it alone; it is deleted when its new lease ends",
             code="lease-renewed",
         )
-    if found.protected and state in {InstanceState.DELETING, InstanceState.REBUILDING}:
+    if found.protected and state in {InstanceState.DELETING, InstanceState.REBUILDING, InstanceState.REVERTING}:
         raise Conflict(
             f"Instance {found.name} is protected",
-            why="A protected instance cannot be deleted, nor rebuilt: both lose its disk",
+            why="A protected instance cannot be deleted, rebuilt or reverted: all of it loses what is on its disk",
             todo="Take its protection off first",
             code="protected",
         )
@@ -166,17 +206,6 @@ def _change_instance(connection: Connection, wanted: Acceptance, state: Instance
     return found.state
 
 
-def _check_idle(connection: Connection, new: Operation) -> None:
-    active = find_active(connection, new.target)
-    if active is not None:
-        raise Conflict(
-            f"{new.target_name} is busy",
-            why=f"Operation {active.id} ({active.verb.replace('_', ' ')}) works on it",
-            todo=f"Wait for it with `insula operation wait {active.id}`, or cancel it",
-            code="operation-in-progress",
-        )
-
-
 def _check_unused(connection: Connection, image: str) -> None:
     names = connection.execute(sa.select(instance.c.name).where(instance.c.image == image).limit(4)).scalars().all()
     if names:
@@ -185,5 +214,12 @@ def _check_unused(connection: Connection, image: str) -> None:
             f"Image {image} is in use",
             why=f"The disks of {shown} are based on it",
             todo="Delete or rebuild these instances first",
+            code="image-in-use",
+        )
+    if snapshots := snapshots_of_image(connection, image):
+        raise Conflict(
+            f"Image {image} is in use",
+            why=f"The disks of snapshots are based on it: {', '.join(snapshots[:3])}",
+            todo="Delete these snapshots first",
             code="image-in-use",
         )

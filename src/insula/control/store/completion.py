@@ -15,6 +15,7 @@ from insula.base.clock import now_utc
 from insula.control.store.instances import write_fields
 from insula.control.store.operations import add_events
 from insula.control.store.schema import instance, operation
+from insula.control.store.snapshots import end_snapshot
 from insula.control.store.volumes import end_volume, release_volumes
 from insula.domain.ids import Kind, is_id
 from insula.domain.instance import Instance, check_transition
@@ -23,8 +24,8 @@ from insula.domain.operation import ACTIVE_STATES, OperationEvent, OperationStat
 
 @dataclass(frozen=True)
 class Completion:
-    """How an operation ended. `fields` of its `target`, an instance or a volume by its id, change, or its record goes
-    when `remove`.
+    """How an operation ended. `fields` of its `target`, an instance, volume or snapshot by its id, change, or its
+    record goes when `remove`.
 
     `others` are the same for further instances by their ids: fields, or None when the record goes.
     """
@@ -61,6 +62,8 @@ def complete(connection: Connection, end: Completion) -> bool:
     for record_id, fields in {**end.others, end.target: target}.items():
         if is_id(record_id, Kind.VOLUME):
             end_volume(connection, record_id, fields)
+        elif is_id(record_id, Kind.SNAPSHOT):
+            end_snapshot(connection, record_id, fields)
         elif fields is None:
             release_volumes(connection, record_id)
             connection.execute(instance.delete().where(instance.c.id == record_id))

@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection, Row
 
 from insula.base.clock import now_utc
-from insula.base.errors import NotFound
+from insula.base.errors import Conflict, NotFound
 from insula.control.store.engine import Database
 from insula.control.store.schema import operation, operation_event
 from insula.domain.instance import Instance
@@ -139,7 +139,10 @@ def _operation(row: Row[Any]) -> Operation:
     return Operation(**fields)
 
 
-_OF_SEVERAL = (Verb.FORK_INSTANCE, *(verb for verb in Verb if verb.noun == "volume"))  # which work on others as well
+_OF_SEVERAL = (  # which work on others as well
+    *(Verb.FORK_INSTANCE, Verb.CREATE_INSTANCE, Verb.REVERT_INSTANCE),
+    *(verb for verb in Verb if verb.noun in {"volume", "snapshot"}),
+)
 
 
 def find_active(connection: Connection, target: str) -> Operation | None:
@@ -153,10 +156,23 @@ def all_active(connection: Connection, target: str) -> Iterator[Operation]:
     row = connection.execute(operation.select().where(operation.c.target == target, is_active)).first()
     if row is not None:
         yield _operation(row)
-    others = operation.select().where(operation.c.verb.in_(_OF_SEVERAL), operation.c.target != target, is_active)
+    named = sa.type_coerce(operation.c.params, sa.Text).contains(target, autoescape=True)
+    others = operation.select().where(operation.c.verb.in_(_OF_SEVERAL), operation.c.target != target, is_active, named)
     for found in map(_operation, connection.execute(others)):
         if target in found.works_on:
             yield found
+
+
+def check_idle(connection: Connection, target: str, name: str) -> None:
+    """Raise :class:`Conflict` while an operation works on `target`, which people know by `name`."""
+    active = find_active(connection, target)
+    if active is not None:
+        raise Conflict(
+            f"{name} is busy",
+            why=f"Operation {active.id} ({active.verb.replace('_', ' ')}) works on it",
+            todo=f"Wait for it with `insula operation wait {active.id}`, or cancel it",
+            code="operation-in-progress",
+        )
 
 
 def insert_operation(connection: Connection, new: Operation, origin: Instance | None) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 from insula.base.errors import Conflict, NotFound
 from insula.control.store.engine import Database
 from insula.control.store.read_model import ReadModel
-from insula.control.store.schema import instance, project, ssh_key, token, volume
+from insula.control.store.schema import instance, project, snapshot, ssh_key, token, volume
 from insula.domain.access import Project
 
 
@@ -55,7 +55,7 @@ class Projects:
     async def delete(self, name: str) -> None:
         """Remove an empty project with its keys and tokens.
 
-        Raises :class:`NotFound`, and :class:`Conflict` while it holds instances or volumes.
+        Raises :class:`NotFound`, and :class:`Conflict` while it holds instances, volumes or snapshots.
         """
 
         def work(connection: Connection) -> None:
@@ -75,7 +75,8 @@ class Projects:
 
 
 def _check_empty(connection: Connection, name: str) -> None:
-    for table, noun, command in ((instance, "instance", "list"), (volume, "volume", "volume list")):
+    kinds = ((instance, "instance", "list"), (volume, "volume", "volume list"), (snapshot, "snapshot", "snapshot list"))
+    for table, noun, command in kinds:
         held = connection.execute(
             sa.select(sa.func.count()).select_from(table).where(table.c.project == name)
         ).scalar_one()

@@ -41,6 +41,7 @@ from insula.domain.instance import (
     RestartPolicy,
 )
 from insula.domain.operation import ACTIVE_STATES, OperationState, StepReport, Verb
+from insula.domain.snapshot import Consistency, SnapshotKind, SnapshotState
 from insula.domain.volume import FileSystem, VolumeState
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -177,6 +178,7 @@ instance = Table(
     Column("restarts", Integer, nullable=False),
     Column("lease_s", Integer),
     Column("lease_until", Moment),
+    Column("snapshot_id", String(40)),
     UniqueConstraint("project", "name"),
 )
 
@@ -197,6 +199,32 @@ volume = Table(
     Column("protected", Boolean, nullable=False),
     Column("disk_iops", Integer, nullable=False),
     Column("disk_mbps", Integer, nullable=False),
+    Column("problem", Text, nullable=False),
+    UniqueConstraint("project", "name"),
+)
+
+snapshot = Table(
+    "snapshot",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("project", String(63), ForeignKey("project.name"), nullable=False),
+    Column("name", String(63), nullable=False),
+    Column("instance_id", String(40), nullable=False, index=True),  # which may be gone
+    Column("parent_id", String(40), ForeignKey("snapshot.id")),
+    Column("kind", Word(SnapshotKind), nullable=False),
+    Column("state", Word(SnapshotState), nullable=False),
+    Column("node", String(253), nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+    Column("image", String(63), nullable=False),
+    Column("plan", String(63), nullable=False),
+    Column("resources", Json(Resources), nullable=False),
+    Column("firmware", Word(Firmware), nullable=False),
+    Column("machine_type", Word(MachineType), nullable=False),
+    Column("consistency", Word(Consistency)),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("tags", Json(tuple[str, ...]), nullable=False),
+    Column("protected", Boolean, nullable=False),
     Column("problem", Text, nullable=False),
     UniqueConstraint("project", "name"),
 )

@@ -20,6 +20,7 @@ from insula.control.store.migrations import migrate
 from insula.control.store.operations import Operations
 from insula.control.store.projects import Projects
 from insula.control.store.schema import project
+from insula.control.store.snapshots import Snapshots
 from insula.control.store.tokens import Tokens
 from insula.control.store.volumes import Volumes
 from insula.domain.access import DEFAULT_PROJECT
@@ -40,6 +41,7 @@ class Store:
         self.audit = Audit(database)
         self.instances = Instances(database)
         self.volumes = Volumes(database)
+        self.snapshots = Snapshots(database)
         self.operations = Operations(database)
 
     @classmethod

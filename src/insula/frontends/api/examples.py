@@ -19,8 +19,9 @@ from insula.domain.instance import (
 )
 from insula.domain.operation import Operation, OperationState, StepReport, StepState, Verb
 from insula.domain.plan import PLANS, Plan
+from insula.domain.snapshot import Consistency, Snapshot, SnapshotKind, SnapshotState
 from insula.domain.volume import FileSystem, Volume, VolumeState
-from insula.frontends.api import schemas, volume_schemas
+from insula.frontends.api import image_schemas, schemas, snapshot_schemas, volume_schemas
 from insula.protocol.node import ExecResult
 
 _AT = datetime(2026, 1, 31, 8, 15, tzinfo=UTC)
@@ -55,6 +56,7 @@ _INSTANCE = schemas.InstanceView(
     restarts=0,
     lease_s=None,
     lease_until=None,
+    snapshot_id=None,
 )
 
 _OPERATION = Operation(
@@ -85,6 +87,26 @@ _VOLUME = volume_schemas.view(
         updated_at=_AT,
         tags=("env:prod",),
     )
+)
+
+_SNAPSHOT = Snapshot(
+    id="snp_01kg8yq8e00000000000000001",
+    project="default",
+    name="before-upgrade",
+    instance_id=_INSTANCE_ID,
+    parent_id=None,
+    kind=SnapshotKind.DISK,
+    state=SnapshotState.AVAILABLE,
+    node="local",
+    created_at=_AT,
+    updated_at=_AT,
+    image="debian-12",
+    plan="entry-2",
+    resources=Resources(2, 2048, 50, 200, 100, 5000, 200, 1000),
+    firmware=Firmware.AUTO,
+    machine_type=MachineType.AUTO,
+    consistency=Consistency.FILESYSTEM,
+    size_bytes=734003200,
 )
 
 _TOKEN = Token(
@@ -122,9 +144,14 @@ EXAMPLES: Mapping[Any, Any] = {
     volume_schemas.LimitVolume: volume_schemas.LimitVolume(disk_iops=500, disk_mbps=20),
     volume_schemas.VolumeView: _VOLUME,
     schemas.PageOf[volume_schemas.VolumeView]: schemas.PageOf(items=[_VOLUME]),
+    snapshot_schemas.CreateSnapshot: snapshot_schemas.CreateSnapshot(instance="web1", name="before-upgrade"),
+    snapshot_schemas.ChangeSnapshot: snapshot_schemas.ChangeSnapshot(tags=["env:prod"], protected=True),
+    snapshot_schemas.RevertInstance: snapshot_schemas.RevertInstance(snapshot="before-upgrade"),
+    Snapshot: _SNAPSHOT,
+    schemas.PageOf[Snapshot]: schemas.PageOf(items=[_SNAPSHOT]),
     schemas.Execute: schemas.Execute(argv=["id", "-u"]),
     schemas.SetHostname: schemas.SetHostname(hostname="web1.example.org"),
-    schemas.ImportImage: schemas.ImportImage(name="appliance", path="/srv/appliance.qcow2"),
+    image_schemas.ImportImage: image_schemas.ImportImage(name="appliance", path="/srv/appliance.qcow2"),
     schemas.AddKey: schemas.AddKey(name="laptop", public_key=_KEY),
     schemas.CreateToken: schemas.CreateToken(name="ci", scopes=[Scope.INSTANCES_WRITE], expires_in_days=90),
     schemas.CreateProject: schemas.CreateProject(name="shop"),

@@ -6,8 +6,9 @@ from insula.domain.image import Image
 from insula.domain.operation import Operation
 from insula.domain.plan import Plan
 from insula.frontends.api.endpoint import Call, accepted, answer, endpoint, page_reply, part_of
+from insula.frontends.api.image_schemas import ImportImage, WarmImage
 from insula.frontends.api.reply import Reply
-from insula.frontends.api.schemas import ImportImage, Nothing, PageOf, PageQuery, WarmImage
+from insula.frontends.api.schemas import Nothing, PageOf, PageQuery
 
 
 @endpoint("GET", "/v1/images", action="images.list", asks=PageQuery, gives=PageOf[Image])

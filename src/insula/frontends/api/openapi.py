@@ -21,6 +21,7 @@ _PARAMETERS: Mapping[str, str] = {
     "instance": "Name or id of an instance",
     "image": "Name of an image",
     "volume": "Name or id of a volume",
+    "snapshot": "Name or id of a snapshot",
     "key": "Name or id of a key",
     "token": "Id of a token",
     "project": "Name of a project",

@@ -121,8 +121,10 @@ class CreateInstance(Wish, frozen=True):
     """A new instance; it is started and `running` once its guest answers."""
 
     name: Name
-    image: Annotated[str, Meta(min_length=1, max_length=63)] = DEFAULT_IMAGE
-    plan: Annotated[str, Meta(min_length=1, max_length=63)] = DEFAULT_PLAN
+    image: Annotated[str, Meta(max_length=63, description=f"{DEFAULT_IMAGE} unless it is given, or the snapshot's")] = (
+        ""
+    )
+    plan: Annotated[str, Meta(max_length=63, description=f"{DEFAULT_PLAN} unless it is given, or the snapshot's")] = ""
     vcpus: Vcpus | None = None
     memory_mib: MemoryMib | None = None
     disk_gib: DiskGib | None = None
@@ -136,7 +138,8 @@ class CreateInstance(Wish, frozen=True):
     machine_type: MachineType = MachineType.AUTO
     restart_policy: RestartPolicy = RestartPolicy.ALWAYS
     lease_s: LeaseS | None = None
-    cold: Annotated[bool, Meta(description="Boot, also where it could go on from a template")] = False
+    cold: Annotated[bool, Meta(description="Boot, also where it could go on from a template or memory")] = False
+    snapshot: Annotated[str, Meta(max_length=63, description="Name or id of a snapshot that it goes on from")] = ""
 
     def to_wish(self) -> CreateWish:
         return CreateWish(
@@ -155,6 +158,7 @@ class CreateInstance(Wish, frozen=True):
             restart_policy=self.restart_policy,
             lease_s=self.lease_s,
             cold=self.cold,
+            snapshot=self.snapshot,
         )
 
 
@@ -234,20 +238,6 @@ class Execute(Wish, frozen=True):
 
 class SetHostname(Wish, frozen=True):
     hostname: Annotated[Hostname, Meta(min_length=1)]
-
-
-class WarmImage(Wish, frozen=True):
-    """The plan whose instances shall start at once."""
-
-    plan: Annotated[str, Meta(min_length=1, max_length=63)] = DEFAULT_PLAN
-
-
-class ImportImage(Wish, frozen=True):
-    """A disk image that lies on the service's host; its format is never guessed."""
-
-    name: Name
-    path: Annotated[str, Meta(pattern=r"^/[^\u0000]*$", max_length=4096, description="Absolute path on the host")]
-    image_format: Annotated[str, Meta(pattern="^(qcow2|raw)$", description="qcow2 or raw")] = "qcow2"
 
 
 class AddKey(Wish, frozen=True):
@@ -343,6 +333,7 @@ class InstanceView:
     restarts: int
     lease_s: int | None
     lease_until: datetime | None
+    snapshot_id: str | None
 
 
 _VIEW_FIELDS = tuple(InstanceView.__dataclass_fields__)

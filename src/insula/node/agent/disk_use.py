@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from insula.node.storage.volumes import VolumeStore
@@ -12,12 +12,12 @@ from insula.protocol.node import DiskUse
 _BLOCK_BYTES = 512  # the unit of st_blocks, whatever the file system's own is
 
 
-def measure(instances: Path, forks: Path, volumes: VolumeStore) -> DiskUse:
-    """What lies in the folders of instances and of what they were forked from, and in those of volumes.
+def measure(instances: Path, kept: Sequence[Path], volumes: VolumeStore) -> DiskUse:
+    """What lies in the folders of instances and in those `kept` of what they were, and in those of volumes.
 
     Blocking: looks at every file of them once.
     """
-    own = sum(_written_bytes(folder) for parent in (instances, forks) for folder in _entries(parent))
+    own = sum(_written_bytes(folder) for parent in (instances, *kept) for folder in _entries(parent))
     return DiskUse(own, {volume_id: _written_bytes(volumes.folder_of(volume_id)) for volume_id in volumes.ids()})
 
 

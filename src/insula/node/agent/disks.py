@@ -6,17 +6,14 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
-from insula.node.agent import guest_disks, new_disk, refusals
+from insula.node.agent import disk_files, guest_disks, new_disk, refusals
+from insula.node.agent.disk_files import ASIDE
 from insula.node.agent.keeper import InstanceKeeper
 from insula.node.agent.volumes import seen_by_guest
 from insula.node.hypervisor.driver import CanGrowDisk
 from insula.node.storage.backend import BootableImage, DiskBackend
-from insula.node.storage.template import NVRAM_FILE, Template
+from insula.node.storage.template import Template
 from insula.protocol.node import GrowReport, InstanceSpec
-
-# What belongs to one life of a disk: it is set aside, brought back and removed together.
-_FILES = (NVRAM_FILE, "seed.iso", "disk.qcow2")
-_ASIDE = ".aside"
 
 
 async def make(
@@ -48,7 +45,8 @@ async def remove(keeper: InstanceKeeper, folder: Path) -> None:
     """Remove the disk and what belongs to it."""
     keeper.require_off("its disk cannot be removed")
     await _boot_it(keeper)
-    await asyncio.to_thread(_unlink, folder, "")
+    await keeper.discard_memory()
+    await asyncio.to_thread(disk_files.unlink, folder, "")
     keeper.publish()
 
 
@@ -70,27 +68,27 @@ async def grow(keeper: InstanceKeeper, disk_gib: int, backend: DiskBackend, fold
 async def set_aside(keeper: InstanceKeeper, folder: Path) -> None:
     """Keep the disk under another name, so that a new one can be made."""
     keeper.require_off("its disk cannot be set aside")
-    if (folder / f"disk.qcow2{_ASIDE}").exists():
+    if (folder / f"disk.qcow2{ASIDE}").exists():
         return
     await keeper.change(image_aside=keeper.record.image, template="")
-    await asyncio.to_thread(_rename, folder, "", _ASIDE)
+    await asyncio.to_thread(disk_files.rename, folder, "", ASIDE)
     keeper.publish()
 
 
 async def bring_back(keeper: InstanceKeeper, folder: Path) -> None:
     """The disk that was set aside replaces the new one; nothing happens when none is set aside."""
     keeper.require_off("its disk cannot be brought back")
-    if not (folder / f"disk.qcow2{_ASIDE}").exists():
+    if not (folder / f"disk.qcow2{ASIDE}").exists():
         return
-    await asyncio.to_thread(_unlink, folder, "", keep="disk.qcow2")
+    await asyncio.to_thread(disk_files.unlink, folder, "", keep="disk.qcow2")
     await keeper.change(image=keeper.record.image_aside, template="")
-    await asyncio.to_thread(_rename, folder, _ASIDE, "")
+    await asyncio.to_thread(disk_files.rename, folder, ASIDE, "")
     await keeper.change(image_aside=None)
 
 
 async def drop_aside(keeper: InstanceKeeper, folder: Path) -> None:
     """The new disk has proved itself: the old one goes."""
-    await asyncio.to_thread(_unlink, folder, _ASIDE)
+    await asyncio.to_thread(disk_files.unlink, folder, ASIDE)
     await keeper.change(image_aside=None)
 
 
@@ -98,17 +96,3 @@ async def _boot_it(keeper: InstanceKeeper) -> None:
     """Its disk is not what the template's guest knows any more: the first start is a boot."""
     if keeper.record.template:
         await keeper.change(template="")
-
-
-def _unlink(folder: Path, suffix: str, keep: str = "") -> None:
-    for name in _FILES:
-        if name != keep:
-            (folder / f"{name}{suffix}").unlink(missing_ok=True)
-
-
-def _rename(folder: Path, old: str, new: str) -> None:
-    # The disk goes last: its name tells whether the work was done.
-    for name in _FILES:
-        place = folder / f"{name}{old}"
-        if place.exists():
-            place.replace(folder / f"{name}{new}")

@@ -138,7 +138,7 @@ class InstanceKeeper:
         if self.record.saved is None and (not self.record.desired_on or self.record.crashed):
             await self.change(desired_on=True, crashed=False, problem="")
         life = self._take(machine)
-        await self._around.forks.settle(self, machine)
+        await self._around.layers.settle(self, machine)
         await self._around.volumes.settle(self, machine)
         life.go_on_as(await machine.status())
         self._boots.watch_on(machine.started_at_s)
@@ -148,7 +148,7 @@ class InstanceKeeper:
 
     async def settle(self) -> None:
         """At the service's start, when no machine runs: what should be on comes back, what ended is taken note of."""
-        await self._around.forks.settle(self, None)
+        await self._around.layers.settle(self, None)
         if not self.record.desired_on or self.record.is_lost:
             await self._around.launcher.put_down(self.record)
             self.publish()
@@ -193,7 +193,7 @@ class InstanceKeeper:
         if self._life is None:
             await self.start()
             return StopReport(StopWay.ALREADY_OFF, 0)
-        machine = self._require_settled().machine
+        machine = self.require_machine()
         self._boots.new_boot.clear()
         report = await restart_guest(machine, self._agent_if_any(), graceful_s, self._boots.new_boot)
         if not self._boots.new_boot.is_set():  # it ended instead of being reset
@@ -276,7 +276,8 @@ class InstanceKeeper:
     async def _start_from_disk(self) -> None:
         if self.record.is_renewing:
             await self.change(is_renewing=False, identity=None)
-        machine = await self._around.launcher.start(self.record)
+        async with self._around.memories.for_waking(self.record) as frozen:
+            machine = await self._around.launcher.start(self.record, frozen)
         life = self._take(machine)
         if self.record.saved is None:
             self._boots.watch(machine.started_at_s, 0)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from pathlib import Path
 
 from insula.domain.image import Provisioning
+from insula.node.agent import disk_files
 from insula.node.agent.records import InstanceRecord
 from insula.node.storage.backend import DiskBackend, SeedContents
-from insula.node.storage.template import NVRAM_FILE, Template
+from insula.node.storage.template import Template
 
 
 async def write(record: InstanceRecord, backend: DiskBackend, folder: Path, template: Template | None) -> None:
@@ -17,19 +17,13 @@ async def write(record: InstanceRecord, backend: DiskBackend, folder: Path, temp
     spec, image = record.spec, record.image
     assert image is not None  # noqa: S101 - it is noted before, since a disk without a record would belong to nobody
     if image.image.provisioning is not Provisioning.NONE:
-        await backend.make_seed(folder / "seed.iso", seed_contents(record), record.uid)
+        await backend.make_seed(folder / disk_files.SEED, seed_contents(record), record.uid)
     if template is not None and template.nvram is not None:
-        await asyncio.to_thread(_copy, template.nvram, folder / NVRAM_FILE)
-    await backend.clone(image, folder / "disk.qcow2", spec.resources.disk_gib, record.uid)
+        await asyncio.to_thread(disk_files.copy, template.nvram, folder / disk_files.NVRAM)
+    await backend.clone(image, folder / disk_files.DISK, spec.resources.disk_gib, record.uid)
 
 
 def seed_contents(record: InstanceRecord) -> SeedContents:
     """What its guest is told."""
     spec = record.spec
     return SeedContents(spec.id, spec.hostname, spec.ssh_keys, spec.user_data, identity=record.identity)
-
-
-def _copy(source: Path, target: Path) -> None:
-    draft = target.with_name(f".{target.name}.tmp")
-    shutil.copyfile(source, draft)
-    draft.replace(target)

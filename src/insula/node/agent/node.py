@@ -20,11 +20,15 @@ from insula.node.agent.changes import Changes
 from insula.node.agent.forks import Forks, ForkTools
 from insula.node.agent.keeper import InstanceKeeper
 from insula.node.agent.launch import Launcher, read_console
+from insula.node.agent.layers import Layers, LayerTools
 from insula.node.agent.node_disks import NodeDisks
 from insula.node.agent.parts import NodeParts
 from insula.node.agent.pool import Pool, PoolTools
 from insula.node.agent.pool_rules import PoolRules
+from insula.node.agent.population import Population
 from insula.node.agent.records import Records
+from insula.node.agent.snapshot_store import SnapshotMemories, SnapshotStore
+from insula.node.agent.snapshots import Snapshots
 from insula.node.agent.surroundings import Surroundings
 from insula.node.agent.templates import Means, Templates
 from insula.node.agent.users import give_user
@@ -59,8 +63,10 @@ class Node(NodeDisks):
     def __init__(self, parts: NodeParts) -> None:
         self._parts = parts
         self._records = Records(parts.folder)
-        self._keepers: dict[str, InstanceKeeper] = {}
-        self._damaged: dict[str, DataCorrupt] = {}
+        snapshots = SnapshotStore(parts.folder / "snapshots")
+        memories = SnapshotMemories(snapshots, parts.driver)
+        self._population = everybody = Population(parts.folder / "instances", snapshots)
+        self._keepers, self._damaged = everybody.keepers, everybody.damaged
         self._background = Background()
         self._changes = Changes()
         volumes = VolumeStore(parts.folder / "volumes")
@@ -77,27 +83,31 @@ class Node(NodeDisks):
                 parts.uids,
                 parts.cgroups,
             ),
-            Instances(self._disks_in_use, self._promised_mib, self._is_busy),
+            Instances(self._disks_in_use, everybody.promised_mib, everybody.is_busy),
             parts.templates,
         )
-        tools = ForkTools(parts.folder / "forks", self._records, launcher, parts.disks, self._background, parts.uids)
-        self._forks = Forks(tools, self._disks_in_use, self._damaged)
+        below = LayerTools(parts.folder / "forks", self._records, parts.disks, self._background, parts.uids)
+        self._layers = Layers(below, everybody.all_disks_in_use)
+        tools = ForkTools(self._layers, self._records, launcher, parts.disks, self._background, memories)
+        self._forks = Forks(tools)
+        self._snapshots = Snapshots(snapshots, tools, self._keepers.values)
         means = (self._templates, parts.disks, self._background)
         pool = PoolTools(self._records, launcher, *means, self._forget_unkept, parts.uids)
         self._pool = Pool(pool, parts.pool if launcher.can_forward else PoolRules())
         shared = (self._records, launcher, self._background, self._changes)
-        own = (self._templates, self._pool, self._forks, self._volumes)
-        self._around = Surroundings(*shared, *own, parts.rules)
+        of_disks = (self._layers, self._forks, memories, self._volumes)
+        self._around = Surroundings(*shared, self._templates, self._pool, *of_disks, parts.rules)
 
     async def __aenter__(self) -> Self:
         await asyncio.to_thread(self._records.make_folder)
+        await asyncio.to_thread(self._snapshots.store.load_all)
         await self._parts.images.clean()
         await self._templates.clean()
         at_once = asyncio.Semaphore(_ADOPT_AT_ONCE)
         async with asyncio.TaskGroup() as group:
             for instance_id in await asyncio.to_thread(self._records.ids):
                 group.create_task(self._bring_back(instance_id, at_once))
-        await self._forks.clean()
+        await self._layers.clean()
         await self._remove_superseded()
         self._templates.warm(self._background, self._changes)
         self._background.spawn(self._pool.run(), "pool")
@@ -116,7 +126,8 @@ class Node(NodeDisks):
     async def describe(self) -> NodeReport:
         report = await host.describe(self._parts.name, self._parts.folder, self._parts.driver, self._missing())
         taken, spare = self._templates.shares()
-        return replace(report, templates=taken, spare=spare + self._pool.share, forks=self._forks.share)
+        spare += self._pool.share
+        return replace(report, templates=taken, spare=spare, forks=self._forks.share + self._snapshots.share)
 
     async def doctor(self) -> Sequence[Check]:
         checks = await doctor.examine(self._parts.folder, self._parts.network, self._parts.driver_checks)
@@ -138,8 +149,7 @@ class Node(NodeDisks):
             return await self._parts.images.import_file(name, Path(path), image_format, progress)
 
     async def delete_image(self, name: str) -> None:
-        users = sorted(keeper.record.spec.name for keeper in self._keepers.values() if keeper.record.uses_image(name))
-        if users:
+        if users := self._population.users_of_image(name):
             raise Conflict(
                 f"Image {name} is in use",
                 why=f"The disks of {', '.join(users[:10])}{' and others' if len(users) > 10 else ''} are based on it",
@@ -159,9 +169,9 @@ class Node(NodeDisks):
 
     async def _remove_superseded(self) -> None:
         """Remove old versions of images, and templates made from them, except what a disk needs."""
-        if self._damaged:
-            return  # nobody knows what their disks need
-        in_use = await self._templates.remove_superseded() | self._disks_in_use()
+        if not self._population.is_known:
+            return
+        in_use = await self._templates.remove_superseded() | self._population.disks_in_use()
         await self._parts.images.remove_superseded(in_use)
 
     # The pieces of an instance
@@ -202,7 +212,7 @@ class Node(NodeDisks):
     async def drop_disk_aside(self, instance_id: str) -> None:
         async with self._held(instance_id) as keeper:
             await disks.drop_aside(keeper, self._records.folder_of(instance_id))
-        await self._forks.clean()
+        await self._layers.clean()
 
     async def forget(self, instance_id: str) -> None:
         keeper = self._keepers.get(instance_id)
@@ -216,7 +226,7 @@ class Node(NodeDisks):
             await self._volumes.release(keeper.record.uid, keeper.record.volumes)
             await self._remove(instance_id)
             del self._keepers[instance_id]
-        await self._forks.clean()
+        await self._layers.clean()
         self._changes.publish(InstanceReport(instance_id, Power.ABSENT))
         self._changes.forget(instance_id)
 
@@ -299,7 +309,8 @@ class Node(NodeDisks):
         return self._changes.watch()
 
     async def leftovers(self, known: frozenset[str], remove: bool) -> Sequence[Leftover]:
-        ground = sweep.Ground(self._records, self._volumes, self._parts.cgroups, self.forget, self._templates.machines)
+        machines, cgroups = self._templates.machines, self._parts.cgroups
+        ground = sweep.Ground(self._records, self._volumes, self._snapshots, cgroups, self.forget, machines)
         return await sweep.sweep(ground, known | self._pool.ids, remove)
 
     # Keepers
@@ -309,26 +320,10 @@ class Node(NodeDisks):
         return dict(self._parts.network.missing()) | dict(cgroups.missing if cgroups is not None else {})
 
     def _disks_in_use(self) -> frozenset[Path]:
-        records = (keeper.record for keeper in self._keepers.values())
-        images = (image for record in records for image in (record.image, record.image_aside) if image)
-        return self._pool.disks_in_use | {disk for image in images for disk in image.disks}
-
-    def _promised_mib(self) -> int:
-        return sum(keeper.record.spec.resources.memory_mib for keeper in self._keepers.values())
-
-    def _is_busy(self) -> bool:
-        return any(keeper.lock.locked() or keeper.power is Power.BOOTING for keeper in self._keepers.values())
+        return self._population.disks_in_use() | self._pool.disks_in_use
 
     def _keeper(self, instance_id: str) -> InstanceKeeper:
-        if (keeper := self._keepers.get(instance_id)) is not None:
-            return keeper
-        if (error := self._damaged.get(instance_id)) is not None:
-            raise DataCorrupt(error.what, why=error.why, todo=error.todo, code=error.code)
-        raise NotFound(
-            f"This node has no instance {instance_id[:80]}",
-            why=f"It is not among the {len(self._keepers)} in {self._parts.folder / 'instances'}",
-            todo="Look at `insula list`",
-        )
+        return self._population.get(instance_id)
 
     @contextlib.asynccontextmanager
     async def _held(self, instance_id: str, spec: InstanceSpec | None = None) -> AsyncIterator[InstanceKeeper]:

@@ -1,4 +1,4 @@
-"""The part of a node that changes what a machine has while it may be running: its disk, its limits, its volumes."""
+"""The part of a node that changes what a machine has while it may be running, and that keeps what a disk was."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from insula.node.agent import disk_use, disks
 from insula.node.agent.keeper import InstanceKeeper
 from insula.node.agent.parts import NodeParts
 from insula.node.agent.records import Records
+from insula.node.agent.snapshots import Snapshots
+from insula.node.agent.templates import Templates
 from insula.node.agent.volumes import Volumes
-from insula.protocol.node import DiskUse, GrowReport, InstanceSpec, VolumeSpec
+from insula.protocol.node import DiskUse, GrowReport, InstanceSpec, SnapshotReport, VolumeSpec
 
 
 class NodeDisks:
@@ -19,13 +21,15 @@ class NodeDisks:
     _parts: NodeParts
     _records: Records
     _volumes: Volumes
+    _snapshots: Snapshots
+    _templates: Templates
 
     def _held(self, instance_id: str, spec: InstanceSpec | None = None) -> AbstractAsyncContextManager[InstanceKeeper]:
         raise NotImplementedError
 
     async def disk_use(self) -> DiskUse:
-        forks = self._parts.folder / "forks"
-        return await asyncio.to_thread(disk_use.measure, self._records.folder, forks, self._volumes.store)
+        kept = [self._parts.folder / "forks", self._parts.folder / "snapshots"]
+        return await asyncio.to_thread(disk_use.measure, self._records.folder, kept, self._volumes.store)
 
     async def limit(self, spec: InstanceSpec) -> None:
         async with self._held(spec.id, spec) as keeper:
@@ -60,3 +64,19 @@ class NodeDisks:
 
     async def limit_volume(self, spec: VolumeSpec) -> None:
         await self._volumes.limit(spec)
+
+    async def take_snapshot(self, instance_id: str, snapshot_id: str, with_memory: bool) -> SnapshotReport:
+        async with self._held(instance_id) as keeper:
+            if with_memory:
+                await self._templates.make_room(keeper.record.spec.resources)
+            return await self._snapshots.take(keeper, snapshot_id, with_memory)
+
+    async def check_snapshot(self, spec: InstanceSpec, snapshot_id: str, with_memory: bool) -> None:
+        await self._snapshots.check(spec, snapshot_id, with_memory)
+
+    async def remove_snapshot(self, snapshot_id: str) -> None:
+        await self._snapshots.remove(snapshot_id)
+
+    async def make_disk_from_snapshot(self, spec: InstanceSpec, snapshot_id: str, with_memory: bool) -> None:
+        async with self._held(spec.id, spec) as keeper:
+            await self._snapshots.make_disk(keeper, snapshot_id, with_memory)

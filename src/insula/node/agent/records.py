@@ -47,9 +47,13 @@ class BootRecord:
 
 @dataclass(frozen=True)
 class SavedMemory:
-    """The file `memory` holds the guest as it was, for a machine on the same accelerator (kvm or tcg)."""
+    """The file `memory` holds the guest as it was, for a machine on the same accelerator (kvm or tcg).
+
+    With the id of a `snapshot` it is that snapshot's memory instead, which stays there.
+    """
 
     accelerator: str
+    snapshot: str = ""
 
 
 @dataclass(frozen=True)
@@ -226,11 +230,11 @@ def _decode(data: bytes) -> InstanceRecord:
     body = bytes(envelope.record)
     if hashlib.sha256(body).hexdigest() != envelope.digest:
         raise ValueError("its checksum does not fit its content")
-    return msgspec.json.decode(body, type=InstanceRecord, dec_hook=_from_text)
+    return msgspec.json.decode(body, type=InstanceRecord, dec_hook=decode_path)
 
 
-def _from_text(kind: type, text: object) -> object:
-    """Paths are the only type that JSON and msgspec do not know."""
+def decode_path(kind: type, text: object) -> object:
+    """For msgspec: paths are the only type that JSON does not know."""
     if kind is Path and isinstance(text, str):
         return Path(text)
     raise ValueError(f"a {kind.__name__} was not expected")

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from insula.base.errors import HostFailure
 from insula.node.agent.records import Records
+from insula.node.agent.snapshots import Snapshots
 from insula.node.agent.volumes import Volumes
 from insula.node.network import record as network_record
 from insula.node.network.wiring import MARKER
@@ -35,6 +36,7 @@ class Ground:
 
     records: Records
     volumes: Volumes
+    snapshots: Snapshots
     cgroups: Cgroups | None
     forget: Callable[[str], Awaitable[None]]
     other_machines: frozenset[str] = frozenset()  # which are no instances, and have cgroups
@@ -49,7 +51,7 @@ class _Stray:
 
 
 async def sweep(ground: Ground, known: frozenset[str], remove: bool) -> Sequence[Leftover]:
-    """What belongs to instances and volumes that are not `known`, and helpers that a known instance has lost track of.
+    """What belongs to things that are not `known`, and helpers that a known instance has lost track of.
 
     May be repeated. Raises HostFailure when a process does not end.
     """
@@ -59,17 +61,28 @@ async def sweep(ground: Ground, known: frozenset[str], remove: bool) -> Sequence
             if remove:
                 await ground.forget(instance_id)
             found.append(Leftover("file", str(ground.records.folder_of(instance_id)), remove))
-    for volume_id in await asyncio.to_thread(ground.volumes.store.ids):
-        if volume_id not in known and ground.volumes.holder(volume_id) is None:
-            if remove:
-                await ground.volumes.remove(volume_id)
-            found.append(Leftover("file", str(ground.volumes.store.folder_of(volume_id)), remove))
+    found += await _sweep_disks(ground, known, remove)
     for stray in await asyncio.to_thread(_strays, ground.records, known):
         if remove:
             await _end(stray)
         found.append(Leftover("process", f"{stray.name} {stray.pid} of {stray.instance_id}", remove))
     owners = known | ground.other_machines
     return [*found, *await asyncio.to_thread(_sweep_cgroups, ground.cgroups, owners, remove)]
+
+
+async def _sweep_disks(ground: Ground, known: frozenset[str], remove: bool) -> list[Leftover]:
+    found = []
+    for volume_id in await asyncio.to_thread(ground.volumes.store.ids):
+        if volume_id not in known and ground.volumes.holder(volume_id) is None:
+            if remove:
+                await ground.volumes.remove(volume_id)
+            found.append(Leftover("file", str(ground.volumes.store.folder_of(volume_id)), remove))
+    for snapshot_id in await asyncio.to_thread(ground.snapshots.store.ids):
+        if snapshot_id not in known:
+            if remove:
+                await ground.snapshots.remove(snapshot_id)
+            found.append(Leftover("file", str(ground.snapshots.store.folder_of(snapshot_id)), remove))
+    return found
 
 
 def _strays(records: Records, known: frozenset[str]) -> list[_Stray]:

@@ -113,6 +113,19 @@ class ForkFiles:
     memory: int
 
 
+@dataclass(frozen=True)
+class LayerFiles:
+    """A layer that a machine turns its disk's changes to.
+
+    `layer` is a qcow2 file without content over the present disk, `name` tells it from the machine's other layers (at
+    most 24 letters and digits). The guest's firmware variables, if it has any, are copied to `nvram`.
+    """
+
+    name: str
+    layer: Path
+    nvram: Path
+
+
 class MachineStatus(StrEnum):
     RUNNING = "running"
     PAUSED = "paused"
@@ -218,7 +231,7 @@ class CanSave(CanPause, Protocol):
 
 @runtime_checkable
 class CanFork(CanPause, Protocol):
-    """Optional: a machine whose present state others can go on from, while it goes on itself."""
+    """Optional: a machine whose present state others can go on from, or its disk's alone, while it goes on itself."""
 
     async def fork(self, files: ForkFiles) -> int:
         """Write memory and devices as they are at one instant; from that instant on the disk's changes go to the layer.
@@ -230,8 +243,16 @@ class CanFork(CanPause, Protocol):
         """
         ...
 
+    async def add_layer(self, files: LayerFiles) -> int:
+        """From one instant on the disk's changes go to the layer; returns for how many milliseconds that stopped it.
+
+        Raises HostFailure and Unavailable: then :meth:`settle_fork` says where the disk's changes go. Every try needs
+        a layer and a name of its own.
+        """
+        ...
+
     async def settle_fork(self, name: str, is_on: bool) -> bool:
-        """End a fork that failed or that nobody saw end: the guest goes on, or stands still unless it `is_on`.
+        """End a fork or an :meth:`add_layer` that failed or that nobody saw end: the guest goes on if it `is_on`.
 
         Returns whether the disk's changes go to the layer of that name; if not, the layer is let go of. Repeatable.
         """

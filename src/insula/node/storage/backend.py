@@ -110,6 +110,7 @@ class DiskBackend(Protocol):
 
     async def clone(self, image: BootableImage, target: Path, size_gib: int, uid: int | None = None) -> None: ...
     async def layer(self, base: Path, target: Path, uid: int | None = None) -> None: ...  # over a disk, as large as it
+    async def merge(self, target: Path, base: Path) -> None: ...  # takes in what lies between, and is based on `base`
     async def blank(self, target: Path, size_gib: int, file_system: FileSystem, label: str) -> None: ...  # for a volume
     async def check_alone(self, target: Path) -> None: ...  # DataCorrupt when it is no disk or needs another file
     async def grow(self, target: Path, size_gib: int) -> None: ...  # never shrinks: Conflict

@@ -25,6 +25,7 @@ from insula.node.storage.template import TEMPLATE_FILE
 _GIB = 1 << 30
 MAX_SIZE_GIB = 16_384
 _TOOL_TIMEOUT_S = 60.0
+_MERGE_TIMEOUT_S = 1800.0
 # The backing format is always named: a format that is guessed can be steered by what a guest writes.
 _CREATE = ("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2")
 _MADE_FROM = (TEMPLATE_FILE, FORK_FILE)  # tells disks that others are made from, besides those of images
@@ -58,6 +59,22 @@ class Disks:
                 [*_CREATE, "-u", "-b", str(base.absolute()), str(temporary), str(size_bytes)], timeout_s=_TOOL_TIMEOUT_S
             )
 
+    async def merge(self, target: Path, base: Path) -> None:
+        """Take all that lies between a disk and `base`, below it, into the disk, while no machine uses it.
+
+        What lies between is left as it is. May be repeated, also after a try that was cut off: whoever reads the disk
+        finds the same all the while. Raises :class:`DataCorrupt` when `base` is not below it, and what the tool raises.
+        """
+        header = _header_of(target)
+        behind = tuple(_chain_behind(target, header.backing_file))
+        if behind[:1] == (base,):
+            return
+        if base not in behind:
+            raise _foreign(target, str(base))
+        command = ["qemu-img", "rebase", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(base), str(target)]
+        with disk_full_explained(f"Merging the layers of {target.name}"):
+            await run_confined(command, _jail_for(target, behind), timeout_s=_MERGE_TIMEOUT_S)
+
     async def blank(self, target: Path, size_gib: int, file_system: FileSystem, label: str) -> None:
         """Make `target` an empty disk of its own, with a file system on the whole of it; an existing one is replaced.
 
@@ -89,19 +106,9 @@ class Disks:
             return
         check_growth(header.virtual_bytes, size_gib)
         _check_size(size_gib, 1, target.name)
-        # A guest that broke out of its machine may have rewritten this header, so the tool sees the disk and its
-        # image, nothing else.
-        owner = target.stat().st_uid
         behind = tuple(_chain_behind(target, header.backing_file))
-        jail = Jail(
-            read_only=behind,
-            read_write=(target,),
-            uid=owner if owner != os.geteuid() else None,
-            groups=groups_to_read(behind) if owner != os.geteuid() else (),
-            dies_with_us=True,
-        )
         command = ["qemu-img", "resize", "-q", "-f", "qcow2", str(target), f"{size_gib}G"]
-        await run_confined(command, jail, timeout_s=_TOOL_TIMEOUT_S)
+        await run_confined(command, _jail_for(target, behind), timeout_s=_TOOL_TIMEOUT_S)
 
     async def make_seed(self, path: Path, contents: SeedContents, uid: int | None = None) -> None:
         """Write the instance's seed; see :func:`insula.node.storage.seed.write_seed`."""
@@ -110,6 +117,21 @@ class Disks:
     async def rewrite_seed(self, path: Path, contents: SeedContents) -> None:
         """See :func:`insula.node.storage.seed.rewrite_seed`."""
         await asyncio.to_thread(rewrite_seed, path, contents)
+
+
+def _jail_for(disk: Path, behind: tuple[Path, ...]) -> Jail:
+    """What a tool that works on a disk may see: a guest that broke out of its machine may have rewritten its header.
+
+    It sees the disk and what that is made from, nothing else.
+    """
+    owner = disk.stat().st_uid
+    return Jail(
+        read_only=behind,
+        read_write=(disk,),
+        uid=owner if owner != os.geteuid() else None,
+        groups=groups_to_read(behind) if owner != os.geteuid() else (),
+        dies_with_us=True,
+    )
 
 
 def _header_of(disk: Path) -> Qcow2Header:
@@ -148,9 +170,13 @@ def _chain_behind(disk: Path, backing_file: str) -> Iterator[Path]:
         if backing.name != DISK_FILE or not any((backing.parent / name).is_file() for name in _MADE_FROM):
             break
         backing = Path(read_qcow2(backing).backing_file)
-    raise DataCorrupt(
+    raise _foreign(disk, backing_file)
+
+
+def _foreign(disk: Path, backing_file: str) -> DataCorrupt:
+    return DataCorrupt(
         f"The disk {disk} names a backing file that is no image",
-        why=f"Its header names {backing_file[:200]!r}; only this node's images, templates and forks may be that",
+        why=f"Its header names {backing_file[:200]!r}; only this node's images, templates and layers may be that",
         todo="Restore the disk from a backup or rebuild the instance: the file was changed from outside",
         code="foreign-backing-file",
     )

@@ -7,6 +7,7 @@ grown and lost like a real one.
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -127,7 +128,11 @@ class MemoryDisks:
         write_atomic(target, _line(image.name, size_gib))
 
     async def layer(self, base: Path, target: Path, uid: int | None = None) -> None:
-        write_atomic(target, base.read_bytes())
+        entry = json.loads(base.read_bytes())
+        write_atomic(target, _line(entry["image"], entry["size_gib"]))
+
+    async def merge(self, target: Path, base: Path) -> None:
+        _read(target)
 
     async def blank(self, target: Path, size_gib: int, file_system: FileSystem, label: str) -> None:
         write_atomic(target, _line(f"{file_system} {label}", size_gib))
@@ -136,10 +141,10 @@ class MemoryDisks:
         _read(target)
 
     async def grow(self, target: Path, size_gib: int) -> None:
-        image, old_gib = _read(target)
+        _, old_gib = _read(target)
         check_growth(old_gib * GIB, size_gib)
         # In place, since a disk keeps its identity when it grows.
-        target.write_bytes(_line(image, size_gib))
+        target.write_text(json.dumps({**json.loads(target.read_bytes()), "size_gib": size_gib}) + "\n")
 
     async def make_seed(self, path: Path, contents: SeedContents, uid: int | None = None) -> None:
         write_atomic(path, json.dumps({"hostname": contents.hostname}).encode())
@@ -159,4 +164,5 @@ def _read(disk: Path) -> tuple[str, int]:
 
 
 def _line(image: str, size_gib: int) -> bytes:
-    return json.dumps({"image": image, "size_gib": size_gib}).encode() + b"\n"
+    """A disk, told from all others by its `id`."""
+    return json.dumps({"image": image, "size_gib": size_gib, "id": secrets.token_hex(8)}).encode() + b"\n"

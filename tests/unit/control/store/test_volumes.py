@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from insula.base.clock import now_utc
-from insula.control.store import Acceptance, Completion, Store, VolumeChange, migrations
+from insula.control.store import Acceptance, Completion, Store, VolumeChange
 from insula.domain.ids import Kind, new_id
 from insula.domain.instance import InstanceState
 from insula.domain.operation import OperationState, Verb, new_operation
 from insula.domain.volume import FileSystem, Volume, VolumeState
+from tests.unit.control.store.older import step_back
 from tests.unit.control.store.samples import make_instance, make_operation
 
 
@@ -37,19 +36,17 @@ async def end(store: Store, operation_id: str, target: str, **fields: object) ->
     assert await store.finish(done)
 
 
-async def test_a_database_from_before_volumes_keeps_what_it_has(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    url = f"sqlite:///{tmp_path / 'insula.sqlite'}"
+async def test_a_database_from_before_volumes_keeps_what_it_has(tmp_path: Path) -> None:
+    path = tmp_path / "insula.sqlite"
+    url = f"sqlite:///{path}"
     instance = make_instance()
     operation = make_operation(instance)
-    with monkeypatch.context() as before:
-        before.setattr(migrations, "HEAD", "0002")
-        store = await Store.open(url)
-        await store.accept(Acceptance(operation, instance=instance))
-        await end(store, operation.id, instance.id, state=InstanceState.RUNNING)
-        kept = (await store.instances.get("default", "web1"), await store.operations.get("default", operation.id))
-        await store.close()
+    store = await Store.open(url)
+    await store.accept(Acceptance(operation, instance=instance))
+    await end(store, operation.id, instance.id, state=InstanceState.RUNNING)
+    kept = (await store.instances.get("default", "web1"), await store.operations.get("default", operation.id))
+    await store.close()
+    step_back(path, "0002")
     store = await Store.open(url)
     assert (
         await store.instances.get("default", "web1"),

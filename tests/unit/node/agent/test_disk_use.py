@@ -30,14 +30,14 @@ def test_what_is_written_counts_and_not_what_is_promised(tmp_path: Path) -> None
     for place in ("instances/a", "instances/b", "forks/c"):
         (tmp_path / place).mkdir(parents=True)
         (tmp_path / place / "disk.qcow2").write_bytes(b"x" * _MIB)
-    found = measure(tmp_path / "instances", tmp_path / "forks", store)
+    found = measure(tmp_path / "instances", [tmp_path / "forks"], store)
     assert 3 * _MIB <= found.instances_bytes < 4 * _MIB
     assert 2 * _MIB <= found.volumes[full.id] < 3 * _MIB
     assert found.volumes[empty.id] < _MIB
 
 
 def test_a_node_without_anything_has_written_nothing(tmp_path: Path) -> None:
-    found = measure(tmp_path / "instances", tmp_path / "forks", VolumeStore(tmp_path / "volumes"))
+    found = measure(tmp_path / "instances", [tmp_path / "forks"], VolumeStore(tmp_path / "volumes"))
     assert (found.instances_bytes, found.volumes) == (0, {})
 
 

@@ -364,7 +364,7 @@ async def test_a_service_that_ends_anywhere_leaves_the_parent_and_nothing_else(
         monkeypatch.setattr(*hanging[place])
         working = asyncio.create_task(work(first))
         await asyncio.wait_for(reached.wait(), 5)
-        monkeypatch.setattr("insula.node.agent.forks.Forks._undo", nothing)  # nobody clears up after kill -9
+        monkeypatch.setattr("insula.node.agent.layers.Layers._undo", nothing)  # nobody clears up after kill -9
     await check_the_next_service(folder, spec)
     working.cancel()
     await asyncio.gather(working, return_exceptions=True)

@@ -140,9 +140,10 @@ class Engine:
         journal = Journal(store, self._hub, operation, names, last)
         instance = await store.instances.find(operation.target)
         volume = await store.volumes.find(operation.target) if operation.verb.noun == "volume" else None
-        owner = instance or volume
+        snapshot = await store.snapshots.find(operation.target) if operation.verb.noun == "snapshot" else None
+        owner = instance or volume or snapshot
         node = self._room.nodes.get(owner.node if owner else self._image_node(operation))
-        work = Work(operation, instance, node, journal, self._room.lanes, StepClock(), volume=volume)
+        work = Work(operation, instance, node, journal, self._room.lanes, StepClock(), volume=volume, snapshot=snapshot)
         return Runner(self._room, operation, work, journal, running)
 
     async def _count_break(self, operation_id: str, error: Exception) -> None:

@@ -11,6 +11,7 @@ from insula.base.errors import InsulaError
 from insula.control.operations.engine.lanes import Lanes
 from insula.domain.instance import BootPhase, Instance
 from insula.domain.operation import Operation, Verb
+from insula.domain.snapshot import Snapshot
 from insula.domain.volume import Volume
 from insula.protocol.node import NodeApi
 
@@ -36,7 +37,8 @@ class Work:
     """What the steps of one operation work with.
 
     `facts` is what earlier steps returned: plain JSON values that outlive a restart. `instance` is the record as it was
-    when the operation (or its continuation) began; None for operations on images and volumes. So is `volume`.
+    when the operation (or its continuation) began; None for operations on others. So are `volume` and
+    `snapshot`.
     """
 
     operation: Operation
@@ -47,6 +49,7 @@ class Work:
     deadline: Deadline
     facts: dict[str, Any] = field(default_factory=dict)
     volume: Volume | None = None
+    snapshot: Snapshot | None = None
 
     @property
     def params(self) -> Mapping[str, Any]:
@@ -66,6 +69,13 @@ class Work:
         if self.volume is None:
             raise self._gone("insula volume list")
         return self.volume
+
+    @property
+    def target_snapshot(self) -> Snapshot:
+        """The snapshot, in operations that have one."""
+        if self.snapshot is None:
+            raise self._gone("insula snapshot list")
+        return self.snapshot
 
     def _gone(self, listing: str) -> InsulaError:
         return InsulaError(
@@ -108,7 +118,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Ending:
-    """What becomes of the target's record (an instance's or a volume's) at the end, and the operation's result.
+    """What becomes of the target's record at the end, and the operation's result.
 
     `others` are further instances by their ids: their fields, or None for a record that goes.
     """

@@ -17,6 +17,7 @@ from insula.control.operations.instances.steps import (
     boot_result,
     broken,
     configure,
+    ensure_image,
     halt,
     image_step,
     running_fields,
@@ -29,8 +30,24 @@ async def forget(work: Work) -> None:
     await work.node.forget(work.target.id)
 
 
+async def ensure_base(work: Work) -> None:
+    """The image, unless it goes on from a snapshot, which keeps what it is based on."""
+    if not snapshot_id(work):
+        await ensure_image(work, work.target.image)
+
+
 async def make_disk(work: Work) -> None:
-    await work.node.make_disk(node_spec(work.target), bool(work.params.get("cold")))
+    if snapshot_id(work):
+        await work.node.make_disk_from_snapshot(
+            node_spec(work.target), snapshot_id(work), bool(work.params["with_memory"])
+        )
+    else:
+        await work.node.make_disk(node_spec(work.target), bool(work.params.get("cold")))
+
+
+def snapshot_id(work: Work) -> str:
+    """The snapshot that it goes on from; empty for none."""
+    return str(work.params.get("snapshot_id") or "")
 
 
 async def remove_disk(work: Work) -> None:
@@ -66,7 +83,7 @@ def failed(_work: Work, failure: Failure) -> Ending:
 CREATE_INSTANCE = Table(
     Verb.CREATE_INSTANCE,
     (
-        image_step(lambda work: work.target.image),
+        image_step(ensure_base),
         Step("configure", configure, forget),
         Step("disk", make_disk, remove_disk, deadline_s=300),
         Step("boot", start, halt, deadline_s=BOOT_STEP.deadline_s),

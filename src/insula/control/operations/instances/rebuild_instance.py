@@ -16,6 +16,7 @@ from insula.control.operations.instances.steps import (
     boot_again,
     boot_result,
     configure,
+    ensure_image,
     image_step,
     running_fields,
     shut_down,
@@ -35,6 +36,10 @@ def rebuilt(work: Work) -> Instance:
         ssh_keys=tuple(params["ssh_keys"]) if params.get("ssh_keys") is not None else work.target.ssh_keys,
         user_data=params["user_data"] if params.get("user_data") is not None else work.target.user_data,
     )
+
+
+async def ensure_its_image(work: Work) -> None:
+    await ensure_image(work, rebuilt(work).image)
 
 
 async def set_disk_aside(work: Work) -> None:
@@ -59,7 +64,8 @@ async def drop_old_disk(work: Work) -> None:
 
 def new_fields(work: Work) -> dict[str, object]:
     new = rebuilt(work)
-    return {**running_fields(work.facts), "image": new.image, "ssh_keys": new.ssh_keys, "user_data": new.user_data}
+    given = {"image": new.image, "ssh_keys": new.ssh_keys, "user_data": new.user_data, "snapshot_id": None}
+    return {**running_fields(work.facts), **given}
 
 
 def succeeded(work: Work) -> Ending:
@@ -76,7 +82,7 @@ def failed(work: Work, failure: Failure) -> Ending:
 REBUILD_INSTANCE = Table(
     Verb.REBUILD_INSTANCE,
     (
-        image_step(lambda work: rebuilt(work).image),
+        image_step(ensure_its_image),
         Step("stop", shut_down, boot_again, deadline_s=3600),
         Step("set disk aside", set_disk_aside, bring_disk_back),
         Step("configure", configure_new, configure),

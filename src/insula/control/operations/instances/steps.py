@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,7 +12,7 @@ import msgspec
 from insula.base.clock import iso, now_utc, parse_iso
 from insula.base.errors import NotFound
 from insula.control.operations.engine.lanes import BOOT, IMAGE
-from insula.control.operations.engine.table import Ending, Facts, Failure, Step, Work
+from insula.control.operations.engine.table import Do, Ending, Facts, Failure, Step, Work
 from insula.control.operations.instances.spec import node_spec
 from insula.control.store import BEFORE
 from insula.domain.image import ImageState
@@ -100,12 +100,8 @@ BOOT_STEP = Step("boot", boot, halt, deadline_s=_BOOT_DEADLINE_S)
 REFRESH_STEP = Step("configure", configure, no_undo="It repeats what the record says anyway.")
 
 
-def image_step(name_of: Callable[[Work], str]) -> Step:
-    """A step that ensures the image that `name_of(work)` names."""
-
-    async def do(work: Work) -> None:
-        await ensure_image(work, name_of(work))
-
+def image_step(do: Do) -> Step:
+    """A step that ensures an image."""
     return Step(
         "image", do, no_undo="An image is shared; one that is ready harms nobody.", deadline_s=_IMAGE_DEADLINE_S
     )

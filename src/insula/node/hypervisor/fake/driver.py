@@ -20,7 +20,15 @@ from insula.base.errors import Conflict, HostFailure
 from insula.domain.instance import Firmware
 from insula.node.hypervisor.driver import EndReason, MachineSpec, MachineStatus
 from insula.node.hypervisor.fake.machine import FakeMachine
-from insula.node.hypervisor.fake.state import FakeState, disk_identity, frozen_files, held_volume, load, save
+from insula.node.hypervisor.fake.state import (
+    FakeState,
+    disk_identity,
+    frozen_files,
+    held_volume,
+    load,
+    save,
+    tree_for,
+)
 
 _FIRST_PID = 1 << 30  # beyond any kernel's pid_max, so that nobody ever signals a real process by mistake
 
@@ -74,7 +82,8 @@ class FakeDriver:
             spec_id=spec.id,
             name=spec.name,
             mac=spec.nic.mac if spec.nic else "",
-            files=disk_identity(spec.disk),
+            files=tree_for(spec.folder, spec.disk, next(iter(spec.read_only), None)),
+            disk=disk_identity(spec.disk),
             pid=_FIRST_PID + secrets.randbelow(1 << 29),
             started_at_s=now_s,
             booted_at_s=now_s,

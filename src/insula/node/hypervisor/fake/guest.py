@@ -22,6 +22,7 @@ from insula.node.hypervisor.fake import programs
 Command = Callable[[Mapping[str, Any]], Awaitable[Any]]
 
 _VERSION = "7.2.0"
+_WHILE_FROZEN = frozenset({"guest-ping", "guest-info", "guest-sync", "guest-sync-delimited", "guest-fsfreeze-thaw"})
 _MODES = frozenset({"r", "w", "a", "r+", "w+", "a+"})
 
 
@@ -48,6 +49,8 @@ class FakeGuest:
         self._numbers = itertools.count(1000)
         self._clock_offset_ns = 0
         self.broken_program = ""  # one that always fails
+        self.is_frozen = False  # its file systems
+        self.on_freeze: Callable[[bool], None] = lambda is_frozen: None
         self._commands: Mapping[str, Command] = {
             "guest-sync": self._sync,
             "guest-sync-delimited": self._sync,
@@ -65,6 +68,8 @@ class FakeGuest:
             "guest-get-time": self._get_time,
             "guest-get-host-name": self._host_name,
             "guest-network-get-interfaces": self._interfaces,
+            "guest-fsfreeze-freeze": self._freeze,
+            "guest-fsfreeze-thaw": self._thaw,
         }
 
     async def answer(self, line: bytes) -> bytes:
@@ -78,6 +83,8 @@ class FakeGuest:
         command = self._commands.get(name)
         if command is None:
             return _reply(error=GuestError(f"The command {name} has not been found", "CommandNotFound"))
+        if self.is_frozen and name not in _WHILE_FROZEN:
+            return _reply(error=GuestError(f"Command {name} has been disabled: the agent is in frozen state"))
         try:
             value = await command(arguments)
         except GuestError as error:
@@ -203,6 +210,20 @@ class FakeGuest:
 
     async def _host_name(self, _: Mapping[str, Any]) -> dict[str, str]:
         return {"host-name": self._files.hostname(self._name)}
+
+    async def _freeze(self, _: Mapping[str, Any]) -> int:
+        self._set_frozen(True)
+        return 1
+
+    async def _thaw(self, _: Mapping[str, Any]) -> int:
+        count = int(self.is_frozen)
+        self._set_frozen(False)
+        return count
+
+    def _set_frozen(self, is_frozen: bool) -> None:
+        if self.is_frozen is not is_frozen:
+            self.is_frozen = is_frozen
+            self.on_freeze(is_frozen)
 
     async def _interfaces(self, _: Mapping[str, Any]) -> list[dict[str, Any]]:
         loopback = {"ip-address": "127.0.0.1", "ip-address-type": "ipv4", "prefix": 8}

@@ -15,11 +15,12 @@ from typing import Any
 from insula.base.errors import Conflict, HostFailure
 from insula.base.files import write_atomic
 from insula.domain.instance import Resources
-from insula.node.hypervisor.driver import EndReason, ForkFiles, MachineEvent, MachineStatus, MachineVolume
+from insula.node.hypervisor.driver import EndReason, ForkFiles, LayerFiles, MachineEvent, MachineStatus, MachineVolume
 from insula.node.hypervisor.fake.guest import FakeGuest
 from insula.node.hypervisor.fake.state import (
     FakeState,
     disk_identity,
+    freeze_tree,
     frozen_files,
     grow_file,
     held_volume,
@@ -60,6 +61,8 @@ class FakeMachine:
         self._one_client = asyncio.Lock()
         self._guest = FakeGuest(state.name, state.mac, folder / state.files, self._on_guest_power, state.spec_id)
         self._guest.broken_program = state.broken_program
+        self._guest.is_frozen = state.is_frozen
+        self._guest.on_freeze = self._on_freeze
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._boot: asyncio.Task[None] | None = None
@@ -157,12 +160,28 @@ class FakeMachine:
         guest = self._folder / self._state.files
         if guest.is_dir():
             await asyncio.to_thread(shutil.copytree, guest, frozen_files(files.devices))
+        await self._turn_to(files.name, files.layer)
+        return 0
+
+    async def add_layer(self, files: LayerFiles) -> int:
+        self._require_alive()
+        if not files.layer.exists():
+            raise HostFailure("The layer is not there", why=f"{files.layer} does not exist", code="layer-gone")
+        nvram = self._folder / "nvram.qcow2"
+        if nvram.exists():
+            await asyncio.to_thread(shutil.copyfile, nvram, files.nvram)
+        await self._turn_to(files.name, files.layer)
+        return 0
+
+    async def _turn_to(self, name: str, layer: Path) -> None:
+        below, disk = self._state.disk, disk_identity(layer)
+        if (self._folder / below).exists():
+            await asyncio.to_thread(freeze_tree, self._folder, below)
         # The guest keeps its file tree when it starts again from the layer.
-        tree = self._folder / disk_identity(files.layer)
+        tree = self._folder / disk
         tree.unlink(missing_ok=True)  # of a layer that is gone, whose number the new one has been given
         tree.symlink_to(self._state.files)
-        self._change(layers=(*self._state.layers, files.name))
-        return 0
+        self._change(disk=disk, layers=(*self._state.layers, name))
 
     async def settle_fork(self, name: str, is_on: bool) -> bool:
         self._require_alive()
@@ -247,6 +266,9 @@ class FakeMachine:
         for server in self._servers:
             server.close()
 
+    def _on_freeze(self, is_frozen: bool) -> None:
+        self._change(is_frozen=is_frozen)
+
     def _on_guest_power(self, mode: str) -> None:
         if mode == "reboot":
             self._spawn(self._reboot())
@@ -255,8 +277,9 @@ class FakeMachine:
 
     async def _reboot(self) -> None:
         await self._guest.close()
+        self._guest.is_frozen = False
         self._ready.clear()
-        self._change(booted_at_s=time.time(), lines_written=0)
+        self._change(booted_at_s=time.time(), lines_written=0, is_frozen=False)
         self._feed.send(MachineEvent("reset"))
         self._begin_boot()
 

@@ -222,6 +222,7 @@ _PROGRAMS: Mapping[str, Program] = {
     "false": _false,
     "hostname": _hostname,
     "id": _id,
+    "kill": _true,
     "mkdir": _mkdir,
     "mv": _mv,
     "renew": _renew,

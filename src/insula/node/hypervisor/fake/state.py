@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -19,7 +20,8 @@ from insula.node.hypervisor.driver import EndReason, MachineStatus, MachineVolum
 class FakeState:
     """`files` is the folder of the guest's file tree; `boot_s` is how long a boot takes.
 
-    `layers` are the names of its disk's layers that forks made, `volumes` the slots and files of those that it has.
+    `disk` is the identity of the layer that it writes to, `layers` are the names of those made since, `volumes` the
+    slots and files of those that it has.
     `lines_written` is how many of this boot's console
     lines are out; `crash_at_s` is the Unix time of an injected crash, 0 for none.
     """
@@ -36,6 +38,8 @@ class FakeState:
     end_reason: EndReason | None = None
     lines_written: int = 0
     link_up: bool = True
+    disk: str = ""
+    is_frozen: bool = False
     layers: tuple[str, ...] = ()
     volumes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     never_ready: bool = False
@@ -55,9 +59,38 @@ def state_path(folder: Path) -> Path:
 def disk_identity(disk: Path) -> str:
     """Names the guest's file tree: it comes and goes with the disk, wherever the disk file is moved meanwhile."""
     try:
-        return f"guest-{disk.stat().st_ino}"
+        entry = json.loads(disk.read_bytes() or b"{}")
+        return f"guest-{entry['id']}" if "id" in entry else f"guest-{disk.stat().st_ino}"
     except FileNotFoundError:
         return "guest-0"
+    except ValueError:
+        return f"guest-{disk.stat().st_ino}"
+
+
+def freeze_tree(folder: Path, identity: str) -> None:
+    """Keep what the guest's file tree is now, for disks that are layers over the one of this identity."""
+    kept = folder / f"{identity}.frozen"
+    if not kept.exists():
+        (folder / identity).mkdir(exist_ok=True)
+        shutil.copytree(folder / identity, kept)
+
+
+def tree_for(folder: Path, disk: Path, below: Path | None) -> str:
+    """The name of a disk's file tree in its machine's folder; made from that of the disk `below` it the first time.
+
+    The tree of a guest that was off when it got a layer goes on under both names, as it does for one that ran.
+    """
+    own = disk_identity(disk)
+    tree = folder / own
+    if below is None or tree.exists():
+        return own
+    base = disk_identity(below)
+    for place in sorted(folder.parent.glob(f"*/{base}")):
+        freeze_tree(place.parent, base)
+    kept = next(iter(sorted(folder.parent.glob(f"*/{base}.frozen"))), None)
+    if kept is not None:
+        shutil.copytree(kept, tree)
+    return own
 
 
 def frozen_files(saved: Path) -> Path:

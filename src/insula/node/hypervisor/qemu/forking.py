@@ -17,6 +17,7 @@ import contextlib
 import fcntl
 import os
 import re
+import shutil
 import sys
 import sysconfig
 from collections.abc import Mapping
@@ -28,7 +29,7 @@ from insula.base.clock import monotonic_s
 from insula.base.errors import HostFailure, InsulaError
 from insula.base.log import get_logger
 from insula.base.run import run
-from insula.node.hypervisor.driver import ForkFiles
+from insula.node.hypervisor.driver import ForkFiles, LayerFiles
 from insula.node.hypervisor.qemu import memory_stream
 from insula.node.hypervisor.qemu.blocks import disk_node
 from insula.node.hypervisor.qemu.layers import active, layer_node, layers
@@ -131,6 +132,34 @@ async def fork(qmp: Qmp, news: News, files: ForkFiles, pid: int) -> int:
     return news.paused_ms if is_on else 0
 
 
+async def add_layer(qmp: Qmp, news: News, files: LayerFiles, nvram: Path) -> int:
+    """See CanFork.add_layer. `nvram` is the file with the firmware's variables, if there is one.
+
+    QEMU keeps changes of the variables to itself until it is stopped, so a machine that has some stands still for it.
+    """
+    is_on = bool((await qmp.run("query-status"))["running"])
+    below = active(await layers(qmp)).node
+    is_stopped = is_on and nvram.exists()
+    try:
+        await _add_layer(qmp, files.name, files.layer)
+        began_s = monotonic_s()
+        if is_stopped:
+            await qmp.run("stop")
+        await qmp.run("blockdev-snapshot", {"node": below, "overlay": layer_node(files.name)})
+        if nvram.exists():
+            await asyncio.to_thread(shutil.copyfile, nvram, files.nvram)
+        if is_stopped:
+            await qmp.run("cont")
+        paused_ms = round((monotonic_s() - began_s) * 1000)
+        while is_stopped and await news.next(_SETTLE_S) not in {"RESUME", ""}:
+            pass
+    except BaseException:
+        with contextlib.suppress(InsulaError):
+            await asyncio.shield(settle(qmp, files.name, is_on))
+        raise
+    return paused_ms
+
+
 async def settle(qmp: Qmp, name: str, is_on: bool) -> bool:
     """See CanFork.settle_fork."""
     await cancel(qmp)
@@ -146,11 +175,11 @@ async def settle(qmp: Qmp, name: str, is_on: bool) -> bool:
     return layer.depth > 0
 
 
-async def _add_layer(qmp: Qmp, files: ForkFiles) -> None:
+async def _add_layer(qmp: Qmp, name: str, layer: Path) -> None:
     """Open the layer in the machine, whose jail does not show it: by descriptors, to write and later only to read."""
     set_id: int | None = None
     for flags in (os.O_RDWR, os.O_RDONLY):
-        descriptor = os.open(files.layer, flags | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = os.open(layer, flags | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             set_id = await qmp.give_to_set(descriptor, set_id)
         finally:
@@ -158,11 +187,11 @@ async def _add_layer(qmp: Qmp, files: ForkFiles) -> None:
     # A lock would stay with the set's own descriptor when the layer is only read any more; the machine's folder is
     # locked as a whole.
     file = {"filename": f"/dev/fdset/{set_id}", "locking": "off"}
-    await qmp.run("blockdev-add", {**disk_node(layer_node(files.name), file), "backing": None})
+    await qmp.run("blockdev-add", {**disk_node(layer_node(name), file), "backing": None})
 
 
 async def _prepare(qmp: Qmp, files: ForkFiles) -> None:
-    await _add_layer(qmp, files)
+    await _add_layer(qmp, files.name, files.layer)
     capabilities = [WITHOUT_MEMORY, STOPS_BEFORE_THE_END, {"capability": "events", "state": True}]
     await qmp.run("migrate-set-capabilities", {"capabilities": capabilities})
     await _allow_pause(qmp, _FIRST_PAUSE_MS)

@@ -13,10 +13,10 @@ from typing import Any
 from insula.base.errors import Conflict, HostFailure, InsulaError
 from insula.base.log import get_logger
 from insula.domain.instance import Resources
-from insula.node.hypervisor.driver import EndReason, ForkFiles, MachineEvent, MachineStatus, MachineVolume
+from insula.node.hypervisor.driver import EndReason, ForkFiles, LayerFiles, MachineEvent, MachineStatus, MachineVolume
 from insula.node.hypervisor.feed import EventFeed
 from insula.node.hypervisor.qemu import forking, layers, saving, volumes
-from insula.node.hypervisor.qemu.argv import DISK_THROTTLED, NETWORK, THROTTLE_GROUP
+from insula.node.hypervisor.qemu.argv import DISK_THROTTLED, NETWORK, NVRAM, THROTTLE_GROUP
 from insula.node.hypervisor.qemu.blocks import throttle_limits
 from insula.node.hypervisor.qemu.files import QMP_SOCKET, cut_logs
 from insula.node.hypervisor.qemu.launch import wait_unlocked
@@ -133,6 +133,15 @@ class QemuMachine:
         self._fork_news = forking.News()
         try:
             return await forking.fork(self._qmp, self._fork_news, files, self.pid)
+        finally:
+            self._fork_news = None
+
+    async def add_layer(self, files: LayerFiles) -> int:
+        """See CanFork."""
+        await self._run("query-status")
+        self._fork_news = forking.News()
+        try:
+            return await forking.add_layer(self._qmp, self._fork_news, files, self._folder / NVRAM)
         finally:
             self._fork_news = None
 

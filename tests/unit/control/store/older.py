@@ -1,0 +1,22 @@
+"""Databases as an earlier version left them: what its successors added is taken away again."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+_ADDED = {
+    "0003": ("DROP TABLE volume",),
+    "0004": ("DROP TABLE snapshot", "ALTER TABLE instance DROP COLUMN snapshot_id"),
+}
+
+
+def step_back(path: Path, revision: str) -> None:
+    """Make a database what it was at an earlier revision of the schema, with all rows that there were then."""
+    with closing(sqlite3.connect(path)) as old, old:
+        for later in sorted(_ADDED, reverse=True):
+            if later > revision:
+                for statement in _ADDED[later]:
+                    old.execute(statement)
+        old.execute("UPDATE alembic_version SET version_num = ?", (revision,))
