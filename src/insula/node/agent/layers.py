@@ -91,6 +91,7 @@ class Layers:
         self._tools = tools
         self._records = tools.records
         self._disks_in_use = disks_in_use
+        self._cleaning = asyncio.Lock()
         self._making: set[Path] = set()
         self.with_devices: set[Path] = set()  # folders with a fork's devices that somebody will go on from
 
@@ -181,6 +182,10 @@ class Layers:
 
     async def clean(self) -> None:
         """Remove what no disk or snapshot is based on and no child will go on from."""
+        async with self._cleaning:  # two at once would remove the same
+            await self._clean()
+
+    async def _clean(self) -> None:
         for folder in await asyncio.to_thread(lambda: sorted(self._folder.glob("*"))):
             if folder in self.with_devices or folder in self._making:
                 continue

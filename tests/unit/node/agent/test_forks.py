@@ -149,6 +149,19 @@ async def test_fork_points_go_with_the_last_that_needs_them(node: Node, new_spec
     assert points(folder) == []
 
 
+async def test_many_that_go_at_once_take_their_fork_points_along(node: Node, new_spec: NewSpec, folder: Path) -> None:
+    spec = new_spec()
+    await booted(node, spec)
+    children = [child_of(spec, number) for number in range(1, 6)]
+    for one in children:
+        await node.fork(spec.id, one.id, False)
+        await child(node, one, one.id)
+        await node.drop_fork(one.id)
+    assert len(points(folder)) == 5
+    await asyncio.gather(*(node.forget(one.id) for one in (*children, spec)))
+    assert points(folder) == []
+
+
 async def test_the_memory_of_a_fork_point_counts_until_it_is_dropped(
     node: Node, new_spec: NewSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
