@@ -137,6 +137,10 @@ def _cpio_entries(entries: dict[str, tuple[int, bytes]]) -> Iterable[bytes]:
         yield data + b"\0" * (-len(data) % 4)
 
 
+# A line may be echoed by the terminal and by the shell, which folds it at the width of the terminal.
+_ECHOED_MARK = re.compile(r"\s*".join("in''sula-done"))
+
+
 class Console:
     """A guest's serial console, as a test types on it."""
 
@@ -162,7 +166,7 @@ class Console:
         """What a shell command prints. The mark is split in the command, so that its echo does not match."""
         await self.type(f"{command}; echo in''sula-done")
         said = await self.expect("insula-done", timeout_s)
-        return said.partition("done")[2].rpartition("insula-done")[0].strip()
+        return _ECHOED_MARK.split(said)[-1].rpartition("insula-done")[0].strip()
 
 
 @asynccontextmanager
@@ -178,7 +182,9 @@ async def console(folder: Path) -> AsyncIterator[Console]:
 async def booted(folder: Path, timeout_s: float = 90, times: int = 1) -> float:
     """Wait until the guest has printed its last phase so many times; returns the seconds it took."""
     begin_s = time.monotonic()
-    async with asyncio.timeout(timeout_s):
-        while (folder / "console.log").read_bytes().count(b"insula-phase: ready") < times:
-            await asyncio.sleep(0.05)
+    log = folder / "console.log"
+    while (said := log.read_bytes()).count(b"insula-phase: ready") < times:
+        if time.monotonic() - begin_s > timeout_s:
+            raise TimeoutError(f"no {times} boots in {timeout_s} s; the console said: {said[-2000:]!r}")
+        await asyncio.sleep(0.05)
     return time.monotonic() - begin_s

@@ -28,6 +28,7 @@ SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _OUTPUT_TAIL_CHARS = 4000
 _LAUNCH_TIMEOUT_S = 30.0
+_KILLED_S = 10.0
 
 # Which Debian package holds a program that we start; the error names it.
 PACKAGE_OF: Mapping[str, str] = {
@@ -135,7 +136,7 @@ async def run(
     :class:`DiskFull` (the program's own words say so).
     """
     args = [find_program(argv[0]) if "/" not in argv[0] else argv[0], *argv[1:]]
-    process = await asyncio.create_subprocess_exec(
+    process = await _started(
         *args,
         stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -143,7 +144,6 @@ async def run(
         env=clean_environment(env),
         cwd=cwd,
         pass_fds=tuple(pass_fds),
-        start_new_session=True,
     )
     try:
         async with asyncio.timeout(timeout_s):
@@ -164,6 +164,21 @@ async def run(
     if check and done.returncode != 0:
         raise _failure(done, secrets)
     return done
+
+
+async def _started(*args: str, **options: Any) -> asyncio.subprocess.Process:
+    """A program that runs. A cancellation waits until it does, and kills it then with all that it has started.
+
+    Without us, asyncio (3.11) would kill the program alone, and then wait for ever for pipes that it had not opened.
+    """
+    starting = asyncio.ensure_future(asyncio.create_subprocess_exec(*args, start_new_session=True, **options))
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await asyncio.wait({starting})
+        if not starting.cancelled() and starting.exception() is None:
+            await _kill_group(starting.result())
+        raise
 
 
 def _failure(done: Completed, secrets: Sequence[str]) -> CommandFailed | DiskFull:
@@ -219,8 +234,10 @@ async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
 async def _kill_group(process: asyncio.subprocess.Process) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    with contextlib.suppress(ProcessLookupError):
-        await process.wait()
+    # asyncio sees its end only when what it printed has been read; somebody outside of the group may keep that open.
+    with contextlib.suppress(ProcessLookupError, TimeoutError):
+        async with asyncio.timeout(_KILLED_S):
+            await process.communicate()
 
 
 async def detach(
@@ -242,7 +259,7 @@ async def detach(
     args = [find_program(argv[0]) if "/" not in argv[0] else argv[0], *argv[1:]]
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
-        launcher = await asyncio.create_subprocess_exec(
+        launcher = await _started(
             find_program("setsid"),
             "--fork",
             *args,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -61,6 +62,26 @@ async def test_cancellation_ends_the_program(tmp_path: Path) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     await _gone(int(pid_file.read_text()))
+
+
+@pytest.mark.parametrize("turns", range(1, 16))
+async def test_cancellation_while_it_starts_leaves_nothing(turns: int) -> None:
+    seconds = f"60.{os.getpid()}{turns:02}"  # by which it is found
+    task = asyncio.create_task(run(["sh", "-c", f"sleep {seconds} & wait"], timeout_s=30))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, 5)
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            assert seconds.encode() not in (folder / "cmdline").read_bytes()
+
+
+async def test_what_was_printed_and_never_read_does_not_keep_a_killed_program() -> None:
+    with pytest.raises(CommandFailed) as caught:
+        await run(["sh", "-c", "exec cat /dev/zero >&2"], timeout_s=0.5, on_line=lambda line: time.sleep(0.1))
+    assert caught.value.code == "command-timeout"
 
 
 async def test_lines_are_seen_while_it_runs() -> None:
