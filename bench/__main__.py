@@ -11,7 +11,19 @@ from pathlib import Path
 from bench.measure import HEAD, line
 
 # In order of what they need: nothing, a service with the fake driver, real machines.
-NAMES = ("startup", "control", "listing", "rest", "limits", "network_limits", "cold", "instant", "fork", "density")
+NAMES = (
+    "startup",
+    "control",
+    "listing",
+    "rest",
+    "limits",
+    "network_limits",
+    "cold",
+    "instant",
+    "fork",
+    "disks",
+    "density",
+)
 
 
 def main() -> int:
