@@ -131,17 +131,16 @@ def test_databases_under_load_are_whole_in_every_fork() -> None:
         client.guest.write_file(parent, "/root/databases.tar.gz", [databases()])
         for script in (_UNPACK, _BEGIN, _LOAD):
             run(client, parent, script)
-        for turn in range(2):
-            at_work(client, parent)
-            # One goes on with what its databases had in memory; the other one loses its power and has its disk alone.
-            on, off = forked(client, parent, f"on-{turn}", f"off-{turn}")
-            at_work(client, on)
-            assert run(client, on, _CHECK) == _WHOLE
-            client.operations.wait(client.instances.stop(off, graceful_s=0).id, timeout_s=120)
-            client.operations.wait(client.instances.start(off).id, timeout_s=600)
-            run(client, off, "test -s /etc/dropbear/dropbear_ed25519_host_key")
-            run(client, off, _RECOVER)
-            assert run(client, off, _CHECK) == _WHOLE
-            for child in (on, off):
-                client.operations.wait(client.instances.delete(child).id, timeout_s=120)
+        at_work(client, parent)
+        # One goes on with what its databases had in memory; the other one loses its power and has its disk alone.
+        on, off = forked(client, parent, "on", "off")
+        at_work(client, on)
+        assert run(client, on, _CHECK) == _WHOLE
+        client.operations.wait(client.instances.stop(off, graceful_s=0).id, timeout_s=120)
+        client.operations.wait(client.instances.start(off).id, timeout_s=600)
+        run(client, off, "test -s /etc/dropbear/dropbear_ed25519_host_key")
+        run(client, off, _RECOVER)
+        assert run(client, off, _CHECK) == _WHOLE
+        for child in (on, off):
+            client.operations.wait(client.instances.delete(child).id, timeout_s=120)
         at_work(client, parent)
