@@ -22,6 +22,7 @@ class ImageSource(StrEnum):
     BUILT = "built"  # made here from a distribution's signed packages
     DOWNLOADED = "downloaded"  # a vendor's cloud image, verified
     IMPORTED = "imported"  # a file that a user gave us
+    PUBLISHED = "published"  # made of an instance's disk; belongs to a project
 
 
 class Provisioning(StrEnum):
