@@ -14,8 +14,8 @@ from tests.api.world import OTHER_PROJECT, World
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def publish(world: World, name: str, **source: str) -> dict[str, Any]:
-    answer = await world.admin("POST", "/v1/images/publish", json={"name": name, **source})
+async def publish(world: World, name: str, source: str) -> dict[str, Any]:
+    answer = await world.admin("POST", "/v1/images/publish", json={"name": name, "source": source})
     ended = await world.finish(answer)
     assert ended.state == "succeeded", ended.error
     assert ended.result is not None
@@ -44,7 +44,7 @@ async def on_node(world: World) -> set[str]:
 
 async def test_an_image_of_a_running_instance_is_used_like_any_other(world: World) -> None:
     host = await world.create("origin1")
-    made = await publish(world, "from-running", instance=host.name)
+    made = await publish(world, "from-running", host.name)
     assert made["version"] == 1
     (found,) = await listed(world, "from-running")
     assert (found["state"], found["source"], found["id"], found["project"]) == (
@@ -65,20 +65,20 @@ async def test_an_image_of_a_running_instance_is_used_like_any_other(world: Worl
 async def test_a_snapshot_becomes_an_image(world: World) -> None:
     host = await world.create("origin2")
     snapshot = await world.create_snapshot(host.name)
-    await publish(world, "from-snapshot", instance=host.name, snapshot=snapshot.name)
-    await publish(world, "from-snapshot", snapshot=snapshot.id)
+    await publish(world, "from-snapshot", f"{host.name}@{snapshot.name}")
+    await publish(world, "from-snapshot", snapshot.id)
     assert [found["version"] for found in await listed(world, "from-snapshot")] == ["1", "2"]
     assert (await world.store.snapshots.get("default", snapshot.id)).state == "available"
     other = await world.create("origin2-other")
-    body = {"name": "x", "instance": other.name, "snapshot": snapshot.id}
+    body = {"name": "x", "source": f"{other.name}@{snapshot.name}"}
     answer = await world.admin("POST", "/v1/images/publish", json=body)
     assert (answer.status_code, answer.json()["code"]) == (404, "unknown-snapshot")
 
 
 async def test_versions_and_deprecation(world: World) -> None:
     host = await world.create("origin3")
-    first = await publish(world, "versioned", instance=host.name)
-    second = await publish(world, "versioned", instance=host.name)
+    first = await publish(world, "versioned", host.name)
+    second = await publish(world, "versioned", host.name)
     assert (await world.create("v-newest", image="versioned")).image == second["id"]
     assert (await world.create("v-first", image="versioned@1")).image == first["id"]
     answer = await world.admin("POST", "/v1/images/versioned@2/deprecate")
@@ -103,7 +103,7 @@ async def test_versions_and_deprecation(world: World) -> None:
 
 async def test_others_use_what_is_shared_and_change_nothing(world: World) -> None:
     host = await world.create("origin4")
-    made = await publish(world, "shared", instance=host.name)
+    made = await publish(world, "shared", host.name)
     assert await listed(world, "shared", OTHER_PROJECT) == []
     for reference in ("shared", made["id"], "shared@1"):
         assert (await create(world, "guest4", reference, OTHER_PROJECT)).status_code == 422, reference
@@ -121,7 +121,7 @@ async def test_others_use_what_is_shared_and_change_nothing(world: World) -> Non
         ("POST", "/v1/images/shared/share"),
         ("POST", "/v1/images/shared/unshare"),
     ):
-        body = {"json": {"is_for_all": True}} if "share" in path.rpartition("/")[2] else {}
+        body = {"json": {"project": "*"}} if "share" in path.rpartition("/")[2] else {}
         refused = await world.admin(method, path, OTHER_PROJECT, **body)
         assert (refused.status_code, refused.json()["code"]) == (403, "image-of-another-project"), path
 
@@ -137,10 +137,10 @@ async def test_others_use_what_is_shared_and_change_nothing(world: World) -> Non
 
 async def test_ones_own_image_comes_before_a_shared_one(world: World) -> None:
     host = await world.create("origin5")
-    made = await publish(world, "both", instance=host.name)
-    await world.admin("POST", "/v1/images/both/share", json={"is_for_all": True})
+    made = await publish(world, "both", host.name)
+    await world.admin("POST", "/v1/images/both/share", json={"project": "*"})
     assert (await world.create("both1", OTHER_PROJECT, image="both")).image == made["id"]
-    body = {"name": "both", "instance": "both1"}
+    body = {"name": "both", "source": "both1"}
     ended = await world.finish(await world.admin("POST", "/v1/images/publish", OTHER_PROJECT, json=body), OTHER_PROJECT)
     assert ended.result is not None
     own = await world.create("both2", OTHER_PROJECT, image="both")
@@ -151,7 +151,7 @@ async def test_ones_own_image_comes_before_a_shared_one(world: World) -> None:
 
 async def test_what_is_deleted_stays_while_it_is_used(world: World) -> None:
     host = await world.create("origin6")
-    made = await publish(world, "deleted", instance=host.name)
+    made = await publish(world, "deleted", host.name)
     user = await world.create("user6", image="deleted")
     snapshot = await world.create_snapshot(user.name)
     collector = Collector(world.store, Nodes({"local": world.control.node}))
@@ -181,28 +181,28 @@ async def test_what_is_deleted_stays_while_it_is_used(world: World) -> None:
 
 async def test_an_unused_version_goes_at_once_and_its_number_never_comes_back(world: World) -> None:
     host = await world.create("origin7")
-    first = await publish(world, "numbered", instance=host.name)
+    first = await publish(world, "numbered", host.name)
     await world.admin("POST", "/v1/images/numbered/share", json={"project": OTHER_PROJECT})
-    await publish(world, "numbered", instance=host.name)
+    await publish(world, "numbered", host.name)
     several = await world.admin("DELETE", "/v1/images/numbered")
     assert (several.status_code, several.json()["code"]) == (409, "several-versions")
     assert await delete(world, "numbered@1") == {"in_use": False}
     assert first["id"] not in await on_node(world)
     assert await delete(world, "numbered") == {"in_use": False}
-    assert (await publish(world, "numbered", instance=host.name))["version"] == 3
+    assert (await publish(world, "numbered", host.name))["version"] == 3
     assert await listed(world, "numbered", OTHER_PROJECT) == [], "it was shared when it was something else"
 
 
 async def test_what_cannot_be_published(world: World) -> None:
     await world.create("origin8")
-    taken = await world.admin("POST", "/v1/images/publish", json={"name": "tiny", "instance": "origin8"})
+    taken = await world.admin("POST", "/v1/images/publish", json={"name": "tiny", "source": "origin8"})
     assert (taken.status_code, taken.json()["code"]) == (409, "name-taken")
     nothing = await world.admin("POST", "/v1/images/publish", json={"name": "nothing"})
     assert nothing.status_code == 422
-    foreign = await world.admin("POST", "/v1/images/publish", OTHER_PROJECT, json={"name": "f", "instance": "origin8"})
+    foreign = await world.admin("POST", "/v1/images/publish", OTHER_PROJECT, json={"name": "f", "source": "origin8"})
     assert foreign.status_code == 404
     await world.finish(await world.admin("POST", "/v1/instances/origin8/hibernate"))
-    asleep = await world.admin("POST", "/v1/images/publish", json={"name": "asleep", "instance": "origin8"})
+    asleep = await world.admin("POST", "/v1/images/publish", json={"name": "asleep", "source": "origin8"})
     assert (asleep.status_code, asleep.json()["code"]) == (409, "wrong-state")
     assert await listed(world, "asleep") == []
     host_image = await world.admin("POST", "/v1/images/tiny/deprecate")
@@ -214,14 +214,14 @@ async def test_a_strangers_system_is_not_published(world: World, tmp_path: Path)
     file.write_bytes(bytes(512))
     await world.control.node.import_image("strange", str(file), "raw", lambda _message, _percent=-1: None)
     await world.create("origin9", image="strange")
-    answer = await world.admin("POST", "/v1/images/publish", json={"name": "mine9", "instance": "origin9"})
+    answer = await world.admin("POST", "/v1/images/publish", json={"name": "mine9", "source": "origin9"})
     assert answer.json()["code"] == "cannot-publish"
 
 
 async def test_a_project_with_images_stays(world: World) -> None:
     await world.admin("POST", "/v1/projects", json={"name": "passing"})
     await world.create("origin10", "passing")
-    body = {"name": "left", "instance": "origin10"}
+    body = {"name": "left", "source": "origin10"}
     await world.finish(await world.admin("POST", "/v1/images/publish", "passing", json=body), "passing")
     await world.finish(await world.admin("DELETE", "/v1/instances/origin10", "passing"), "passing")
     refused = await world.admin("DELETE", "/v1/projects/passing")

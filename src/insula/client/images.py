@@ -34,13 +34,13 @@ class Images:
         body = {"name": name, "path": path, "image_format": image_format}
         return build(Operation, self._connection.request("POST", path_of("images"), body=body))
 
-    def publish(self, name: str, *, instance: str = "", snapshot: str = "") -> Operation:
-        """Make the next version of an image of an instance (as it is now) or of a snapshot; names or ids.
+    def publish(self, name: str, source: str) -> Operation:
+        """Make the next version of an image. `source`: INSTANCE, INSTANCE@SNAPSHOT (names or ids), or a snapshot's id.
 
         What is the instance's own (keys, logs, identifiers, history) is taken out of the copy. The result has the
         image's `id` and `version`.
         """
-        body = {"name": name, "instance": instance, "snapshot": snapshot}
+        body = {"name": name, "source": source}
         return build(Operation, self._connection.request("POST", path_of("images", "publish"), body=body))
 
     def deprecate(self, name: str, *, deprecated: bool = True) -> Image:
@@ -57,7 +57,7 @@ class Images:
         return self._share(name, project, "unshare")
 
     def _share(self, name: str, project: str, verb: str) -> Image:
-        body = {"project": project, "is_for_all": not project}
+        body = {"project": project or "*"}
         return build(Image, self._connection.request("POST", path_of("images", name, verb), body=body))
 
     def delete(self, name: str) -> Operation:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from insula.base.errors import InvalidInput
-from insula.domain.names import check_name
+from insula.base.errors import NotFound
 
 _DIGITS = 9
 
@@ -57,16 +56,15 @@ class ImageReference:
 
 
 def parse_reference(text: str) -> ImageReference:
-    """Raises :class:`InvalidInput` for what is no reference."""
+    """Raises :class:`NotFound` for what is no reference: nothing can be called that."""
     name, mark, number = text.partition("@")
     if not mark:
         return ImageReference(name)
     if not number.isascii() or not number.isdigit() or len(number) > _DIGITS or int(number) == 0:
-        raise InvalidInput(
-            f"{text[:80]!r} names no version of an image",
+        raise NotFound(
+            f"There is no image {text[:80]!r}",
             why="After @ comes the number of a version",
             todo="Name one like my-web@1; `insula image list` shows all",
-            code="invalid-image-reference",
-            fields={"image": "NAME or NAME@VERSION"},
+            code="unknown-image",
         )
-    return ImageReference(check_name(name, "image"), int(number))
+    return ImageReference(name, int(number))

@@ -9,7 +9,6 @@ from insula.cli.commands.power import finish
 from insula.cli.follow import wait_option
 from insula.cli.output import json_option, print_json, say
 from insula.cli.session import Session
-from insula.domain.ids import Kind, is_id
 from insula.domain.image import Image
 
 
@@ -24,10 +23,7 @@ def publish(session: Session, source: str, name: str, no_wait: bool, as_json: bo
 
     The instance runs on. Its keys, identifiers, logs, histories and temporary files are taken out of the copy.
     """
-    instance, _, snapshot = source.partition("@")
-    if is_id(source, Kind.SNAPSHOT):
-        instance, snapshot = "", source
-    operation = session.client.images.publish(name, instance=instance, snapshot=snapshot)
+    operation = session.client.images.publish(name, source)
     done = finish(session, operation, no_wait=no_wait, as_json=as_json)
     if done and not as_json:
         say(f"Image {name}@{(done.result or {}).get('version')} is ready: insula launch NAME --image {name}")

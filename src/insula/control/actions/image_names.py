@@ -46,7 +46,7 @@ class ImageNames:
     async def find(self, project: str, reference: str, *, to_use: bool = True) -> Image:
         """What `NAME`, `NAME@VERSION` or an id means. `to_use`, a name alone never means a deprecated version.
 
-        Raises :class:`NotFound`, :class:`InvalidInput`, and :class:`Conflict` when it could mean several.
+        Raises :class:`NotFound`, and :class:`Conflict` when it could mean several.
         """
         here = await self.of_nodes()
         visible = await self._store.images.visible(project)
@@ -69,7 +69,7 @@ class ImageNames:
     async def own(self, project: str, reference: str) -> Sequence[PublishedImage]:
         """The project's published versions that a reference means: all of a name. Empty for what nobody published.
 
-        Raises :class:`Forbidden` for what is another project's, :class:`InvalidInput`, and NotFound for an id.
+        Raises :class:`Forbidden` for what is another project's, and NotFound for an id or a version.
         """
         visible = await self._store.images.visible(project)
         if is_id(reference, Kind.IMAGE):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from insula.base.errors import Conflict, InvalidInput, NotFound
+from insula.base.errors import Conflict, NotFound
 from insula.control.actions.faults import Faults
 from insula.control.actions.image_names import ImageNames
 from insula.control.actions.ports import Nodes
@@ -122,7 +122,7 @@ class Preparation:
         except NotFound:
             faults.note("image", f"there is no image {reference[:80]!r}; `insula image list` shows all")
             return None
-        except (Conflict, InvalidInput) as error:
+        except Conflict as error:
             faults.note("image", f"{error.what}: {error.todo}")
             return None
         if image.id and image.state is not ImageState.READY:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from insula.base.clock import now_utc
-from insula.base.errors import Conflict, InvalidInput, NotFound, Unsupported
+from insula.base.errors import Conflict, NotFound, Unsupported
 from insula.control.actions.acceptance import Acceptor
 from insula.control.actions.caller import Audit, Caller, action
 from insula.control.actions.faults import Faults
@@ -13,7 +13,7 @@ from insula.control.actions.image_names import ImageNames
 from insula.control.actions.ports import Nodes
 from insula.control.store import Publishing, Store, unknown_image
 from insula.domain.access import Scope
-from insula.domain.ids import Kind, new_id
+from insula.domain.ids import Kind, is_id, new_id
 from insula.domain.image import Image, ImageSource, Provisioning
 from insula.domain.names import check_name
 from insula.domain.operation import Operation
@@ -22,12 +22,10 @@ from insula.domain.published import PublishedImage, PublishedState
 
 @dataclass(frozen=True)
 class PublishWish:
-    """An image `name` of an `instance` as it is now, or of a `snapshot` (names or ids); of both, the snapshot has to
-    be one of the instance's."""
+    """An image `name` of a `source`: an instance as it is now, INSTANCE@SNAPSHOT (names or ids), or a snapshot's id."""
 
     name: str
-    instance: str = ""
-    snapshot: str = ""
+    source: str
 
 
 class PublishedActions:
@@ -44,8 +42,6 @@ class PublishedActions:
         faults = Faults()
         with faults.of("name"):
             check_name(wish.name)
-        if not wish.instance and not wish.snapshot:
-            faults.note("instance", "must be given, or a snapshot")
         faults.raise_if_any(f"The image {wish.name[:80]!r} cannot be published like this")
         here = await self._names.of_nodes()
         if wish.name in here:
@@ -84,11 +80,11 @@ class PublishedActions:
         """
         found = await self._own(caller, image)
         if "@" in image:
-            raise InvalidInput(
+            raise Conflict(
                 "A version alone cannot be shared",
                 why="All versions of a name are shared, later ones too",
                 todo=f"Share {found[0].name}",
-                fields={"image": "must be a name"},
+                code="version-alone",
             )
         await self.store.images.share(caller.project, found[0].name, add=is_shared, other=project)
         return await self._names.find(caller.project, found[-1].id, to_use=False)
@@ -107,8 +103,11 @@ class PublishedActions:
         raise unknown_image(image)
 
     async def _source(self, caller: Caller, wish: PublishWish) -> tuple[PublishedImage, Publishing]:
-        host = await self.store.instances.get(caller.project, wish.instance) if wish.instance else None
-        snapshot = await self.store.snapshots.get(caller.project, wish.snapshot) if wish.snapshot else None
+        named, _, kept = wish.source.partition("@")
+        if is_id(wish.source, Kind.SNAPSHOT):
+            named, kept = "", wish.source
+        host = await self.store.instances.get(caller.project, named) if named else None
+        snapshot = await self.store.snapshots.get(caller.project, kept) if kept else None
         if snapshot is not None and host is not None and snapshot.instance_id != host.id:
             raise NotFound(
                 f"Instance {host.name} has no snapshot {snapshot.name}",
@@ -118,7 +117,8 @@ class PublishedActions:
             )
         now = now_utc()
         source = snapshot or host
-        assert source is not None  # noqa: S101 - one of them is given
+        if source is None:
+            raise NotFound("There is no instance without a name", todo="Look at `insula list`", code="unknown-instance")
         new = PublishedImage(
             id=new_id(Kind.IMAGE),
             project=caller.project,

@@ -151,7 +151,7 @@ EXAMPLES: Mapping[Any, Any] = {
     schemas.PageOf[Snapshot]: schemas.PageOf(items=[_SNAPSHOT]),
     schemas.Execute: schemas.Execute(argv=["id", "-u"]),
     schemas.SetHostname: schemas.SetHostname(hostname="web1.example.org"),
-    image_schemas.PublishImage: image_schemas.PublishImage(name="my-web", instance="web1"),
+    image_schemas.PublishImage: image_schemas.PublishImage(name="my-web", source="web1"),
     image_schemas.DeprecateImage: image_schemas.DeprecateImage(),
     image_schemas.ShareImage: image_schemas.ShareImage(project="staging"),
     image_schemas.ImportImage: image_schemas.ImportImage(name="appliance", path="/srv/appliance.qcow2"),

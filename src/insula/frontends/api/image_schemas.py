@@ -6,7 +6,6 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from insula.base.errors import InvalidInput
 from insula.control.actions.published import PublishWish
 from insula.domain.plan import DEFAULT_PLAN
 from insula.frontends.api.schemas import Name, Wish
@@ -22,11 +21,15 @@ class PublishImage(Wish, frozen=True):
     """What the next version of an image is made of: an instance as it is now, or a snapshot."""
 
     name: Name
-    instance: Annotated[str, Meta(max_length=63, description="Name or id")] = ""
-    snapshot: Annotated[str, Meta(max_length=63, description="Name or id; of the instance, if one is named")] = ""
+    source: Annotated[
+        str,
+        Meta(
+            min_length=1, max_length=127, description="INSTANCE, INSTANCE@SNAPSHOT (names or ids), or a snapshot's id"
+        ),
+    ]
 
     def to_wish(self) -> PublishWish:
-        return PublishWish(self.name, self.instance, self.snapshot)
+        return PublishWish(self.name, self.source)
 
 
 class DeprecateImage(Wish, frozen=True):
@@ -36,21 +39,16 @@ class DeprecateImage(Wish, frozen=True):
 
 
 class ShareImage(Wish, frozen=True):
-    """With whom: a project, or all projects."""
+    """With whom: a project, or all."""
 
-    project: Annotated[str, Meta(max_length=63, description="Name of another project; empty for all")] = ""
-    is_for_all: bool = False
+    project: Annotated[
+        str,
+        Meta(pattern=r"^(\*|[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)$", description="Name of another project; * for all"),
+    ]
 
     def other(self) -> str | None:
-        """The project; None for all. Raises InvalidInput unless exactly one of both is asked for."""
-        if bool(self.project) == self.is_for_all:
-            raise InvalidInput(
-                "It is not clear with whom the image is meant to be shared",
-                why="Either a project is named, or all are meant",
-                todo="Give a project, or is_for_all",
-                fields={"project": "a project, or is_for_all"},
-            )
-        return self.project or None
+        """The project; None for all."""
+        return None if self.project == "*" else self.project
 
 
 class ImportImage(Wish, frozen=True):
