@@ -33,6 +33,7 @@ REFUSED_LATER = {
     "not-retryable",
     "operation-in-progress",
     "image-in-use",
+    "not-published",
     "unknown-project",
     "unknown-snapshot",
     "guest-refused",  # there is no such file

@@ -72,7 +72,7 @@ COMMANDS: Entries = {
     "console": ("console", "console", "Attach to an instance's serial console, or show what it printed."),
     "volume": ("volumes", "volume", "Volumes: disks that are attached to one instance, then to another."),
     "snapshot": ("snapshots", "snapshot", "Snapshots: what an instance was, to go back to or to go on from."),
-    "image": ("images", "image", "Images: list, build, warm, import, delete."),
+    "image": ("images", "image", "Images: list, build, warm, import, publish, share, deprecate, delete."),
     "plan": ("plans", "plan", "Plans: the sizes there are."),
     "key": ("keys", "key", "SSH keys that instances can be given by name."),
     "token": ("tokens", "token", "Tokens for the API over TCP."),

@@ -9,7 +9,7 @@ from insula.domain.operation import Operation
 
 
 class Images:
-    """The catalogue and what of it lies on the host."""
+    """The catalogue, imported and published images. A name is NAME, NAME@VERSION or an id."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -34,6 +34,35 @@ class Images:
         body = {"name": name, "path": path, "image_format": image_format}
         return build(Operation, self._connection.request("POST", path_of("images"), body=body))
 
+    def publish(self, name: str, source: str) -> Operation:
+        """Make the next version of an image. `source`: INSTANCE, INSTANCE@SNAPSHOT (names or ids), or a snapshot's id.
+
+        What is the instance's own (keys, logs, identifiers, history) is taken out of the copy. The result has the
+        image's `id` and `version`.
+        """
+        body = {"name": name, "source": source}
+        return build(Operation, self._connection.request("POST", path_of("images", "publish"), body=body))
+
+    def deprecate(self, name: str, *, deprecated: bool = True) -> Image:
+        """Let NAME alone not mean this version any more, or take that back; NAME is all its versions."""
+        body = {"deprecated": deprecated}
+        return build(Image, self._connection.request("POST", path_of("images", name, "deprecate"), body=body))
+
+    def share(self, name: str, project: str = "") -> Image:
+        """Let another project (empty: all) see and launch all versions of a published image."""
+        return self._share(name, project, "share")
+
+    def unshare(self, name: str, project: str = "") -> Image:
+        """End that; instances that were made of it stay."""
+        return self._share(name, project, "unshare")
+
+    def _share(self, name: str, project: str, verb: str) -> Image:
+        body = {"project": project or "*"}
+        return build(Image, self._connection.request("POST", path_of("images", name, verb), body=body))
+
     def delete(self, name: str) -> Operation:
-        """Remove its files from the host. Raises Conflict while instances use it."""
+        """Remove its files from the host. Raises Conflict while instances use it.
+
+        A published version is gone for everybody at once; its files stay until nothing uses them any more.
+        """
         return build(Operation, self._connection.request("DELETE", path_of("images", name)))

@@ -22,6 +22,7 @@ class ImageSource(StrEnum):
     BUILT = "built"  # made here from a distribution's signed packages
     DOWNLOADED = "downloaded"  # a vendor's cloud image, verified
     IMPORTED = "imported"  # a file that a user gave us
+    PUBLISHED = "published"  # made of an instance's disk; belongs to a project
 
 
 class Provisioning(StrEnum):
@@ -52,7 +53,8 @@ class ImageTemplate:
 class Image:
     """An image as the catalogue and the node describe it. `size_bytes` is what its files occupy on the node.
 
-    `templates` are those of the node, the latest used first.
+    `templates` are those of the node, the latest used first. The rest is for published images only: `version` counts
+    from 1, and whom it is shared with is told to its own project alone.
     """
 
     name: str
@@ -70,3 +72,18 @@ class Image:
     made_at: datetime | None = None
     problem: str = ""
     templates: tuple[ImageTemplate, ...] = ()
+    id: str = ""
+    project: str = ""
+    deprecated: bool = False
+    shared_with: tuple[str, ...] = ()
+    shared_with_all: bool = False
+
+    @property
+    def key(self) -> str:
+        """What instances of it record, and what the node knows it by."""
+        return self.id or self.name
+
+    @property
+    def reference(self) -> str:
+        """What people name exactly this one by."""
+        return f"{self.name}@{self.version}" if self.id else self.name

@@ -46,6 +46,7 @@ class Verb(StrEnum):
     PREPARE_IMAGE = "prepare_image"
     WARM_IMAGE = "warm_image"
     IMPORT_IMAGE = "import_image"
+    PUBLISH_IMAGE = "publish_image"
     DELETE_IMAGE = "delete_image"
     CREATE_VOLUME = "create_volume"
     ATTACH_VOLUME = "attach_volume"
@@ -84,7 +85,7 @@ class StepReport:
 
 @dataclass(frozen=True)
 class Operation:
-    """A durable operation. `target` is the id (of an image: the name) of what it works on."""
+    """A durable operation. `target` is the id of what it works on (of an image that nobody published: the name)."""
 
     id: str
     project: str
@@ -106,8 +107,8 @@ class Operation:
     def works_on(self) -> frozenset[str]:
         """Its target and what else it works on, by their ids.
 
-        These are the instances that a fork makes, those that a volume comes to or from, the one that a snapshot is made
-        of, and the snapshot that an instance goes on from.
+        These are the instances that a fork makes, those that a volume comes to or from, the one that a snapshot or
+        image is made of, and the snapshot that an instance goes on from or an image is made of.
         """
         children = (str(child["id"]) for child in self.params.get("children", ()))
         others = (str(self.params[name]) for name in _OTHERS if self.params.get(name))

@@ -44,7 +44,10 @@ def ask(session: Session, /, name: str, wish: CreateWish) -> Operation:
     keywords = dict(wish.keywords)
     if wish.own_key:
         keywords["ssh_keys"] = [*keywords["ssh_keys"], *own_key.public_keys(session.settings.home)]
-    return session.client.instances.create(name, **keywords)
+    operation = session.client.instances.create(name, **keywords)
+    if warning := operation.params.get("warning"):
+        say(f"Warning: {warning}")
+    return operation
 
 
 def await_instance(session: Session, operation: Operation, *, quiet: bool = False) -> Instance:

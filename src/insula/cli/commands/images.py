@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from insula.base.errors import NotFound
+from insula.cli.commands import published
 from insula.cli.commands.power import confirm, finish, yes_option
 from insula.cli.follow import wait_option
 from insula.cli.output import ago, json_option, print_fields, print_json, print_table, say, size
@@ -17,7 +18,7 @@ from insula.domain.image import ImageTemplate
 
 @click.group()
 def image() -> None:
-    """Images: list, build, warm, import, delete."""
+    """Images: list, build, warm, import, publish, share, deprecate, delete."""
 
 
 @image.command("list")
@@ -31,17 +32,19 @@ def list_(session: Session, as_json: bool) -> None:
         return
     rows = [
         (
-            each.name,
+            each.reference,
             each.state.value,
             each.source.value,
+            each.project,
             _size(each.size_bytes),
             ago(each.made_at),
             str(len(each.templates) or ""),
-            each.problem or each.title,
+            each.problem or (f"{each.title} (deprecated)" if each.deprecated else each.title),
         )
         for each in found
     ]
-    print_table(("NAME", "STATE", "SOURCE", "SIZE", "MADE", "TEMPLATES", "TITLE"), rows, empty="There is no image.")
+    columns = ("NAME", "STATE", "SOURCE", "PROJECT", "SIZE", "MADE", "TEMPLATES", "TITLE")
+    print_table(columns, rows, empty="There is no image.")
 
 
 @image.command()
@@ -62,6 +65,10 @@ def show(session: Session, name: str, as_json: bool) -> None:
             "problem": found.problem,
             "source": found.source.value,
             "version": found.version,
+            "id": found.id,
+            "project": found.project,
+            "deprecated": "yes" if found.deprecated else "",
+            "shared with": "all projects" if found.shared_with_all else ", ".join(found.shared_with),
             "made": ago(found.made_at),
             "size": _size(found.size_bytes),
             "needs": f"{size(found.min_memory_mib)} memory, {found.min_disk_gib} GiB disk",
@@ -139,12 +146,24 @@ def import_(session: Session, name: str, file: str, image_format: str, no_wait: 
 
 @image.command()
 @click.argument("name")
+@click.option("--all-versions", is_flag=True, help="All versions of a published image.")
 @yes_option
 @wait_option
 @json_option
 @click.pass_obj
-def delete(session: Session, name: str, yes: bool, no_wait: bool, as_json: bool) -> None:
-    """Remove an image's files from the host."""
-    confirm(f"Delete the image {name}?", yes)
-    if finish(session, session.client.images.delete(name), no_wait=no_wait, as_json=as_json) and not as_json:
-        say(f"Image {name} is deleted")
+def delete(session: Session, name: str, all_versions: bool, yes: bool, no_wait: bool, as_json: bool) -> None:
+    """Remove an image's files from the host; those of a published one (NAME@VERSION) when nothing uses them."""
+    confirm(f"Delete the image {name}{' in all its versions' if all_versions else ''}?", yes)
+    names = [name]
+    if all_versions:
+        own = session.client.images.get(name).project
+        names = [each.id for each in session.client.images.list() if (each.name, each.project) == (name, own)]
+    for each in names or [name]:
+        done = finish(session, session.client.images.delete(each), no_wait=no_wait, as_json=as_json)
+        if done and not as_json:
+            still = bool((done.result or {}).get("in_use"))
+            say(f"Image {name} is deleted" + ("; its files stay as long as something uses them" if still else ""))
+
+
+for _command in (published.publish, published.deprecate, published.share, published.unshare):
+    image.add_command(_command)

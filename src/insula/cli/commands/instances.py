@@ -8,10 +8,11 @@ from collections.abc import Sequence
 import click
 
 from insula.base.clock import iso
-from insula.base.errors import Forbidden
+from insula.base.errors import Forbidden, NotFound
 from insula.cli.options import lease_s
 from insula.cli.output import ago, expires, json_option, print_fields, print_json, print_table, say, size, took
 from insula.cli.session import Session
+from insula.domain.ids import Kind, is_id
 from insula.domain.instance import Instance, InstanceState
 from insula.domain.names import check_name
 from insula.domain.volume import Volume
@@ -32,11 +33,15 @@ def list_(session: Session, state: str | None, tag: str, image: str, as_json: bo
     if as_json:
         print_json(found)
         return
+    names: dict[str, str] = {}
+    if any(is_id(each.image, Kind.IMAGE) for each in found):
+        with contextlib.suppress(Forbidden):  # a token that may not see images shows their ids
+            names = {each.key: each.reference for each in session.client.images.list()}
     rows = [
         (
             each.name,
             each.state.value,
-            each.image,
+            names.get(each.image, each.image),
             each.plan,
             f"{each.resources.vcpus} vCPU, {size(each.resources.memory_mib)}, {each.resources.disk_gib} GiB",
             ", ".join(f"{f.host_port}→{f.guest_port}" for f in each.forwards),
@@ -62,10 +67,18 @@ def show(session: Session, instance: str, as_json: bool) -> None:
     volumes: Sequence[Volume] = ()
     with contextlib.suppress(Forbidden):  # a token that may not see volumes shows the rest
         volumes = session.client.volumes.list(instance=found.id)
-    _print_instance(found, volumes)
+    _print_instance(found, volumes, _image_of(session, found))
 
 
-def _print_instance(found: Instance, volumes: Sequence[Volume]) -> None:
+def _image_of(session: Session, found: Instance) -> str:
+    """What people call its image; the id of a published one that they do not see any more."""
+    if is_id(found.image, Kind.IMAGE):
+        with contextlib.suppress(Forbidden, NotFound):
+            return session.client.images.get(found.image).reference
+    return found.image
+
+
+def _print_instance(found: Instance, volumes: Sequence[Volume], image: str) -> None:
     """Everything about an instance, for people."""
     resources = found.resources
     limits = {
@@ -79,7 +92,7 @@ def _print_instance(found: Instance, volumes: Sequence[Volume]) -> None:
             "id": found.id,
             "state": found.state.value,
             "problem": found.problem,
-            "image": found.image,
+            "image": image,
             "plan": found.plan,
             "size": f"{resources.vcpus} vCPU ({resources.cpu_percent} % of a core at most), "
             f"{size(resources.memory_mib)} memory, {resources.disk_gib} GiB disk",

@@ -51,4 +51,4 @@ def prepare_image(session: Session, image: str, *, quiet: bool) -> None:
     if found.state is ImageState.READY:
         return
     say(f"Preparing the image {found.name} ({found.title}); this is done once")
-    follow(session.client, session.client.images.prepare(found.name), quiet=quiet)
+    follow(session.client, session.client.images.prepare(found.reference), quiet=quiet)

@@ -14,6 +14,7 @@ from insula.control.actions.operations import OperationActions
 from insula.control.actions.plans import PlanActions
 from insula.control.actions.ports import Engine, Nodes, Scheduler
 from insula.control.actions.projects import ProjectActions
+from insula.control.actions.published import PublishedActions
 from insula.control.actions.snapshots import SnapshotActions
 from insula.control.actions.tokens import TokenActions
 from insula.control.actions.volumes import VolumeActions
@@ -29,6 +30,7 @@ class Actions:
         self.instances = InstanceActions(store, nodes, acceptor)
         self.guest = GuestActions(store, nodes)
         self.images = ImageActions(store, nodes, acceptor)
+        self.published = PublishedActions(store, nodes, acceptor)
         self.volumes = VolumeActions(store, nodes, acceptor)
         self.snapshots = SnapshotActions(store, acceptor)
         self.operations = OperationActions(store, engine)

@@ -8,11 +8,14 @@ from typing import Any
 
 from insula.control.actions.caller import Caller, audit_line
 from insula.control.actions.ports import Engine, Scheduler
-from insula.control.store import Acceptance, Place, SnapshotUse, Store, VolumeChange
+from insula.control.store import Acceptance, Place, Publishing, SnapshotUse, Store, VolumeChange
+from insula.domain.image import Image
 from insula.domain.instance import Identity, Instance, InstanceState, Resources
 from insula.domain.operation import Operation, Verb, new_operation
 from insula.domain.snapshot import Snapshot
 from insula.domain.volume import Volume, room_of
+
+_LONGEST_NAME = 63
 
 
 def action_of(verb: Verb) -> str:
@@ -69,11 +72,30 @@ class Acceptor:
         return await self._accept(caller, wanted)
 
     async def image(
-        self, caller: Caller, name: str, verb: Verb, *, params: Mapping[str, Any] | None = None, unused: bool = False
+        self, caller: Caller, image: Image, verb: Verb, *, params: Mapping[str, Any] | None = None, unused: bool = False
     ) -> Operation:
         """Record the operation on an image; `unused` refuses while instances are based on it."""
-        operation = _operation(caller, verb, (name, name), {"name": name, **(params or {})})
-        return await self._accept(caller, Acceptance(operation, unused_image=name if unused else ""))
+        target = (image.key, image.reference if len(image.reference) <= _LONGEST_NAME else image.name)
+        return await self.named_image(caller, target, verb, params=params, unused=unused)
+
+    async def named_image(
+        self,
+        caller: Caller,
+        target: tuple[str, str],
+        verb: Verb,
+        *,
+        params: Mapping[str, Any] | None = None,
+        unused: bool = False,
+    ) -> Operation:
+        """The same by what the node knows it by, and by its name."""
+        operation = _operation(caller, verb, target, {"name": target[1], **(params or {})})
+        return await self._accept(caller, Acceptance(operation, unused_image=target[0] if unused else ""))
+
+    async def publish(self, caller: Caller, publishing: Publishing) -> Operation:
+        """Record a new version of an image and the operation that makes it. Raises Conflict (instance, snapshot)."""
+        new = publishing.image
+        operation = _operation(caller, Verb.PUBLISH_IMAGE, (new.id, new.name), {})
+        return await self._accept(caller, Acceptance(operation, publishing=publishing))
 
     async def new_volume(self, caller: Caller, volume: Volume) -> Operation:
         """Record `volume` and the operation that makes it. Raises Conflict (name, instance) and CapacityExceeded."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from insula.base.errors import Conflict, InvalidInput, NotFound
+from insula.base.errors import Conflict, InvalidInput
 from insula.control.actions.acceptance import Acceptor
 from insula.control.actions.caller import Audit, Caller, Page, action
 from insula.control.actions.faults import Faults
+from insula.control.actions.image_names import ImageNames
 from insula.control.actions.ports import Nodes
 from insula.control.actions.sizes import resources_of
 from insula.control.store import Store
@@ -20,37 +21,27 @@ from insula.domain.plan import find_plan
 IMAGE_FORMATS = ("qcow2", "raw")
 
 
-async def find_image(nodes: Nodes, name: str) -> Image | None:
-    """The image of this name, absent ones of the catalogue included."""
-    for node in nodes.names():
-        for image in await nodes.get(node).images():
-            if image.name == name:
-                return image
-    return None
-
-
 class ImageActions:
     def __init__(self, store: Store, nodes: Nodes, acceptor: Acceptor) -> None:
         self.store = store
-        self._nodes = nodes
+        self._names = ImageNames(store, nodes)
         self._acceptor = acceptor
 
     @action("images.list", Scope.IMAGES_READ, audit=Audit.NEVER)
     async def list(self, caller: Caller) -> Page[Image]:
-        found: dict[str, Image] = {}
-        for node in self._nodes.names():
-            for image in await self._nodes.get(node).images():
-                found.setdefault(image.name, image)
-        return Page(tuple(found[name] for name in sorted(found)))
+        """The host's, the project's own, and what others share with it."""
+        return Page(tuple(await self._names.all(caller.project)))
 
     @action("images.show", Scope.IMAGES_READ, audit=Audit.NEVER)
     async def show(self, caller: Caller, name: str) -> Image:
-        return await self._known(name)
+        """A name alone is the newest version that is not deprecated, or the newest."""
+        return await self._names.find(caller.project, name, to_use=False)
 
     @action("images.prepare", Scope.IMAGES_WRITE, audit=Audit.ACCEPTED)
     async def prepare(self, caller: Caller, name: str) -> Operation:
         """Build or download it. Accepted also when it is ready: the operation then ends at once."""
-        image = await self._known(name)
+        image = await self._names.find(caller.project, name)
+        _check_ready(image)
         if image.source is ImageSource.IMPORTED and image.state is not ImageState.READY:
             raise Conflict(
                 f"The image {name} was imported and cannot be prepared again",
@@ -58,12 +49,13 @@ class ImageActions:
                 todo=f"Delete it with `insula image delete {name}` and import it again",
                 code="wrong-state",
             )
-        return await self._acceptor.image(caller, image.name, Verb.PREPARE_IMAGE)
+        return await self._acceptor.image(caller, image, Verb.PREPARE_IMAGE)
 
     @action("images.warm", Scope.IMAGES_WRITE, audit=Audit.ACCEPTED)
     async def warm(self, caller: Caller, name: str, plan: str) -> Operation:
         """Make the template that new instances of this plan go on from; the image is prepared first if need be."""
-        image = await self._known(name)
+        image = await self._names.find(caller.project, name)
+        _check_ready(image)
         resources = resources_of(find_plan(plan))
         if resources.memory_mib < image.min_memory_mib or resources.disk_gib < image.min_disk_gib:
             raise InvalidInput(
@@ -73,7 +65,7 @@ class ImageActions:
                 fields={"plan": f"too small for {image.name}"},
             )
         params = {"plan": plan, "resources": asdict(resources)}
-        return await self._acceptor.image(caller, image.name, Verb.WARM_IMAGE, params=params)
+        return await self._acceptor.image(caller, image, Verb.WARM_IMAGE, params=params)
 
     # Administrators only: the service would read any file of the host for whoever names its path.
     @action("images.import", Scope.ADMIN, audit=Audit.ACCEPTED)
@@ -87,7 +79,8 @@ class ImageActions:
         if image_format not in IMAGE_FORMATS:
             faults.note("image_format", f"must be one of {', '.join(IMAGE_FORMATS)}; it is never guessed")
         faults.raise_if_any("The image cannot be imported like this")
-        if await find_image(self._nodes, name) is not None:
+        published = await self.store.images.all()
+        if name in await self._names.of_nodes() or any(found.name == name for found in published):
             raise Conflict(
                 f"There is an image {name} already",
                 why="Names of images are unique on a host",
@@ -95,21 +88,31 @@ class ImageActions:
                 code="name-taken",
             )
         params = {"path": path, "image_format": image_format}
-        return await self._acceptor.image(caller, name, Verb.IMPORT_IMAGE, params=params)
+        return await self._acceptor.named_image(caller, (name, name), Verb.IMPORT_IMAGE, params=params)
 
     @action("images.delete", Scope.IMAGES_WRITE, audit=Audit.ACCEPTED)
     async def delete(self, caller: Caller, name: str) -> Operation:
-        """Remove its files from the host. Raises Conflict while instances use it."""
-        image = await self._known(name)
-        return await self._acceptor.image(caller, image.name, Verb.DELETE_IMAGE, unused=True)
+        """Remove a host's image, of which no instance may be made; or one version of a published image.
 
-    async def _known(self, name: str) -> Image:
-        image = await find_image(self._nodes, name)
-        if image is None:
-            raise NotFound(
-                f"There is no image {name[:80]!r}",
-                why="It is neither in the catalogue nor imported",
-                todo="`insula image list` shows all",
-                code="unknown-image",
+        The latter is gone for everybody at once, and its data when nothing uses it any more. Raises Conflict.
+        """
+        mine = await self._names.own(caller.project, name)
+        if len(mine) > 1:
+            raise Conflict(
+                f"The image {name} has several versions",
+                why=f"They are {', '.join(found.reference for found in mine)}",
+                todo=f"Name one of them; `insula image delete {name} --all-versions` deletes all",
+                code="several-versions",
             )
-        return image
+        image = await self._names.find(caller.project, mine[0].id if mine else name, to_use=False)
+        return await self._acceptor.image(caller, image, Verb.DELETE_IMAGE, unused=not mine)
+
+
+def _check_ready(image: Image) -> None:
+    if image.id and image.state is not ImageState.READY:
+        raise Conflict(
+            f"The image {image.reference} is not ready",
+            why=image.problem or f"It is {image.state}",
+            todo=f"Look at it with `insula image show {image.reference}`",
+            code="image-not-ready",
+        )

@@ -13,7 +13,7 @@ from insula.control.actions.acceptance import Acceptor
 from insula.control.actions.caller import Audit, Caller, Page, action, audit_line
 from insula.control.actions.faults import Faults
 from insula.control.actions.ports import Nodes
-from insula.control.actions.preparation import Preparation
+from insula.control.actions.preparation import Preparation, warning_of
 from insula.control.actions.sizes import apply_wish, resources_of
 from insula.control.actions.wishes import (
     MAX_GRACEFUL_S,
@@ -77,14 +77,16 @@ class InstanceActions:
         wish = from_snapshot.complete(wish, snapshot, faults)
         await self._preparation.check_user_data(wish.user_data, faults)
         keys = await self._preparation.resolve_keys(caller.project, wish.ssh_keys, faults)
-        await self._preparation.check_image(wish, resources, faults)
+        image = await self._preparation.check_image(caller.project, wish, resources, faults)
         faults.raise_if_any(f"The instance {wish.name[:80]!r} cannot be created like this")
-        assert resources is not None  # noqa: S101 - otherwise there was a fault
+        assert resources is not None and image is not None  # noqa: PT018, S101 - otherwise there was a fault
+        wish = replace(wish, image=image.key)
         drawn = await self._preparation.draw(wish, resources)
         instance = _new_instance(caller, wish, resources, keys, drawn)
         if snapshot is not None:
             instance = replace(instance, node=snapshot.node, snapshot_id=snapshot.id)
-        return await self._acceptor.new_instance(caller, instance, {"cold": True} if wish.cold else {}, use)
+        params = {**({"cold": True} if wish.cold else {}), **warning_of(image)}
+        return await self._acceptor.new_instance(caller, instance, params, use)
 
     @action("instances.change", Scope.INSTANCES_WRITE, audit=Audit.AFTER)
     async def change(self, caller: Caller, instance: str, wish: ChangeWish) -> Instance:

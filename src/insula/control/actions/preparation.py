@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from insula.base.errors import NotFound
+from insula.base.errors import Conflict, NotFound
 from insula.control.actions.faults import Faults
-from insula.control.actions.images import find_image
+from insula.control.actions.image_names import ImageNames
 from insula.control.actions.ports import Nodes
 from insula.control.actions.ssh_keys import parse_public_key
 from insula.control.actions.user_data import check_user_data
@@ -29,6 +29,7 @@ class Preparation:
     def __init__(self, store: Store, nodes: Nodes) -> None:
         self.store = store
         self._nodes = nodes
+        self._names = ImageNames(store, nodes)
 
     async def draw(self, wish: CreateWish, resources: Resources) -> Drawn:
         """Who the new instance is: a guest that was renewed ahead, where one waits, else nobody yet.
@@ -70,48 +71,84 @@ class Preparation:
             else:
                 check_user_data(text)
 
-    async def check_image(self, wish: CreateWish, resources: Resources | None, faults: Faults) -> None:
-        """Note an unknown image, and what the image cannot do of the wish."""
+    async def check_image(
+        self, project: str, wish: CreateWish, resources: Resources | None, faults: Faults
+    ) -> Image | None:
+        """The image that is wished for. Notes an unknown one, and what it cannot do of the wish."""
         if wish.machine_type is MachineType.MICROVM and wish.firmware is Firmware.UEFI:
             faults.note("firmware", "must be auto or bios: a microvm has no UEFI")
-        image = await self._usable("image", wish.image, faults)
+        if wish.snapshot:  # which keeps what it is based on, also when that is deleted
+            image = await self._of_node(wish.image, faults)
+        else:
+            image = await self._usable(project, wish.image, faults)
         if image is None:
-            return
+            return None
         if image.provisioning is Provisioning.NONE:
             _note_unreachable(wish.ssh_keys, wish.user_data, faults)
         if resources is not None:
             _note_too_small(image, resources, faults)
+        return image
 
     async def check_minimum(self, image_name: str, resources: Resources, faults: Faults) -> None:
         """Note a size that an instance's image cannot run in. An image that is gone by now asks for nothing."""
-        image = await find_image(self._nodes, image_name)
+        image = (await self._names.of_nodes()).get(image_name)
         if image is not None:
             _note_too_small(image, resources, faults)
 
     async def check_rebuild(self, instance: Instance, wish: RebuildWish, faults: Faults) -> dict[str, Any]:
         """What the rebuild operation needs to know; notes what is wrong with it."""
-        params: dict[str, Any] = {"image": wish.image or instance.image}
+        params: dict[str, Any] = {"image": instance.image}
         if wish.ssh_keys is not None:
             params["ssh_keys"] = list(await self.resolve_keys(instance.project, wish.ssh_keys, faults))
         if wish.user_data is not None:
             await self.check_user_data(wish.user_data, faults)
             params["user_data"] = wish.user_data
-        image = await self._usable("image", params["image"], faults)
+        if wish.image:
+            image = await self._usable(instance.project, wish.image, faults)
+        else:
+            image = await self._of_node(instance.image, faults)
         if image is not None:
+            params["image"] = image.key
             if image.provisioning is Provisioning.NONE:
                 _note_unreachable(wish.ssh_keys or (), wish.user_data or "", faults)
             _note_too_small(image, instance.resources, faults)
+            params |= warning_of(image)
         return params
 
-    async def _usable(self, field: str, name: str, faults: Faults) -> Image | None:
+    async def _usable(self, project: str, reference: str, faults: Faults) -> Image | None:
         """An image that is ready or can be made ready."""
-        image = await find_image(self._nodes, name)
-        if image is None:
-            faults.note(field, f"there is no image {name[:80]!r}; `insula image list` shows all")
-        elif image.state is ImageState.FAILED:
-            faults.note(field, f"the image {name} is unusable: {image.problem}; prepare or import it again")
+        try:
+            image = await self._names.find(project, reference)
+        except NotFound:
+            faults.note("image", f"there is no image {reference[:80]!r}; `insula image list` shows all")
             return None
-        return image
+        except Conflict as error:
+            faults.note("image", f"{error.what}: {error.todo}")
+            return None
+        if image.id and image.state is not ImageState.READY:
+            faults.note("image", f"the image {image.reference} is {image.state}: {image.problem or 'wait for it'}")
+            return None
+        return _unless_failed(image, faults)
+
+    async def _of_node(self, key: str, faults: Faults) -> Image | None:
+        """What the node knows by this name."""
+        image = (await self._names.of_nodes()).get(key)
+        if image is None:
+            faults.note("image", f"there is no image {key[:80]!r}; `insula image list` shows all")
+            return None
+        return _unless_failed(image, faults)
+
+
+def _unless_failed(image: Image, faults: Faults) -> Image | None:
+    if image.state is ImageState.FAILED:
+        faults.note("image", f"the image {image.name} is unusable: {image.problem}; prepare or import it again")
+        return None
+    return image
+
+
+def warning_of(image: Image) -> dict[str, str]:
+    """What an operation's parameters say of an image that should not be used any more."""
+    return {"warning": f"The image {image.reference} is deprecated"} if image.deprecated else {}
 
 
 def _note_unreachable(ssh_keys: Sequence[str], user_data: str, faults: Faults) -> None:

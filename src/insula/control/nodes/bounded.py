@@ -67,6 +67,10 @@ class BoundedNode:
         work = self._node.import_image(name, path, image_format, progress)
         return await self._ask(f"import image {name}", _IMAGE_S, work)
 
+    async def publish_image(self, image_id: str, title: str, snapshot_id: str, progress: Progress) -> Image:
+        work = self._node.publish_image(image_id, title, snapshot_id, progress)
+        return await self._ask(f"publish {title}", _IMAGE_S, work)
+
     async def delete_image(self, name: str) -> None:
         await self._ask(f"delete image {name}", _SLOW_S, self._node.delete_image(name))
 

@@ -10,11 +10,12 @@ import msgspec
 from insula.base.clock import now_utc
 from insula.base.errors import Conflict, NotFound
 from insula.control.scheduler import Scheduler
-from insula.control.store import BEFORE, Acceptance, AuditLine, SnapshotUse, Store, VolumeChange
+from insula.control.store import BEFORE, Acceptance, AuditLine, Publishing, SnapshotUse, Store, VolumeChange
 from insula.domain.fork import children_of
 from insula.domain.ids import Kind, new_id
 from insula.domain.instance import Identity, Instance, InstanceState, Resources, lease_end
 from insula.domain.operation import Operation, OperationState, Verb, new_operation
+from insula.domain.published import PublishedImage, PublishedState
 from insula.domain.snapshot import Snapshot, SnapshotState
 from insula.domain.volume import Volume, VolumeState, room_of
 
@@ -67,6 +68,8 @@ async def retry(
         return await store.accept(replace(await _create_volume_again(store, scheduler, new), audit=audit))
     if old.verb.noun == "volume":
         return await store.accept(replace(await _change_volume_again(store, scheduler, new), audit=audit))
+    if old.verb is Verb.PUBLISH_IMAGE:
+        return await store.accept(replace(_publish_again(new), audit=audit))
     if old.verb.noun == "snapshot":
         return await store.accept(replace(_snapshot_again(new), audit=audit))
     place, children = None, tuple[Instance, ...]()
@@ -105,6 +108,17 @@ def _snapshot_again(new: Operation) -> Acceptance:
     record = msgspec.convert(new.params["snapshot"], Snapshot)
     again = replace(record, id=new_id(Kind.SNAPSHOT), state=SnapshotState.CREATING, created_at=now, updated_at=now)
     return Acceptance(replace(new, target=again.id, params={}), snapshot=again)
+
+
+def _publish_again(new: Operation) -> Acceptance:
+    now = now_utc()
+    record = msgspec.convert(new.params["image"], PublishedImage)
+    again = replace(
+        record, id=new_id(Kind.IMAGE), state=PublishedState.PUBLISHING, created_at=now, updated_at=now, problem=""
+    )
+    host = str(new.params.get("instance_id") or "")
+    source = new_id(Kind.SNAPSHOT) if host else str(new.params["snapshot_id"])
+    return Acceptance(replace(new, target=again.id, params={}), publishing=Publishing(again, source, host))
 
 
 async def _create_volume_again(store: Store, scheduler: Scheduler, new: Operation) -> Acceptance:

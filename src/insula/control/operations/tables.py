@@ -6,6 +6,7 @@ from insula.control.operations.engine.table import Tables
 from insula.control.operations.images.delete_image import DELETE_IMAGE
 from insula.control.operations.images.import_image import IMPORT_IMAGE
 from insula.control.operations.images.prepare_image import PREPARE_IMAGE
+from insula.control.operations.images.publish_image import PUBLISH_IMAGE
 from insula.control.operations.images.warm_image import WARM_IMAGE
 from insula.control.operations.instances.create_instance import CREATE_INSTANCE
 from insula.control.operations.instances.delete_instance import DELETE_INSTANCE
@@ -46,6 +47,7 @@ TABLES: Tables = {
         PREPARE_IMAGE,
         WARM_IMAGE,
         IMPORT_IMAGE,
+        PUBLISH_IMAGE,
         DELETE_IMAGE,
         CREATE_VOLUME,
         ATTACH_VOLUME,

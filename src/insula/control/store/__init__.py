@@ -1,6 +1,8 @@
 from insula.control.store.acceptance import BEFORE, Acceptance
 from insula.control.store.audit import AuditLine
 from insula.control.store.completion import Completion
+from insula.control.store.image_acceptance import Publishing
+from insula.control.store.images import unknown_image
 from insula.control.store.instances import InstanceFilter
 from insula.control.store.operations import OperationFilter
 from insula.control.store.snapshot_acceptance import SnapshotUse
@@ -17,9 +19,11 @@ __all__ = [
     "InstanceFilter",
     "OperationFilter",
     "Place",
+    "Publishing",
     "SnapshotFilter",
     "SnapshotUse",
     "Store",
     "VolumeChange",
     "VolumeFilter",
+    "unknown_image",
 ]

@@ -19,6 +19,15 @@ from insula.base.errors import Conflict
 from insula.control.store import ports
 from insula.control.store.audit import AuditLine, append_line
 from insula.control.store.engine import Database
+from insula.control.store.image_acceptance import (
+    Publishing,
+    check_wanted_image,
+    publish,
+)
+from insula.control.store.image_acceptance import (
+    begin_delete as begin_delete_image,
+)
+from insula.control.store.images import check_image
 from insula.control.store.instances import check_name_free, find_instance, insert_instance, write_fields
 from insula.control.store.operations import check_idle, insert_operation
 from insula.control.store.projects import find_project
@@ -50,7 +59,7 @@ BEFORE = "state_before"
 
 @dataclass(frozen=True)
 class Acceptance:
-    """What is to be accepted: at most one of `instance`, `volume` and `snapshot` (new), `transition` and
+    """What is to be accepted: at most one of `instance`, `volume`, `snapshot` and `publishing` (new), `transition` and
     `volume_change` (of the target); none of them for images, and for a snapshot that is deleted.
 
     `children` are new instances that the change of the target makes; the operation's parameter of that name gets their
@@ -75,6 +84,7 @@ class Acceptance:
     volume_change: VolumeChange | None = None
     snapshot: Snapshot | None = None
     use: SnapshotUse | None = None
+    publishing: Publishing | None = None
 
 
 def accept(database: Database, connection: Connection, wanted: Acceptance) -> Operation:
@@ -85,6 +95,8 @@ def accept(database: Database, connection: Connection, wanted: Acceptance) -> Op
         new = _add_target(connection, wanted, wanted.instance)
     elif wanted.volume is not None:
         new = _add_volume(connection, new, wanted.volume, wanted.place)
+    elif wanted.publishing is not None:
+        new = publish(connection, new, wanted.publishing)
     elif wanted.snapshot is not None:
         record = add_snapshot(connection, wanted.snapshot)
         facts = {"snapshot": msgspec.to_builtins(record), "instance_id": record.instance_id}
@@ -106,6 +118,7 @@ def accept(database: Database, connection: Connection, wanted: Acceptance) -> Op
 def _add_target(connection: Connection, wanted: Acceptance, target: Instance) -> Operation:
     added = _add_instance(connection, target, wanted.place)
     if wanted.use is None:
+        check_image(connection, added.image, added.project)
         return wanted.operation
     return _using(wanted.operation, wanted.use, check_launch(connection, added, wanted.use))
 
@@ -124,6 +137,8 @@ def _change_target(connection: Connection, wanted: Acceptance) -> Operation:
         new = change_volume(connection, new, wanted.volume_change, BEFORE)
     if new.verb is Verb.DELETE_SNAPSHOT:
         begin_delete(connection, new)
+    if new.verb is Verb.DELETE_IMAGE:
+        new = begin_delete_image(connection, new)
     return new
 
 
@@ -197,6 +212,7 @@ def _change_instance(connection: Connection, wanted: Acceptance, state: Instance
             code="protected",
         )
     check_transition(found.name, found.state, state)
+    check_wanted_image(connection, wanted.operation, found)
     if state is InstanceState.FORKING:
         todo = "Detach them first; a fork has the memory of a guest that would write to the same volumes"
         check_no_volumes(connection, found, "forked", todo)

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from insula.base.clock import now_utc
+from insula.control.store.images import end_image
 from insula.control.store.instances import write_fields
 from insula.control.store.operations import add_events
 from insula.control.store.schema import instance, operation
@@ -24,8 +25,8 @@ from insula.domain.operation import ACTIVE_STATES, OperationEvent, OperationStat
 
 @dataclass(frozen=True)
 class Completion:
-    """How an operation ended. `fields` of its `target`, an instance, volume or snapshot by its id, change, or its
-    record goes when `remove`.
+    """How an operation ended. `fields` of its `target`, an instance, volume, snapshot or published image by its id,
+    change, or its record goes when `remove`.
 
     `others` are the same for further instances by their ids: fields, or None when the record goes.
     """
@@ -64,6 +65,8 @@ def complete(connection: Connection, end: Completion) -> bool:
             end_volume(connection, record_id, fields)
         elif is_id(record_id, Kind.SNAPSHOT):
             end_snapshot(connection, record_id, fields)
+        elif is_id(record_id, Kind.IMAGE):
+            end_image(connection, record_id, fields)
         elif fields is None:
             release_volumes(connection, record_id)
             connection.execute(instance.delete().where(instance.c.id == record_id))

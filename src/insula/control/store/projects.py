@@ -11,8 +11,9 @@ from sqlalchemy.engine import Connection
 from insula.base.errors import Conflict, NotFound
 from insula.control.store.engine import Database
 from insula.control.store.read_model import ReadModel
-from insula.control.store.schema import instance, project, snapshot, ssh_key, token, volume
+from insula.control.store.schema import image, image_name, instance, project, snapshot, ssh_key, token, volume
 from insula.domain.access import Project
+from insula.domain.published import PublishedState
 
 
 class Projects:
@@ -55,7 +56,7 @@ class Projects:
     async def delete(self, name: str) -> None:
         """Remove an empty project with its keys and tokens.
 
-        Raises :class:`NotFound`, and :class:`Conflict` while it holds instances, volumes or snapshots.
+        Raises :class:`NotFound`, and :class:`Conflict` while it holds instances, volumes, snapshots or images.
         """
 
         def work(connection: Connection) -> None:
@@ -63,6 +64,7 @@ class Projects:
             find_project(connection, name)
             _check_empty(connection, name)
             connection.execute(ssh_key.delete().where(ssh_key.c.project == name))
+            connection.execute(image_name.delete().where(image_name.c.project == name))
             connection.execute(token.delete().where(token.c.project == name))
             self._tokens.mark(connection)
             connection.execute(project.delete().where(project.c.name == name))
@@ -75,7 +77,13 @@ class Projects:
 
 
 def _check_empty(connection: Connection, name: str) -> None:
-    kinds = ((instance, "instance", "list"), (volume, "volume", "volume list"), (snapshot, "snapshot", "snapshot list"))
+    live = sa.select(image.c.project, image.c.state).where(image.c.state != PublishedState.DELETED).subquery()
+    kinds = (
+        (live, "image", "image list"),
+        (instance, "instance", "list"),
+        (volume, "volume", "volume list"),
+        (snapshot, "snapshot", "snapshot list"),
+    )
     for table, noun, command in kinds:
         held = connection.execute(
             sa.select(sa.func.count()).select_from(table).where(table.c.project == name)

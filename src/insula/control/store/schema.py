@@ -41,6 +41,7 @@ from insula.domain.instance import (
     RestartPolicy,
 )
 from insula.domain.operation import ACTIVE_STATES, OperationState, StepReport, Verb
+from insula.domain.published import PublishedState
 from insula.domain.snapshot import Consistency, SnapshotKind, SnapshotState
 from insula.domain.volume import FileSystem, VolumeState
 
@@ -227,6 +228,33 @@ snapshot = Table(
     Column("protected", Boolean, nullable=False),
     Column("problem", Text, nullable=False),
     UniqueConstraint("project", "name"),
+)
+
+image_name = Table(
+    "image_name",
+    metadata,
+    Column("project", String(63), ForeignKey("project.name"), primary_key=True),
+    Column("name", String(63), primary_key=True),
+    Column("last_version", Integer, nullable=False),
+    Column("shared_with", Json(tuple[str, ...]), nullable=False),
+    Column("shared_with_all", Boolean, nullable=False),
+)
+
+image = Table(
+    "image",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("project", String(63), nullable=False),  # which may be gone, while others use what it published
+    Column("name", String(63), nullable=False, index=True),
+    Column("version", Integer, nullable=False),
+    Column("state", Word(PublishedState), nullable=False),
+    Column("node", String(253), nullable=False),
+    Column("base", String(63), nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+    Column("deprecated", Boolean, nullable=False),
+    Column("problem", Text, nullable=False),
 )
 
 port_reservation = Table(

@@ -36,19 +36,7 @@ class SnapshotUse:
 
 def add_snapshot(connection: Connection, new: Snapshot) -> Snapshot:
     """Record a new snapshot of the instance that it names, with all that it has of it. Raises :class:`Conflict`."""
-    host = find_instance(connection, new.instance_id)
-    if host.project != new.project:
-        raise unknown_instance(host.id, f"in project {new.project}")
-    check_idle(connection, host.id, host.name)
-    if host.state not in TAKEN_FROM[new.kind]:
-        states = " or ".join(sorted(TAKEN_FROM[new.kind]))
-        raise Conflict(
-            f"Instance {host.name} cannot have a snapshot made of its {new.kind} now",
-            why=f"It is {host.state}, not {states}",
-            todo=f"Look at it: insula show {host.name}",
-            code="wrong-state",
-        )
-    check_no_volumes(connection, host, "snapshotted", _DETACH)
+    host = check_takeable(connection, new.instance_id, new.project, new.kind)
     full = replace(
         new,
         parent_id=host.snapshot_id,
@@ -61,6 +49,24 @@ def add_snapshot(connection: Connection, new: Snapshot) -> Snapshot:
     )
     insert_snapshot(connection, full)
     return full
+
+
+def check_takeable(connection: Connection, instance_id: str, project: str, kind: SnapshotKind) -> Instance:
+    """The instance, if a snapshot of it can be made now. Raises NotFound and :class:`Conflict`."""
+    host = find_instance(connection, instance_id)
+    if host.project != project:
+        raise unknown_instance(host.id, f"in project {project}")
+    check_idle(connection, host.id, host.name)
+    if host.state not in TAKEN_FROM[kind]:
+        states = " or ".join(sorted(TAKEN_FROM[kind]))
+        raise Conflict(
+            f"Instance {host.name} cannot have a snapshot made of its {kind} now",
+            why=f"It is {host.state}, not {states}",
+            todo=f"Look at it: insula show {host.name}",
+            code="wrong-state",
+        )
+    check_no_volumes(connection, host, "snapshotted", _DETACH)
+    return host
 
 
 def begin_delete(connection: Connection, operation: Operation) -> None:

@@ -14,6 +14,7 @@ from insula.control.store.acceptance import Acceptance, accept, claims
 from insula.control.store.audit import Audit
 from insula.control.store.completion import Completion, complete
 from insula.control.store.engine import Database, check_file, parse_url
+from insula.control.store.images import Images
 from insula.control.store.instances import Instances
 from insula.control.store.keys import Keys
 from insula.control.store.migrations import migrate
@@ -41,6 +42,7 @@ class Store:
         self.audit = Audit(database)
         self.instances = Instances(database)
         self.volumes = Volumes(database)
+        self.images = Images(database)
         self.snapshots = Snapshots(database)
         self.operations = Operations(database)
 

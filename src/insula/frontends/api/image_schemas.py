@@ -6,6 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from insula.control.actions.published import PublishWish
 from insula.domain.plan import DEFAULT_PLAN
 from insula.frontends.api.schemas import Name, Wish
 
@@ -14,6 +15,40 @@ class WarmImage(Wish, frozen=True):
     """The plan whose instances shall start at once."""
 
     plan: Annotated[str, Meta(min_length=1, max_length=63)] = DEFAULT_PLAN
+
+
+class PublishImage(Wish, frozen=True):
+    """What the next version of an image is made of: an instance as it is now, or a snapshot."""
+
+    name: Name
+    source: Annotated[
+        str,
+        Meta(
+            min_length=1, max_length=127, description="INSTANCE, INSTANCE@SNAPSHOT (names or ids), or a snapshot's id"
+        ),
+    ]
+
+    def to_wish(self) -> PublishWish:
+        return PublishWish(self.name, self.source)
+
+
+class DeprecateImage(Wish, frozen=True):
+    """Whether it is deprecated from now on."""
+
+    deprecated: bool = True
+
+
+class ShareImage(Wish, frozen=True):
+    """With whom: a project, or all."""
+
+    project: Annotated[
+        str,
+        Meta(pattern=r"^(\*|[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)$", description="Name of another project; * for all"),
+    ]
+
+    def other(self) -> str | None:
+        """The project; None for all."""
+        return None if self.project == "*" else self.project
 
 
 class ImportImage(Wish, frozen=True):

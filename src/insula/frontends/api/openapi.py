@@ -19,7 +19,7 @@ from insula.frontends.api.schemas import Nothing
 
 _PARAMETERS: Mapping[str, str] = {
     "instance": "Name or id of an instance",
-    "image": "Name of an image",
+    "image": "NAME, NAME@VERSION or id of an image",
     "volume": "Name or id of a volume",
     "snapshot": "Name or id of a snapshot",
     "key": "Name or id of a key",

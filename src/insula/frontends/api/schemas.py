@@ -121,7 +121,7 @@ class CreateInstance(Wish, frozen=True):
     """A new instance; it is started and `running` once its guest answers."""
 
     name: Name
-    image: Annotated[str, Meta(max_length=63, description=f"{DEFAULT_IMAGE} unless it is given, or the snapshot's")] = (
+    image: Annotated[str, Meta(max_length=73, description=f"{DEFAULT_IMAGE} unless it is given, or the snapshot's")] = (
         ""
     )
     plan: Annotated[str, Meta(max_length=63, description=f"{DEFAULT_PLAN} unless it is given, or the snapshot's")] = ""
@@ -220,7 +220,7 @@ class ResizeInstance(Wish, frozen=True):
 class RebuildInstance(Wish, frozen=True):
     """A fresh disk; what is left out stays as it was at creation. The old disk is lost."""
 
-    image: Annotated[str, Meta(min_length=1, max_length=63)] | None = None
+    image: Annotated[str, Meta(min_length=1, max_length=73)] | None = None
     ssh_keys: Keys | None = None
     user_data: UserData | None = None
 
@@ -281,7 +281,7 @@ class InstanceQuery(PageQuery, frozen=True):
 class OperationQuery(PageQuery, frozen=True):
     state: OperationState | None = None
     verb: Verb | None = None
-    target: Annotated[str, Meta(max_length=63, description="Id of an instance or a volume, or name of an image")] = ""
+    target: Annotated[str, Meta(max_length=63, description="Id of what it works on, or name of an image")] = ""
 
 
 class AuditQuery(Wish, frozen=True):

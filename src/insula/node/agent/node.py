@@ -9,10 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-from insula.base.errors import Conflict, DataCorrupt, InsulaError, NotFound
+from insula.base.errors import DataCorrupt, InsulaError, NotFound
 from insula.base.files import remove_drafts
 from insula.base.log import get_logger
-from insula.domain.image import Image
 from insula.domain.instance import BootPhase
 from insula.node.agent import disk_watch, disks, doctor, guest_commands, host, sweep
 from insula.node.agent.background import Background
@@ -21,11 +20,12 @@ from insula.node.agent.forks import Forks, ForkTools
 from insula.node.agent.keeper import InstanceKeeper
 from insula.node.agent.launch import Launcher, read_console
 from insula.node.agent.layers import Layers, LayerTools
-from insula.node.agent.node_disks import NodeDisks
+from insula.node.agent.node_images import NodeImages
 from insula.node.agent.parts import NodeParts
 from insula.node.agent.pool import Pool, PoolTools
 from insula.node.agent.pool_rules import PoolRules
 from insula.node.agent.population import Population
+from insula.node.agent.publishing import Publisher, PublishingTools
 from insula.node.agent.records import Records
 from insula.node.agent.snapshot_store import SnapshotMemories, SnapshotStore
 from insula.node.agent.snapshots import Snapshots
@@ -35,7 +35,6 @@ from insula.node.agent.users import give_user
 from insula.node.agent.volumes import Volumes
 from insula.node.agent.warming import Instances
 from insula.node.runtime.cgroups import remove_emptied
-from insula.node.storage.template import Template
 from insula.node.storage.volumes import VolumeStore
 from insula.protocol.node import (
     BootReport,
@@ -48,7 +47,6 @@ from insula.protocol.node import (
     Leftover,
     NodeReport,
     Power,
-    Progress,
     StopReport,
 )
 
@@ -57,7 +55,7 @@ _log = get_logger(__name__)
 _ADOPT_AT_ONCE = 8
 
 
-class Node(NodeDisks):
+class Node(NodeImages):
     """Implements NodeApi. An async context manager: entering adopts what runs, leaving lets it run on."""
 
     def __init__(self, parts: NodeParts) -> None:
@@ -96,6 +94,8 @@ class Node(NodeDisks):
         self._pool = Pool(pool, parts.pool if launcher.can_forward else PoolRules())
         shared = (self._records, launcher, self._background, self._changes)
         of_disks = (self._layers, self._forks, memories, self._volumes)
+        copying = (snapshots, everybody, parts.driver, parts.images, parts.disks, parts.uids, parts.cgroups)
+        self._publisher = Publisher(PublishingTools(parts.folder / "publishing", *copying))
         self._around = Surroundings(*shared, self._templates, self._pool, *of_disks, parts.rules)
 
     async def __aenter__(self) -> Self:
@@ -103,6 +103,7 @@ class Node(NodeDisks):
         await asyncio.to_thread(self._snapshots.store.load_all)
         await self._parts.images.clean()
         await self._templates.clean()
+        await self._publisher.clean()
         at_once = asyncio.Semaphore(_ADOPT_AT_ONCE)
         async with asyncio.TaskGroup() as group:
             for instance_id in await asyncio.to_thread(self._records.ids):
@@ -132,40 +133,6 @@ class Node(NodeDisks):
     async def doctor(self) -> Sequence[Check]:
         checks = await doctor.examine(self._parts.folder, self._parts.network, self._parts.driver_checks)
         return [*checks, await self._templates.check()]
-
-    # Images
-
-    async def images(self) -> Sequence[Image]:
-        templates = await self._templates.of_images()
-        found = await self._parts.images.list()
-        return [replace(each, templates=tuple(templates.get(each.name, ()))) for each in found]
-
-    async def prepare_image(self, name: str, progress: Progress) -> Image:
-        with self._templates.held_off():
-            return await self._parts.images.prepare(name, progress)
-
-    async def import_image(self, name: str, path: str, image_format: str, progress: Progress) -> Image:
-        with self._templates.held_off():
-            return await self._parts.images.import_file(name, Path(path), image_format, progress)
-
-    async def delete_image(self, name: str) -> None:
-        if users := self._population.users_of_image(name):
-            raise Conflict(
-                f"Image {name} is in use",
-                why=f"The disks of {', '.join(users[:10])}{' and others' if len(users) > 10 else ''} are based on it",
-                todo="Delete or rebuild these instances first",
-                code="image-in-use",
-            )
-        await self._pool.end_of(name)
-        await self._templates.remove_of(name)
-        await self._parts.images.delete(name)
-
-    async def warm_image(self, spec: InstanceSpec) -> None:
-        await self.make_template(spec)
-
-    async def make_template(self, spec: InstanceSpec) -> Template:
-        """See Templates.make."""
-        return await self._templates.make(spec)
 
     async def _remove_superseded(self) -> None:
         """Remove old versions of images, and templates made from them, except what a disk needs."""
@@ -309,7 +276,7 @@ class Node(NodeDisks):
         return self._changes.watch()
 
     async def leftovers(self, known: frozenset[str], remove: bool) -> Sequence[Leftover]:
-        machines, cgroups = self._templates.machines, self._parts.cgroups
+        machines, cgroups = self._templates.machines | self._publisher.machines, self._parts.cgroups
         ground = sweep.Ground(self._records, self._volumes, self._snapshots, cgroups, self.forget, machines)
         return await sweep.sweep(ground, known | self._pool.ids, remove)
 

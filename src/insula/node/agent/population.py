@@ -18,6 +18,7 @@ class Population:
         self._snapshots = snapshots
         self.keepers: dict[str, InstanceKeeper] = {}
         self.damaged: dict[str, DataCorrupt] = {}
+        self.held: frozenset[Path] = frozenset()  # files that somebody else needs for a while
 
     def get(self, instance_id: str) -> InstanceKeeper:
         """Raises NotFound, and DataCorrupt for one whose record is damaged."""
@@ -40,7 +41,7 @@ class Population:
         """All files that disks and snapshots are based on, as far as is known."""
         records = (keeper.record for keeper in self.keepers.values())
         images = (image for record in records for image in (record.image, record.image_aside) if image)
-        return frozenset(disk for image in images for disk in image.disks) | self._snapshots.disks
+        return frozenset(disk for image in images for disk in image.disks) | self._snapshots.disks | self.held
 
     def all_disks_in_use(self) -> frozenset[Path] | None:
         """The same, None while some may not be known."""

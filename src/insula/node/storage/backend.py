@@ -6,7 +6,7 @@ driver. Every method may be repeated.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -93,12 +93,24 @@ class SeedContents:
     identity: Identity | None = None
 
 
+@dataclass(frozen=True)
+class Publication:
+    """An image that is made of an instance's disk. `name` is its id, `base` what the instance booted with."""
+
+    name: str
+    title: str
+    base: BootableImage
+
+
 class ImageSource(Protocol):
     """The images of a node."""
 
     async def list(self) -> Sequence[Image]: ...
     async def prepare(self, name: str, progress: Progress) -> Image: ...
     async def import_file(self, name: str, path: Path, image_format: str, progress: Progress) -> Image: ...
+    async def publish(
+        self, wanted: Publication, fill: Callable[[Path], Awaitable[None]], progress: Progress
+    ) -> Image: ...  # `fill` writes the disk, a qcow2 file of its own; one that is there is left as it is
     async def delete(self, name: str) -> None: ...
     async def bootable(self, name: str) -> BootableImage: ...  # NotFound, or Conflict while it is not ready
     async def clean(self) -> Sequence[Path]: ...  # removes what killed makers left
@@ -112,6 +124,7 @@ class DiskBackend(Protocol):
     async def layer(self, base: Path, target: Path, uid: int | None = None) -> None: ...  # over a disk, as large as it
     async def merge(self, target: Path, base: Path) -> None: ...  # takes in what lies between, and is based on `base`
     async def blank(self, target: Path, size_gib: int, file_system: FileSystem, label: str) -> None: ...  # for a volume
+    async def flatten(self, disk: Path, target: Path) -> None: ...  # a copy that is based on no other file, 0644, ours
     async def check_alone(self, target: Path) -> None: ...  # DataCorrupt when it is no disk or needs another file
     async def grow(self, target: Path, size_gib: int) -> None: ...  # never shrinks: Conflict
     async def make_seed(self, path: Path, contents: SeedContents, uid: int | None = None) -> None: ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from insula.base.errors import DataCorrupt, InvalidInput, NotFound
@@ -83,6 +84,28 @@ class Disks:
         _check_size(size_gib, 1, target.name)
         with disk_full_explained(f"Making the disk {target.name}"), replacing(target, mode=0o600) as temporary:
             await make_blank(temporary, size_gib, file_system, label)
+
+    async def flatten(self, disk: Path, target: Path) -> None:
+        """Write what a disk and all that it is made from hold to `target`, a file that needs no other.
+
+        Only what is in use is copied: free space that the guest gave back takes none. Raises :class:`DiskFull`,
+        :class:`DataCorrupt` and what the tool raises; what is there of `target` then is for the caller to remove.
+        """
+        header = _header_of(disk)
+        behind = tuple(_chain_behind(disk, header.backing_file))
+        owner = _jail_for(disk, behind)
+        target.touch(mode=0o644)
+        jail = replace(owner, read_only=(disk, *behind), read_write=(target,))
+        command = ["qemu-img", "convert", "-f", "qcow2", "-O", "qcow2", "-W", "-m", "4", str(disk), str(target)]
+        limit = header.virtual_bytes + header.virtual_bytes // 512 + _GIB
+        with disk_full_explained(f"Copying the disk {disk.name}"):
+            if owner.uid is not None:
+                os.chown(target, owner.uid, owner.uid)
+            try:
+                await run_confined(command, jail, timeout_s=_MERGE_TIMEOUT_S, max_file_bytes=limit)
+            finally:
+                os.chown(target, os.geteuid(), os.getegid())
+        await self.check_alone(target)
 
     async def check_alone(self, target: Path) -> None:
         """Check that a disk which a guest may have written has no parts in other files.

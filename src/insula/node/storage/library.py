@@ -6,6 +6,7 @@
       debian-12/                     one folder per image name
         20260131T081500-1f3a…/       one per making; disks of instances point into it, so it never changes
           manifest.json disk.qcow2 kernel initrd
+      img_01hq…/                     a published image, by its id
       .debian-12.building-4711/      being made; removed at start-up when its maker is dead
       .locks/debian-12               held while it is made, imported or deleted
 """
@@ -13,15 +14,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from insula.base.clock import now_utc
 from insula.base.errors import Conflict, DataCorrupt, InsulaError, NotFound
+from insula.domain.ids import Kind, is_id
 from insula.domain.image import Image, ImageState
 from insula.domain.names import check_name
 from insula.node.storage.atomic import disk_full_explained
-from insula.node.storage.backend import BootableImage
+from insula.node.storage.backend import BootableImage, Publication
 from insula.node.storage.headers import FileFormat, read_qcow2
 from insula.node.storage.importing import Imported
 from insula.node.storage.making import Made, Maker
@@ -34,6 +36,7 @@ from insula.node.storage.manifest import (
     read_manifest,
     write_manifest,
 )
+from insula.node.storage.published import Published
 from insula.node.storage.staging import (
     building_folder,
     building_folders,
@@ -139,6 +142,18 @@ class ImageLibrary:
                 )
             return await self._make(importer, progress)
 
+    async def publish(self, wanted: Publication, fill: Callable[[Path], Awaitable[None]], progress: Progress) -> Image:
+        """Make an image of an instance's disk, which `fill` writes to the path that it is given.
+
+        May be repeated: one that is there is left as it is. Raises what `fill` raises; nothing is left behind then.
+        """
+        name = _checked(wanted.name)
+        async with name_lock(self._folder, name, _LONGEST_BUILD_S, lambda: progress(f"Waiting for {name}", -1)):
+            found = await asyncio.to_thread(self._newest_or_none, name)
+            if found is not None:
+                return found[1].image(occupied_bytes(found[0]))
+            return await self._make(Published(wanted, fill), progress)
+
     def _newest_or_none(self, name: str) -> tuple[Path, Manifest] | None:
         try:
             return self._newest(name)
@@ -164,10 +179,10 @@ class ImageLibrary:
     async def delete(self, name: str) -> None:
         """Remove all versions of an image. The caller makes sure that no instance's disk is based on it.
 
-        May be repeated. Raises :class:`NotFound` when nobody ever heard of the name.
+        May be repeated. Raises :class:`NotFound` when nobody ever heard of the name; an id may be gone already.
         """
-        folder = self._folder / check_name(name)
-        if not folder.exists() and name not in self._makers:
+        folder = self._folder / _checked(name)
+        if not folder.exists() and name not in self._makers and not is_id(name, Kind.IMAGE):
             raise self._unknown(name)
         async with name_lock(self._folder, name, _LONGEST_BUILD_S, lambda: None):
             if folder.exists():
@@ -195,7 +210,7 @@ class ImageLibrary:
 
         Raises :class:`NotFound`, :class:`Conflict` while it is not ready, :class:`DataCorrupt`.
         """
-        found = await asyncio.to_thread(self._newest, check_name(name))
+        found = await asyncio.to_thread(self._newest, _checked(name))
         if found is not None:
             return found[1].bootable(found[0])
         if name not in self._makers:
@@ -208,13 +223,19 @@ class ImageLibrary:
         )
 
     def _unknown(self, name: str) -> NotFound:
-        known = sorted({*self._makers, *(path.name for path in self._folder.glob("[!.]*"))})
+        here = (path.name for path in self._folder.glob("[!.]*"))
+        known = sorted({*self._makers, *(each for each in here if not is_id(each, Kind.IMAGE))})
         return NotFound(
             f"There is no image {name[:80]!r}",
             why=f"This node knows {', '.join(known) or 'none'}",
             todo="Choose one of them, or import a file with `insula image import`",
             code="unknown-image",
         )
+
+
+def _checked(name: str) -> str:
+    """The name of an image, or the id of a published one. Raises :class:`InvalidInput`: it is part of a path."""
+    return name if is_id(name, Kind.IMAGE) else check_name(name)
 
 
 def _describe_files(building: Path, maker: Maker, made: Made) -> Manifest:

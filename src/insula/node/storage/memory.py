@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from insula.domain.disk import GIB, check_growth
 from insula.domain.image import Image, ImageSource, ImageState, Provisioning
 from insula.domain.instance import Firmware, MachineType
 from insula.domain.volume import FileSystem
-from insula.node.storage.backend import BootableImage, KernelBoot, SeedContents
+from insula.node.storage.backend import BootableImage, KernelBoot, Publication, SeedContents
 from insula.protocol.node import Progress
 
 
@@ -49,16 +49,16 @@ class MemoryImages:
         self._images = {image.name: image for image in _CATALOGUE}
         for place in sorted(folder.glob("*.json")) if folder.is_dir() else ():
             entry = json.loads(place.read_bytes())
-            self._add(entry["name"], entry["imported"])
+            self._add(entry["name"], ImageSource(entry["source"]), entry["disk_gib"])
 
-    def _add(self, name: str, imported: bool) -> Image:
-        image = self._images.get(name) or replace(
-            _image(name, f"{name} (imaginary)", 64, 1), source=ImageSource.IMPORTED
-        )
+    def _add(self, name: str, source: ImageSource, disk_gib: int = 1) -> Image:
+        made = replace(_image(name, f"{name} (imaginary)", 64, disk_gib), source=source)
+        image = self._images.get(name) or made
         image = replace(image, state=ImageState.READY, size_bytes=4096, made_at=now_utc())
         self._images[name] = image
         self._folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(self._folder / f"{name}.json", json.dumps({"name": name, "imported": imported}).encode())
+        entry = {"name": name, "source": source.value, "disk_gib": disk_gib}
+        write_atomic(self._folder / f"{name}.json", json.dumps(entry).encode())
         return image
 
     async def list(self) -> Sequence[Image]:
@@ -68,7 +68,7 @@ class MemoryImages:
         """Ready at once. Raises NotFound for a name that is not in the catalogue."""
         self._find(name)
         progress("The imaginary image is ready", 100)
-        return self._add(name, False)
+        return self._add(name, ImageSource.BUILT)
 
     async def import_file(self, name: str, path: Path, image_format: str, progress: Progress) -> Image:
         """Takes any existing file for an image, without reading it."""
@@ -83,7 +83,20 @@ class MemoryImages:
         if not path.is_file():
             raise NotFound(f"There is no file {path}", why="The node looked for it", todo="Check the path")
         progress("The imaginary image is ready", 100)
-        return self._add(name, True)
+        return self._add(name, ImageSource.IMPORTED)
+
+    async def publish(self, wanted: Publication, fill: Callable[[Path], Awaitable[None]], progress: Progress) -> Image:
+        """Ready as soon as `fill` has written its disk, of which the size is kept."""
+        if wanted.name not in self._images:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            draft = self._folder / f".{wanted.name}.tmp"
+            try:
+                await fill(draft)
+                _, size_gib = _read(draft)
+            finally:
+                draft.unlink(missing_ok=True)
+            self._add(wanted.name, ImageSource.PUBLISHED, size_gib)
+        return self._images[wanted.name]
 
     async def delete(self, name: str) -> None:
         (self._folder / f"{name}.json").unlink(missing_ok=True)
@@ -101,7 +114,7 @@ class MemoryImages:
             )
         disk = self._folder / f"{name}.json"
         return BootableImage(
-            name, image, disk, KernelBoot(disk, None, "console=ttyS0"), renew=("random", "machine-id", "hostname")
+            name, image, disk, KernelBoot(disk, disk, "console=ttyS0"), renew=("random", "machine-id", "hostname")
         )
 
     async def clean(self) -> Sequence[Path]:
@@ -136,6 +149,9 @@ class MemoryDisks:
 
     async def blank(self, target: Path, size_gib: int, file_system: FileSystem, label: str) -> None:
         write_atomic(target, _line(f"{file_system} {label}", size_gib))
+
+    async def flatten(self, disk: Path, target: Path) -> None:
+        write_atomic(target, _line(*_read(disk)))
 
     async def check_alone(self, target: Path) -> None:
         _read(target)

@@ -27,6 +27,8 @@ _BOOT_DEADLINE_S = 24 * 3600.0  # await_ready has the user's own timeout
 
 async def ensure_image(work: Work, name: str) -> None:
     """Prepare the image unless the node has it; one at a time, since a build takes the whole host."""
+    if warning := work.params.get("warning"):
+        work.report.progress(str(warning))
     for image in await work.node.images():
         if image.name == name and image.state is ImageState.READY:
             return

@@ -91,6 +91,7 @@ class FakeDriver:
             never_ready=faults.never_ready,
             ignores_power_button=faults.ignores_power_button,
             broken_program=faults.broken_program,
+            task=task_of(spec.direct_boot.command_line) if spec.direct_boot else "",
             volumes={volume.id: held_volume(volume) for volume in spec.volumes},
             crash_at_s=now_s + faults.crash_after_s if faults.crash_after_s else 0.0,
         )
@@ -126,6 +127,12 @@ class FakeDriver:
             await machine.kill()
             raise
         return machine
+
+
+def task_of(command_line: str) -> str:
+    """What a kernel is told to do instead of booting the guest; empty for nothing."""
+    words = [word.removeprefix("insula.task=") for word in command_line.split() if word.startswith("insula.task=")]
+    return words[-1] if words else ""
 
 
 def _gone_on(state: FakeState, saved: Path) -> FakeState:

@@ -289,6 +289,9 @@ class FakeMachine:
         self._boot = self._spawn(self._play_boot())
 
     async def _play_boot(self) -> None:
+        if self._state.task:
+            await self._do_task()
+            return
         lines = boot_lines(self._state.name)
         for number, (fraction, line) in enumerate(lines):
             await self._sleep_until(self._state.booted_at_s + fraction * self._state.boot_s)
@@ -299,6 +302,14 @@ class FakeMachine:
                 self._log(line if line.endswith(": ") else f"{line}\n")
         self._change(lines_written=len(lines))
         self._ready.set()
+
+    async def _do_task(self) -> None:
+        """Its guest's own programs never run; one that is told to break does so half-way."""
+        await self._sleep_until(self._state.booted_at_s + self._state.boot_s)
+        if not self._state.never_ready:
+            broken = self._state.broken_program == self._state.task
+            self._log(f"insula-{self._state.task}: {'it was not cleaned' if broken else 'done'}\n")
+            self._end(EndReason.GUEST_SHUTDOWN)
 
     async def _follow(self) -> None:
         while not self._ended.is_set():

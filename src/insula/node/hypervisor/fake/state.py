@@ -46,6 +46,7 @@ class FakeState:
     ignores_power_button: bool = False
     broken_program: str = ""
     crash_at_s: float = 0.0
+    task: str = ""  # what its kernel does instead of booting the guest, then the machine is off
 
     @property
     def ready_at_s(self) -> float:
