@@ -104,7 +104,7 @@ class FakeDriver:
         if console.exists():
             console.replace(spec.folder / "console.log.previous")
         console.touch(mode=0o600)
-        await asyncio.to_thread(save, spec.folder, state)
+        save(spec.folder, state)  # in a thread it would go on when this is cancelled
         return await self._serve(spec.folder, state)
 
     async def adopt(self, spec_id: str, folder: Path) -> FakeMachine | None:
