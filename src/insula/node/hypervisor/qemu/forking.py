@@ -54,8 +54,8 @@ _SETTLE_S = 10.0
 _WRITTEN_S = 10.0
 _LAST_WORDS_S = 1.0
 # A guest that changes memory faster than it is sent is stopped for longer and longer in the end.
-_FIRST_PAUSE_MS, _LONGEST_PAUSE_MS = 20, 2000
-_LONGER_AFTER_S = 0.5
+_FIRST_PAUSE_MS, _LONGEST_PAUSE_MS = 60, 2000
+_LONGER_AFTER_S = 0.2
 _LEAST_S = 60.0
 _SLOWEST_BYTES_A_SECOND = 20_000_000
 
