@@ -36,6 +36,7 @@ $as initdb -D /var/lib/bench -A trust -E UTF8 --locale=C > /dev/null
     echo "listen_addresses = ''"
     echo "unix_socket_directories = '/tmp'"
 } >> /var/lib/bench/postgresql.conf
+sync # what is new in a file's last block would be zeros after a power cut, and no fork waits for it
 server start
 """
 # Money goes from one account to another: whenever it is looked at, the sum is the same.
