@@ -2,17 +2,69 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+import tempfile
+import time
+from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
+
+# Emulated machines need a processor each; more at once make each other time out.
+_MACHINES_AT_ONCE = max(2, len(os.sched_getaffinity(0)))
+_SLOTS = Path(tempfile.gettempdir(), f"insula-test-machines-{os.geteuid()}")
+_LOOK_EVERY_S = 0.2
+_TOGETHER = frozenset({"tests/vm/test_debian.py"})
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.get_closest_marker("vm"):
-            # Emulated machines need a core each; two at once make each other time out.
-            item.add_marker(pytest.mark.xdist_group("machines"))
         if item.get_closest_marker("root") and os.geteuid() != 0:
             item.add_marker(pytest.mark.skip(reason="needs root"))
         if item.get_closest_marker("postgres") and not os.environ.get("INSULA_TEST_POSTGRES"):
             item.add_marker(pytest.mark.skip(reason="needs the private PostgreSQL that ./test starts"))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """Every test goes to whichever worker is free, but for files whose tests share what takes long to make."""
+    return _Scheduler(config, log)
+
+
+class _Scheduler(LoadScopeScheduling):  # type: ignore[misc]  # xdist tells no types
+    def _split_scope(self, nodeid: str) -> str:
+        """What goes to one worker together with what else has the same."""
+        file = nodeid.partition("::")[0]
+        return file if file in _TOGETHER else nodeid
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Tests of real machines wait for their turn, which no time limit counts."""
+    if item.get_closest_marker("vm") is None:
+        return (yield)
+    with _turn():
+        return (yield)
+
+
+@contextlib.contextmanager
+def _turn() -> Iterator[None]:
+    _SLOTS.mkdir(exist_ok=True)
+    files = [(_SLOTS / str(number)).open("w") for number in range(_MACHINES_AT_ONCE)]
+    with contextlib.ExitStack() as opened:
+        for file in files:
+            opened.enter_context(file)
+        while not any(_is_taken(file.fileno()) for file in files):
+            time.sleep(_LOOK_EVERY_S)
+        yield
+
+
+def _is_taken(descriptor: int) -> bool:
+    """Take the lock until the file is closed, if it is free."""
+    with contextlib.suppress(BlockingIOError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False

@@ -26,6 +26,7 @@ LINTERS: Sequence[Sequence[str]] = (
     ("lint-imports",),
 )
 LINTER_TIMEOUT_S = 600
+PROCESSORS = min(len(os.sched_getaffinity(0)), 4)  # more would not help: nearly all is over before the longest test is
 
 
 def lint() -> bool:
@@ -57,8 +58,11 @@ def lint() -> bool:
 
 
 def pytest(arguments: Sequence[str], marks: str, environment: dict[str, str]) -> int:
-    """Run pytest over two workers and return its exit status; no test at all counts as a failure (pytest's 5)."""
-    command = [str(TOOLS / "python"), "-m", "pytest", "-n", "2", "--dist", "loadgroup"]
+    """Run pytest and return its exit status; no test at all counts as a failure (pytest's 5).
+
+    Most tests wait more than they compute, so there are twice as many workers as processors; see conftest for machines.
+    """
+    command = [str(TOOLS / "python"), "-m", "pytest", "-n", str(2 * PROCESSORS), "--dist", "loadscope"]
     if marks:
         command += ["-m", marks]
     return subprocess.run(

@@ -11,7 +11,7 @@ from insula.base.errors import InsulaError
 from insula.client import Client
 from tests.private_service import PrivateService
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(1200), pytest.mark.xdist_group("debian")]
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(1200)]
 
 _USER_DATA = """#cloud-config
 users:

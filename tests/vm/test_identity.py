@@ -95,7 +95,6 @@ async def test_tiny_siblings_share_nothing() -> None:
         print("renewing tiny took", took_ms, "ms")  # noqa: T201 - measured for whoever runs it with -s
 
 
-@pytest.mark.xdist_group("debian")
 async def test_debian_siblings_share_nothing() -> None:
     async with frozen(Debian12(), 512) as family:
         took_ms = await all_different(family, 3, QUESTIONS | QUESTIONS_OF_DEBIAN)
