@@ -22,6 +22,8 @@ class Kind(StrEnum):
     IMAGE = "img"
     VOLUME = "vol"
     SNAPSHOT = "snp"
+    STORE = "sto"
+    BACKUP = "bkp"
     NODE = "nod"
 
 

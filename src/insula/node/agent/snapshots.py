@@ -20,8 +20,8 @@ from insula.domain.capacity import Share
 from insula.domain.image import Provisioning
 from insula.domain.snapshot import Consistency
 from insula.node.agent import disk_files, forks
+from insula.node.agent.disk_copy import CopyTools, copy_disk
 from insula.node.agent.forks import ForkTools
-from insula.node.agent.freezing import frozen
 from insula.node.agent.guest import GuestAgent
 from insula.node.agent.records import InstanceRecord, SavedMemory
 from insula.node.agent.snapshot_store import (
@@ -30,7 +30,7 @@ from insula.node.agent.snapshot_store import (
     SnapshotFacts,
     SnapshotStore,
 )
-from insula.node.hypervisor.driver import CanFork, LayerFiles, Machine
+from insula.node.hypervisor.driver import Machine
 from insula.node.runtime import shared_memory
 from insula.node.storage.atomic import disk_full_explained
 from insula.node.storage.backend import SeedContents
@@ -166,28 +166,16 @@ class Snapshots:
             await self._tools.disks.make_seed(seed, contents, record.uid)
 
     async def _of_disk(self, owner: Owner, folder: Path) -> SnapshotFacts:
-        layers, nvram = self._tools.layers, folder / disk_files.NVRAM
-        if owner.machine is None:
-            await layers.merge(owner, None)
-            async with layers.added(owner, None) as layer:
-                own = self._folder_of(owner) / disk_files.NVRAM
-                if own.exists():
-                    await asyncio.to_thread(disk_files.copy, own, nvram)
-            consistency = Consistency.CRASH if owner.record.crashed else Consistency.STOPPED
-            return SnapshotFacts(folder.name, owner.record.spec.id, now_utc(), layer.image, consistency)
-        machine = _layerable(owner)
-        await layers.merge(owner, machine)
-        agent = owner.agent if owner.has_agent and owner.power is Power.ON else None
-        async with layers.added(owner, machine) as layer, frozen(agent, self._tools.background) as freeze:
-            paused_ms = await machine.add_layer(LayerFiles(layer.name, layer.disk, nvram))
+        tools = CopyTools(self._tools.layers, self._tools.records, self._tools.background)
+        copy = await copy_disk(tools, owner, folder / disk_files.NVRAM)
         return SnapshotFacts(
             folder.name,
             owner.record.spec.id,
             now_utc(),
-            layer.image,
-            Consistency.FILESYSTEM if freeze.held else Consistency.CRASH,
-            paused_ms=paused_ms,
-            frozen_ms=freeze.took_ms,
+            copy.image,
+            copy.consistency,
+            paused_ms=copy.paused_ms,
+            frozen_ms=copy.frozen_ms,
         )
 
     async def _with_memory(self, owner: Owner, folder: Path) -> SnapshotFacts:
@@ -241,19 +229,6 @@ def _check_takeable(owner: Owner) -> None:
         )
     if owner.machine is None:
         owner.require_off("no snapshot of it can be made")
-
-
-def _layerable(owner: Owner) -> CanFork:
-    machine: object = owner.require_machine()
-    if not isinstance(machine, CanFork):
-        name = owner.record.spec.name
-        raise Unsupported(
-            f"No snapshot of {name} can be made while it runs",
-            why="This driver's machines cannot turn to another disk",
-            todo=f"Stop it first: `insula stop {name}`",
-            code="no-snapshot",
-        )
-    return machine
 
 
 def _is_needed(name: str) -> Conflict:

@@ -7,6 +7,7 @@ driver. Every method may be repeated.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +15,7 @@ from typing import Protocol
 from insula.domain.image import Image
 from insula.domain.instance import Firmware, MachineType
 from insula.domain.volume import FileSystem
+from insula.node.storage.extents import Part
 from insula.node.storage.identity import Identity
 from insula.protocol.node import Progress
 
@@ -117,6 +119,18 @@ class ImageSource(Protocol):
     async def remove_superseded(self, in_use: frozenset[Path]) -> Sequence[Path]: ...  # old versions no disk needs
 
 
+class DiskContent(Protocol):
+    """The bytes of an open disk. One call at a time, of at most 32 MiB."""
+
+    size_bytes: int
+
+    async def parts(
+        self, layers: int | None = None
+    ) -> Sequence[Part]: ...  # in order; changed is what is in the topmost `layers`, None for all that is not zeros
+    async def read(self, offset: int, length: int) -> bytes: ...
+    async def write(self, offset: int, data: bytes) -> None: ...
+
+
 class DiskBackend(Protocol):
     """Disks of instances. A target is whole or absent, whatever happens; mode 0600, owned by `uid` (None: by us)."""
 
@@ -125,6 +139,10 @@ class DiskBackend(Protocol):
     async def merge(self, target: Path, base: Path) -> None: ...  # takes in what lies between, and is based on `base`
     async def blank(self, target: Path, size_gib: int, file_system: FileSystem, label: str) -> None: ...  # for a volume
     async def flatten(self, disk: Path, target: Path) -> None: ...  # a copy that is based on no other file, 0644, ours
+    def opened(self, disk: Path) -> AbstractAsyncContextManager[DiskContent]: ...  # which nobody writes to meanwhile
+    def filled(
+        self, target: Path, size_bytes: int, uid: int | None = None
+    ) -> AbstractAsyncContextManager[DiskContent]: ...  # a disk of its own, made of what the block writes
     async def check_alone(self, target: Path) -> None: ...  # DataCorrupt when it is no disk or needs another file
     async def grow(self, target: Path, size_gib: int) -> None: ...  # never shrinks: Conflict
     async def make_seed(self, path: Path, contents: SeedContents, uid: int | None = None) -> None: ...

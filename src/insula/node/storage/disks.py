@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from insula.node.storage.atomic import disk_full_explained, replacing
 from insula.node.storage.backend import BootableImage, SeedContents
 from insula.node.storage.blank import make_blank
 from insula.node.storage.confined import run_confined
+from insula.node.storage.disk_server import DiskServer, served
 from insula.node.storage.fork_point import DISK_FILE, FORK_FILE
 from insula.node.storage.headers import Qcow2Header, read_qcow2
 from insula.node.storage.manifest import MANIFEST_FILE
@@ -29,6 +31,7 @@ _TOOL_TIMEOUT_S = 60.0
 _MERGE_TIMEOUT_S = 1800.0
 # The backing format is always named: a format that is guessed can be steered by what a guest writes.
 _CREATE = ("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2")
+_CREATE_ALONE = ("qemu-img", "create", "-q", "-f", "qcow2")
 _MADE_FROM = (TEMPLATE_FILE, FORK_FILE)  # tells disks that others are made from, besides those of images
 _DEEPEST = 64
 
@@ -107,6 +110,25 @@ class Disks:
                 os.chown(target, os.geteuid(), os.getegid())
         await self.check_alone(target)
 
+    @contextlib.asynccontextmanager
+    async def opened(self, disk: Path) -> AsyncIterator[DiskServer]:
+        """The content of a disk that nobody writes to. Raises :class:`DataCorrupt` and what :func:`served` raises."""
+        behind = tuple(_chain_behind(disk, _header_of(disk).backing_file))
+        async with served(disk, behind) as content:
+            yield content
+
+    @contextlib.asynccontextmanager
+    async def filled(self, target: Path, size_bytes: int, uid: int | None = None) -> AsyncIterator[DiskServer]:
+        """Make `target` a disk of its own that the block fills; an existing one is replaced when the block ends well.
+
+        Raises :class:`DiskFull` and what :func:`served` raises.
+        """
+        with disk_full_explained(f"Making the disk {target.name}"), replacing(target, mode=0o600, uid=uid) as temporary:
+            await run([*_CREATE_ALONE, str(temporary), str(size_bytes)], timeout_s=_TOOL_TIMEOUT_S)
+            async with served(temporary, writable=True) as content:
+                yield content
+                await content.flush()
+
     async def check_alone(self, target: Path) -> None:
         """Check that a disk which a guest may have written has no parts in other files.
 
@@ -180,11 +202,14 @@ def _check_size(size_gib: int, least_gib: int, name: str) -> None:
 
 
 def _chain_behind(disk: Path, backing_file: str) -> Iterator[Path]:
-    """What a disk is made from: forks, a template and at last an image; nothing else is accepted as that."""
-    if not backing_file:
-        return
+    """What a disk is made from: layers, a template and at last an image; nothing else is accepted as that.
+
+    What was restored is a layer that is made from nothing.
+    """
     backing = Path(backing_file)
     for _ in range(_DEEPEST):
+        if backing == Path():
+            return
         if not backing.is_absolute() or backing.is_symlink():
             break
         yield backing

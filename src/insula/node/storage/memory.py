@@ -6,9 +6,10 @@ grown and lost like a real one.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,10 @@ from insula.domain.image import Image, ImageSource, ImageState, Provisioning
 from insula.domain.instance import Firmware, MachineType
 from insula.domain.volume import FileSystem
 from insula.node.storage.backend import BootableImage, KernelBoot, Publication, SeedContents
+from insula.node.storage.extents import Change, Part
 from insula.protocol.node import Progress
+
+_BLOCK_BYTES = 4096
 
 
 def _image(name: str, title: str, min_memory_mib: int, min_disk_gib: int) -> Image:
@@ -134,6 +138,23 @@ class MemoryImages:
         return self._images[name]
 
 
+class MemoryContent:
+    """Implements DiskContent."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = bytearray(data.ljust(-(-len(data) // _BLOCK_BYTES) * _BLOCK_BYTES, b"\0"))
+        self.size_bytes = len(self.data)
+
+    async def parts(self, layers: int | None = None) -> Sequence[Part]:
+        return [Part(0, self.size_bytes, Change.DATA)]
+
+    async def read(self, offset: int, length: int) -> bytes:
+        return bytes(self.data[offset : offset + length])
+
+    async def write(self, offset: int, data: bytes) -> None:
+        self.data[offset : offset + len(data)] = data
+
+
 class MemoryDisks:
     """Implements DiskBackend with files of one line."""
 
@@ -152,6 +173,18 @@ class MemoryDisks:
 
     async def flatten(self, disk: Path, target: Path) -> None:
         write_atomic(target, _line(*_read(disk)))
+
+    @contextlib.asynccontextmanager
+    async def opened(self, disk: Path) -> AsyncIterator[MemoryContent]:
+        """Its line, with zeros to the end of a block."""
+        _read(disk)
+        yield MemoryContent(disk.read_bytes())
+
+    @contextlib.asynccontextmanager
+    async def filled(self, target: Path, size_bytes: int, uid: int | None = None) -> AsyncIterator[MemoryContent]:
+        content = MemoryContent(bytes(size_bytes))
+        yield content
+        write_atomic(target, bytes(content.data).rstrip(b"\0"))
 
     async def check_alone(self, target: Path) -> None:
         _read(target)
