@@ -9,14 +9,24 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from insula.domain.backup import Drill
 from insula.domain.capacity import Share
 from insula.domain.image import Image
 from insula.domain.instance import BootPhase, Firmware, MachineType, PortForward, Resources, RestartPolicy
 from insula.domain.snapshot import Consistency
 from insula.domain.volume import FileSystem
+from insula.protocol.backups import (
+    BackupReport,
+    FileEntry,
+    StoreFindings,
+    StoreOpened,
+    StoreSecret,
+    StoreSpec,
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +46,7 @@ class InstanceSpec:
     firmware: Firmware = Firmware.AUTO
     machine_type: MachineType = MachineType.AUTO
     restart_policy: RestartPolicy = RestartPolicy.ALWAYS
+    network: bool = True  # without it is cut off from everything, for good
 
 
 @dataclass(frozen=True)
@@ -80,6 +91,20 @@ class SnapshotReport:
     size_bytes: int
     paused_ms: int = 0
     frozen_ms: int = 0
+
+
+@dataclass(frozen=True)
+class StoredBackup:
+    """A backup as the store tells of it; `spec` is what its instance was. `problem` says why it cannot be used."""
+
+    id: str
+    made_at: datetime
+    spec: InstanceSpec | None
+    consistency: Consistency = Consistency.CRASH
+    size_bytes: int = 0
+    added_bytes: int = 0
+    drills: Sequence[Drill] = ()
+    problem: str = ""
 
 
 class Power(StrEnum):
@@ -255,6 +280,34 @@ class NodeApi(Protocol):
     async def make_disk_from_snapshot(
         self, spec: InstanceSpec, snapshot_id: str, with_memory: bool
     ) -> None: ...  # its own as it was, or another instance's new one; with memory its next start goes on from there
+
+    # Backups. Stores are elsewhere, and others write to them as well.
+    async def open_store(
+        self, spec: StoreSpec, secret: StoreSecret
+    ) -> StoreOpened: ...  # makes it where there is none; usable from now on
+    async def forget_store(self, store_id: str) -> None: ...  # how it is opened; what is in it stays
+    async def store_key(self, store_id: str) -> str: ...  # its recovery key, to print it again
+    async def stored_backups(self, store_id: str) -> Sequence[StoredBackup]: ...  # whoever made them, oldest first
+    async def make_backup(
+        self, instance_id: str, backup_id: str, store_id: str, progress: Progress
+    ) -> BackupReport: ...  # running or not; repeated it goes on with the same instant
+    async def abandon_backup(self, backup_id: str) -> None: ...  # what was kept of an instance for one that failed
+    async def remove_backups(
+        self, store_id: str, backup_ids: Sequence[str]
+    ) -> None: ...  # the space comes back with a prune
+    async def prune_store(self, store_id: str) -> int: ...  # the bytes that it freed
+    async def check_store(
+        self, store_id: str, read_data: bool
+    ) -> StoreFindings: ...  # with `read_data` every byte is read, else only what is there
+    async def make_disk_from_backup(
+        self, spec: InstanceSpec, store_id: str, backup_id: str, progress: Progress
+    ) -> None: ...  # a new instance's; its first start is a boot
+    async def make_volume_from_backup(
+        self, spec: VolumeSpec, store_id: str, backup_id: str, progress: Progress
+    ) -> None: ...
+    async def backup_files(self, store_id: str, backup_id: str, path: str) -> Sequence[FileEntry]: ...
+    async def read_backup_file(self, store_id: str, backup_id: str, path: str) -> AsyncIterator[bytes]: ...
+    async def note_drill(self, store_id: str, backup_id: str, drill: Drill) -> None: ...
 
     # Children of a running guest
     async def fork(

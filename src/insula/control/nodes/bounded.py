@@ -10,8 +10,17 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from insula.base.errors import DiskFull, HostFailure, InsulaError, Unavailable
+from insula.domain.backup import Drill
 from insula.domain.image import Image
 from insula.domain.instance import BootPhase
+from insula.protocol.backups import (
+    BackupReport,
+    FileEntry,
+    StoreFindings,
+    StoreOpened,
+    StoreSecret,
+    StoreSpec,
+)
 from insula.protocol.node import (
     BootReport,
     Check,
@@ -28,6 +37,7 @@ from insula.protocol.node import (
     Progress,
     SnapshotReport,
     StopReport,
+    StoredBackup,
     VolumeSpec,
 )
 
@@ -37,6 +47,7 @@ _QUICK_S = 30.0  # looks at files and sockets only
 _SLOW_S = 300.0  # starts programs, copies some data
 _MEMORY_S = 3600.0  # writes a guest's memory to a slow disk
 _IMAGE_S = 3 * 3600.0  # downloads or builds on a slow line and a slow machine
+_BACKUP_S = 7 * 86400.0  # a first backup over a slow line
 _GRACE_S = 60.0  # on top of a time limit that the node keeps itself
 
 
@@ -138,6 +149,57 @@ class BoundedNode:
     async def make_disk_from_snapshot(self, spec: InstanceSpec, snapshot_id: str, with_memory: bool) -> None:
         work = self._node.make_disk_from_snapshot(spec, snapshot_id, with_memory)
         await self._ask("make the disk from the snapshot", _SLOW_S, work)
+
+    async def open_store(self, spec: StoreSpec, secret: StoreSecret) -> StoreOpened:
+        return await self._ask("open the backup store", _SLOW_S, self._node.open_store(spec, secret))
+
+    async def forget_store(self, store_id: str) -> None:
+        await self._ask("forget the backup store", _SLOW_S, self._node.forget_store(store_id))
+
+    async def store_key(self, store_id: str) -> str:
+        return await self._ask("tell the backup store's key", _QUICK_S, self._node.store_key(store_id))
+
+    async def stored_backups(self, store_id: str) -> Sequence[StoredBackup]:
+        return await self._ask("list backups", _SLOW_S, self._node.stored_backups(store_id))
+
+    async def make_backup(self, instance_id: str, backup_id: str, store_id: str, progress: Progress) -> BackupReport:
+        work = self._node.make_backup(instance_id, backup_id, store_id, progress)
+        return await self._ask("make the backup", _BACKUP_S, work)
+
+    async def abandon_backup(self, backup_id: str) -> None:
+        await self._ask("give up the backup", _SLOW_S, self._node.abandon_backup(backup_id))
+
+    async def remove_backups(self, store_id: str, backup_ids: Sequence[str]) -> None:
+        await self._ask("remove backups", _SLOW_S, self._node.remove_backups(store_id, backup_ids))
+
+    async def prune_store(self, store_id: str) -> int:
+        return await self._ask("prune the backup store", _BACKUP_S, self._node.prune_store(store_id))
+
+    async def check_store(self, store_id: str, read_data: bool) -> StoreFindings:
+        return await self._ask("check the backup store", _BACKUP_S, self._node.check_store(store_id, read_data))
+
+    async def make_disk_from_backup(
+        self, spec: InstanceSpec, store_id: str, backup_id: str, progress: Progress
+    ) -> None:
+        work = self._node.make_disk_from_backup(spec, store_id, backup_id, progress)
+        await self._ask(f"restore {spec.name}", _BACKUP_S, work)
+
+    async def make_volume_from_backup(
+        self, spec: VolumeSpec, store_id: str, backup_id: str, progress: Progress
+    ) -> None:
+        work = self._node.make_volume_from_backup(spec, store_id, backup_id, progress)
+        await self._ask(f"restore volume {spec.name}", _BACKUP_S, work)
+
+    async def backup_files(self, store_id: str, backup_id: str, path: str) -> Sequence[FileEntry]:
+        work = self._node.backup_files(store_id, backup_id, path)
+        return await self._ask("list the backup's files", _IMAGE_S, work)
+
+    async def read_backup_file(self, store_id: str, backup_id: str, path: str) -> AsyncIterator[bytes]:
+        work = self._node.read_backup_file(store_id, backup_id, path)
+        return await self._ask("read a file of the backup", _IMAGE_S, work)
+
+    async def note_drill(self, store_id: str, backup_id: str, drill: Drill) -> None:
+        await self._ask("note the drill", _SLOW_S, self._node.note_drill(store_id, backup_id, drill))
 
     async def fork(self, instance_id: str, point: str, keeps_identity: bool) -> int:
         work = self._node.fork(instance_id, point, keeps_identity)

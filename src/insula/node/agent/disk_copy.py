@@ -29,6 +29,7 @@ class Owner(LayerOwner, Protocol):
     @property
     def machine(self) -> Machine | None: ...
     def require_machine(self) -> Machine: ...  # Conflict when there is none
+    def require_off(self, wish: str) -> None: ...  # Conflict when there is one
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from insula.node.hypervisor.driver import CanFork
 from insula.node.runtime.uids import UidRange
 from insula.node.storage.atomic import sync_file
 from insula.node.storage.backend import BootableImage, DiskBackend
-from insula.node.storage.fork_point import DEVICES_FILE, DISK_FILE, ForkFacts, begin, share
+from insula.node.storage.fork_point import DEVICES_FILE, DISK_FILE, ForkFacts, begin, begin_alone, share
 from insula.protocol.node import Power
 
 # Layers, each of which is a file that every read may have to look into, which takes half a microsecond: QEMU alone read
@@ -126,6 +126,22 @@ class Layers:
         yield NewLayer(folder.name, folder, disk, based)
         await asyncio.to_thread(self._share, folder)
         await owner.change(forking=None)
+
+    @contextlib.asynccontextmanager
+    async def restored(self, instance_id: str) -> AsyncIterator[Path]:
+        """The folder of a layer that is based on nothing, whose disk the block makes; it stays when it is in use then.
+
+        When the block raises, nothing is left of it.
+        """
+        folder = self._folder / secrets.token_hex(8)
+        self._making.add(folder)
+        try:
+            await asyncio.to_thread(begin_alone, folder, ForkFacts(instance_id, now_utc()))
+            yield folder
+            await asyncio.to_thread(self._share, folder)
+        finally:
+            self._making.discard(folder)
+            await asyncio.shield(self.clean())
 
     async def merge(self, owner: Owner, machine: CanFork | None) -> None:
         """Merge what lies between a disk and what it was made from into the disk, if it has become much.

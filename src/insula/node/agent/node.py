@@ -15,18 +15,24 @@ from insula.base.log import get_logger
 from insula.domain.instance import BootPhase
 from insula.node.agent import disk_watch, disks, doctor, guest_commands, host, sweep
 from insula.node.agent.background import Background
+from insula.node.agent.backup_files import BackupFiles
+from insula.node.agent.backup_points import BackupPoints
+from insula.node.agent.backup_stores import BackupStores
+from insula.node.agent.backups import Backups, BackupTools
 from insula.node.agent.changes import Changes
+from insula.node.agent.disk_copy import CopyTools
 from insula.node.agent.forks import Forks, ForkTools
 from insula.node.agent.keeper import InstanceKeeper
 from insula.node.agent.launch import Launcher, read_console
 from insula.node.agent.layers import Layers, LayerTools
-from insula.node.agent.node_images import NodeImages
+from insula.node.agent.node_backups import NodeBackups
 from insula.node.agent.parts import NodeParts
 from insula.node.agent.pool import Pool, PoolTools
 from insula.node.agent.pool_rules import PoolRules
 from insula.node.agent.population import Population
 from insula.node.agent.publishing import Publisher, PublishingTools
 from insula.node.agent.records import Records
+from insula.node.agent.restores import Restores, RestoreTools
 from insula.node.agent.snapshot_store import SnapshotMemories, SnapshotStore
 from insula.node.agent.snapshots import Snapshots
 from insula.node.agent.surroundings import Surroundings
@@ -55,7 +61,7 @@ _log = get_logger(__name__)
 _ADOPT_AT_ONCE = 8
 
 
-class Node(NodeImages):
+class Node(NodeBackups):
     """Implements NodeApi. An async context manager: entering adopts what runs, leaving lets it run on."""
 
     def __init__(self, parts: NodeParts) -> None:
@@ -63,7 +69,8 @@ class Node(NodeImages):
         self._records = Records(parts.folder)
         snapshots = SnapshotStore(parts.folder / "snapshots")
         memories = SnapshotMemories(snapshots, parts.driver)
-        self._population = everybody = Population(parts.folder / "instances", snapshots)
+        points = BackupPoints(parts.folder / "backups" / "points")
+        self._population = everybody = Population(parts.folder / "instances", snapshots, points)
         self._keepers, self._damaged = everybody.keepers, everybody.damaged
         self._background = Background()
         self._changes = Changes()
@@ -96,11 +103,22 @@ class Node(NodeImages):
         of_disks = (self._layers, self._forks, memories, self._volumes)
         copying = (snapshots, everybody, parts.driver, parts.images, parts.disks, parts.uids, parts.cgroups)
         self._publisher = Publisher(PublishingTools(parts.folder / "publishing", *copying))
+        self._backups, self._restores, self._backup_files = self._of_backups(points)
         self._around = Surroundings(*shared, self._templates, self._pool, *of_disks, parts.rules)
+
+    def _of_backups(self, points: BackupPoints) -> tuple[Backups, Restores, BackupFiles]:
+        folder, disks = self._parts.folder / "backups", self._parts.disks
+        stores = BackupStores(folder / "stores", self._parts.folder.parent)
+        copying = CopyTools(self._layers, self._records, self._background)
+        made = Backups(BackupTools(stores, points, copying, disks, self._keepers.__contains__))
+        restores = Restores(RestoreTools(stores, self._layers, self._records, disks))
+        return made, restores, BackupFiles(stores, self._background, folder / "files")
 
     async def __aenter__(self) -> Self:
         await asyncio.to_thread(self._records.make_folder)
         await asyncio.to_thread(self._snapshots.store.load_all)
+        await asyncio.to_thread(self._backups.points.load_all)
+        await self._backup_files.clean()
         await self._parts.images.clean()
         await self._templates.clean()
         await self._publisher.clean()
@@ -193,7 +211,7 @@ class Node(NodeImages):
             await self._volumes.release(keeper.record.uid, keeper.record.volumes)
             await self._remove(instance_id)
             del self._keepers[instance_id]
-        await self._layers.clean()
+        await self._backups.forget_instance(instance_id)
         self._changes.publish(InstanceReport(instance_id, Power.ABSENT))
         self._changes.forget(instance_id)
 

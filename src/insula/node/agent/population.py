@@ -5,17 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from insula.base.errors import DataCorrupt, NotFound
+from insula.node.agent.backup_points import BackupPoints
 from insula.node.agent.keeper import InstanceKeeper
 from insula.node.agent.snapshot_store import SnapshotStore
 from insula.protocol.node import Power
 
 
 class Population:
-    """Knows them, and what they and their snapshots need. `folder` is where they are."""
+    """Knows them, and what they, their snapshots and their backups need. `folder` is where they are."""
 
-    def __init__(self, folder: Path, snapshots: SnapshotStore) -> None:
+    def __init__(self, folder: Path, snapshots: SnapshotStore, backups: BackupPoints) -> None:
         self._folder = folder
         self._snapshots = snapshots
+        self._backups = backups
         self.keepers: dict[str, InstanceKeeper] = {}
         self.damaged: dict[str, DataCorrupt] = {}
         self.held: frozenset[Path] = frozenset()  # files that somebody else needs for a while
@@ -38,10 +40,11 @@ class Population:
         return not self.damaged and not self._snapshots.damaged
 
     def disks_in_use(self) -> frozenset[Path]:
-        """All files that disks and snapshots are based on, as far as is known."""
+        """All files that disks, snapshots and backups are based on, as far as is known."""
         records = (keeper.record for keeper in self.keepers.values())
         images = (image for record in records for image in (record.image, record.image_aside) if image)
-        return frozenset(disk for image in images for disk in image.disks) | self._snapshots.disks | self.held
+        own = frozenset(disk for image in images for disk in image.disks)
+        return own | self._snapshots.disks | self._backups.disks | self.held
 
     def all_disks_in_use(self) -> frozenset[Path] | None:
         """The same, None while some may not be known."""

@@ -23,31 +23,43 @@ _SHARED, _ALONE = "shared-", "alone-"
 
 
 @asynccontextmanager
-async def shared(target: Target) -> AsyncIterator[None]:
-    """Beside other writers. Raises Conflict while somebody works alone; cancels its body when the lock is lost."""
-    async with _held(target, _SHARED, _ALONE):
+async def shared(target: Target, owner: str = "") -> AsyncIterator[None]:
+    """Beside other writers. Raises Conflict while somebody works alone; cancels its body when the lock is lost.
+
+    `owner` tells whose lock it is, see :func:`remove_of`.
+    """
+    async with _held(target, f"{_SHARED}{owner}", _ALONE):
         yield
 
 
 @asynccontextmanager
-async def reading(target: Target) -> AsyncIterator[None]:
+async def reading(target: Target, owner: str = "") -> AsyncIterator[None]:
     """Like :func:`shared`, but where nothing can be written, such as on a read-only copy, it goes without a lock."""
     async with AsyncExitStack() as stack:
         with contextlib.suppress(Forbidden, HostFailure):
-            await stack.enter_async_context(shared(target))
+            await stack.enter_async_context(shared(target, owner))
         yield
 
 
 @asynccontextmanager
-async def alone(target: Target) -> AsyncIterator[None]:
+async def alone(target: Target, owner: str = "") -> AsyncIterator[None]:
     """With nobody else. Raises Conflict while others work; cancels its body when the lock is lost."""
-    async with _held(target, _ALONE, ""):
+    async with _held(target, f"{_ALONE}{owner}", ""):
         yield
 
 
+async def remove_of(target: Target, owner: str) -> int:
+    """Remove what an owner who was killed left, and tell how many; nobody may work in that name meanwhile."""
+    names = [stored.name async for stored in target.list(LOCKS)]
+    left = [name for name in names if name.startswith((f"{LOCKS}{_SHARED}{owner}", f"{LOCKS}{_ALONE}{owner}"))]
+    for name in left:
+        await target.delete(name)
+    return len(left)
+
+
 @asynccontextmanager
-async def _held(target: Target, kind: str, bars: str) -> AsyncIterator[None]:
-    name = f"{LOCKS}{kind}{secrets.token_hex(8)}"
+async def _held(target: Target, begin: str, bars: str) -> AsyncIterator[None]:
+    name = f"{LOCKS}{begin}{secrets.token_hex(8)}"
     await target.put(name, b"held")
     # Written first and looked for others then: of two at once each sees the other, and at least one gives way.
     try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -46,8 +46,9 @@ class Config:
 class Repository:
     """An open store. Made by :meth:`create` or :meth:`open`; the target stays the caller's to close."""
 
-    def __init__(self, target: Target, config: Config, master_key: bytes) -> None:
+    def __init__(self, target: Target, config: Config, master_key: bytes, owner: str = "") -> None:
         self._target = target
+        self._owner = owner
         self.config = config
         self._master_key = master_key
         self._sealer = Sealer(master_key)
@@ -71,8 +72,11 @@ class Repository:
         return repository
 
     @classmethod
-    async def open(cls, target: Target, secret: str) -> Self:
-        """Raises NotFound, Unsupported for a later format, Forbidden when the secret opens none of its keys."""
+    async def open(cls, target: Target, secret: str, *, owner: str = "") -> Self:
+        """`owner` is who its locks belong to.
+
+        Raises NotFound, Unsupported for a later format, Forbidden when the secret opens none of its keys.
+        """
         config = await _config(target)
         if config is None:
             raise NotFound(
@@ -88,7 +92,12 @@ class Repository:
                 todo="Use the version of Insula that wrote it",
                 code="backup-format",
             )
-        return cls(target, config, await _unlocked(target, secret))
+        return cls(target, config, await _unlocked(target, secret), owner)
+
+    @staticmethod
+    async def exists(target: Target) -> bool:
+        """Whether there is a store."""
+        return await _config(target) is not None
 
     # Keys
 
@@ -114,7 +123,7 @@ class Repository:
 
         Raises Conflict while a prune works, and what the disks' changes and the target raise.
         """
-        async with locks.shared(self._target):
+        async with locks.shared(self._target, self._owner):
             writer = Writer(self._target, self._sealer, await self._read_index())
             try:
                 trees = {name: await writer.store_disk(disk) for name, disk in disks.items()}
@@ -144,9 +153,9 @@ class Repository:
 
     async def read(
         self, tree: Tree, begin: int = 0, end: int | None = None, *, tolerant: bool = False
-    ) -> AsyncIterator[Piece]:
+    ) -> AsyncGenerator[Piece, None]:
         """See Reader.disk."""
-        async with locks.reading(self._target):
+        async with locks.reading(self._target, self._owner):
             reader = Reader(self._target, self._sealer, await self._read_index())
             async for piece in reader.disk(tree, begin, end, tolerant=tolerant):
                 yield piece
@@ -168,17 +177,17 @@ class Repository:
 
     async def prune(self) -> Pruned:
         """Free what no backup needs. Raises Conflict while others write, DataCorrupt in a damaged store."""
-        async with locks.alone(self._target):
+        async with locks.alone(self._target, self._owner):
             return await prune(self._target, self._sealer)
 
     async def check(self, *, read_data: bool = False) -> Findings:
         """See :func:`insula.node.backups.check.check`."""
-        async with locks.reading(self._target):
+        async with locks.reading(self._target, self._owner):
             return await check(self._target, self._sealer, read_data=read_data)
 
     async def repair(self) -> Repaired:
         """Write the index anew from what is whole. Raises Conflict while others write."""
-        async with locks.alone(self._target):
+        async with locks.alone(self._target, self._owner):
             return await repair(self._target, self._sealer)
 
     async def size_bytes(self) -> int:

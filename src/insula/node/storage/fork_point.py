@@ -29,11 +29,16 @@ class ForkFacts:
 
 def begin(folder: Path, facts: ForkFacts, disk: Path) -> None:
     """Make the folder, with a second name for the instance's disk in it."""
+    begin_alone(folder, facts)
+    os.link(disk, folder / DISK_FILE)
+
+
+def begin_alone(folder: Path, facts: ForkFacts) -> None:
+    """Make the folder, for a disk that is still to be made."""
     folder.parent.mkdir(exist_ok=True)
     folder.parent.chmod(0o711)
     folder.mkdir(mode=0o711)
     write_atomic(folder / FORK_FILE, msgspec.json.encode(facts), mode=0o644)
-    os.link(disk, folder / DISK_FILE)
 
 
 def share(folder: Path, group: int | None) -> None:

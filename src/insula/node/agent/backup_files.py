@@ -1,0 +1,229 @@
+"""Single files out of backups: the disk is restored to a file that only `debugfs` reads, in the jail.
+
+The copy is kept for some minutes, since who looks at a folder mostly wants a file of it next. Host and kernel never
+mount what a guest wrote. Source: debugfs(8), ext4's documentation of the superblock; UEFI specification 2.10, 5.3.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import shutil
+import struct
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from datetime import UTC, datetime
+from io import BufferedReader
+from pathlib import Path, PurePosixPath
+
+from insula.base.errors import InvalidInput, NotFound, Unsupported
+from insula.node.agent.background import Background
+from insula.node.agent.backup_facts import DISK
+from insula.node.agent.backup_stores import BackupStores
+from insula.node.runtime.jail import Jail
+from insula.node.storage.atomic import disk_full_explained
+from insula.node.storage.confined import lent_to_stranger, run_confined
+from insula.protocol.backups import FileEntry
+
+_KEPT_S = 300.0
+_TOOL_S = 120.0
+_CHUNK_BYTES = 1 << 20
+_LARGEST_BYTES = 4 << 30
+_SECTOR_BYTES = 512
+_SUPERBLOCK, _MAGIC_AT, _MAGIC = 1024, 56, b"\x53\xef"
+_GPT_SIGNATURE = b"EFI PART"
+_GPT_HEADER = struct.Struct("<QII")  # at byte 72: first entry's sector, number of entries, bytes of one
+_GPT_ENTRY_FIRST = struct.Struct("<Q")  # at byte 32 of an entry
+_MOST_PARTITIONS = 128
+_NO_FOLDER = "is not a directory"
+_LINE = re.compile(
+    r"\s*\d+\s+(?P<mode>[0-7]+) \(\d+\)\s+\d+\s+\d+\s+(?P<size>\d+) (?P<time>\d+-\w+-\d+ \d+:\d+) (?P<name>.*)"
+)
+_KINDS = {0o100000: "file", 0o040000: "folder", 0o120000: "link"}
+
+
+class BackupFiles:
+    """Lists and reads files of backups. `folder` has the copies of disks."""
+
+    def __init__(self, stores: BackupStores, background: Background, folder: Path) -> None:
+        self._stores = stores
+        self._background = background
+        self._folder = folder
+        self._busy = asyncio.Lock()
+        self._uses: dict[Path, int] = {}
+
+    async def clean(self) -> None:
+        """Remove what a killed service left. For the service's start."""
+        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+
+    async def list(self, store_id: str, backup_id: str, path: str) -> Sequence[FileEntry]:
+        """What is in a folder of the disk, or the file itself.
+
+        Raises NotFound, InvalidInput for a path that is none, Unsupported when no ext4 file system is found, and
+        DataCorrupt.
+        """
+        place = _checked(path)
+        async with self._busy, self._disk(store_id, backup_id) as disk:
+            try:
+                return _entries(await self._debugfs(disk, f'ls -l "{place}"'))
+            except NotFound as error:
+                if _NO_FOLDER not in error.why:
+                    raise
+            beside = _entries(await self._debugfs(disk, f'ls -l "{place.parent}"'))
+            return [entry for entry in beside if entry.name == place.name]
+
+    async def read(self, store_id: str, backup_id: str, path: str) -> AsyncIterator[bytes]:
+        """The content of a file in chunks. It is copied out of the disk before this returns, so errors come early."""
+        place = _checked(path)
+        async with self._busy, self._disk(store_id, backup_id) as disk:
+            copy = disk.with_name("file")
+            copy.unlink(missing_ok=True)
+            said = await self._debugfs(disk, f'dump "{place}" "{copy}"', copy)
+            if not copy.exists() or (not copy.stat().st_size and said):
+                raise _no_file(place, said)
+            descriptor = os.open(copy, os.O_RDONLY | os.O_CLOEXEC)
+            copy.unlink()
+        return _chunks(descriptor)
+
+    @contextlib.asynccontextmanager
+    async def _disk(self, store_id: str, backup_id: str) -> AsyncIterator[Path]:
+        """The disk as a raw file, restored unless it is here from the last call."""
+        disk = self._folder / backup_id / "disk"
+        if not disk.exists():
+            await self._restore(store_id, backup_id, disk)
+        self._uses[disk] = uses = self._uses.get(disk, 0) + 1
+        try:
+            yield disk
+        finally:
+            self._background.spawn(self._expire(disk, uses), "copy of a backup's disk")
+
+    async def _restore(self, store_id: str, backup_id: str, disk: Path) -> None:
+        async with self._stores.opened(store_id) as repository:
+            backup = await repository.backup(backup_id)
+            tree = backup.disks[DISK]
+            await asyncio.to_thread(self._make_folder, disk.parent)
+            draft = disk.with_name("draft")
+            try:
+                with disk_full_explained("Copying the disk out of the backup"):
+                    descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+                    try:
+                        os.ftruncate(descriptor, tree.size_bytes)
+                        async with aclosing(repository.read(tree)) as pieces:
+                            async for piece in pieces:
+                                await asyncio.to_thread(os.pwrite, descriptor, piece.data, piece.offset)
+                    finally:
+                        os.close(descriptor)
+                draft.rename(disk)
+            except BaseException:
+                await asyncio.shield(asyncio.to_thread(shutil.rmtree, disk.parent, ignore_errors=True))
+                raise
+
+    def _make_folder(self, folder: Path) -> None:
+        self._folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+        self._folder.chmod(0o711)
+        folder.mkdir(mode=0o711, exist_ok=True)
+
+    async def _expire(self, disk: Path, uses: int) -> None:
+        await asyncio.sleep(_KEPT_S)
+        async with self._busy:
+            if self._uses.get(disk) == uses:
+                del self._uses[disk]
+                await asyncio.to_thread(shutil.rmtree, disk.parent, ignore_errors=True)
+
+    async def _debugfs(self, disk: Path, request: str, target: Path | None = None) -> str:
+        """What it prints, its complaints without its own name. Raises NotFound when it knows no such path."""
+        offset = await asyncio.to_thread(_file_system_at, disk)
+        if offset is None:
+            raise Unsupported(
+                "No files can be taken from this backup",
+                why="Its disk has no ext2, ext3 or ext4 file system that Insula can find",
+                todo="Restore it to a volume, and attach that to an instance: `insula backup restore --volume`",
+                code="no-file-system",
+            )
+        if target is not None:
+            target.touch(mode=0o600)
+        async with lent_to_stranger(disk) as uid, contextlib.AsyncExitStack() as stack:
+            if target is not None and uid is not None:
+                os.chown(target, uid, uid)
+                stack.callback(os.chown, target, os.geteuid(), os.getegid())
+            written = (target,) if target is not None else ()
+            jail = Jail(read_only=(disk,), read_write=written, uid=uid, dies_with_us=True)
+            command = ["debugfs", "-R", request, f"{disk}?offset={offset}"]
+            done = await run_confined(command, jail, timeout_s=_TOOL_S, max_file_bytes=_LARGEST_BYTES)
+        complaints = [line for line in done.stderr.decode("utf-8", "replace").splitlines()[1:] if line.strip()]
+        if complaints:
+            raise _no_file(request.split('"')[1], complaints[0])
+        return done.stdout.decode("utf-8", "replace")
+
+
+def _file_system_at(disk: Path) -> int | None:
+    """Where the first ext file system begins, in bytes: on the whole disk or in a partition. Blocking."""
+    with disk.open("rb") as file:
+        for place in (0, *_partitions(file)):
+            file.seek(place + _SUPERBLOCK + _MAGIC_AT)
+            if file.read(len(_MAGIC)) == _MAGIC:
+                return place
+    return None
+
+
+def _partitions(file: BufferedReader) -> list[int]:
+    """Where the partitions begin, in bytes."""
+    file.seek(_SECTOR_BYTES)
+    header = file.read(_SECTOR_BYTES)
+    if not header.startswith(_GPT_SIGNATURE):
+        return []
+    first, count, size = _GPT_HEADER.unpack_from(header, 72)
+    if not 128 <= size <= _SECTOR_BYTES:
+        return []
+    file.seek(first * _SECTOR_BYTES)
+    entries = [file.read(size) for _ in range(min(count, _MOST_PARTITIONS))]
+    used = [entry for entry in entries if len(entry) == size and any(entry[:16])]
+    return [_GPT_ENTRY_FIRST.unpack_from(entry, 32)[0] * _SECTOR_BYTES for entry in used]
+
+
+def _checked(path: str) -> PurePosixPath:
+    """A path that can stand between quotation marks in a request to debugfs."""
+    place = PurePosixPath(path or "/")
+    if not place.is_absolute() or ".." in place.parts or any(letter in path for letter in '"\\\n\r\0'):
+        raise InvalidInput(
+            f"{path[:80]!r} is no path of a file in a backup",
+            why='It must begin with / and have no "..", quotation marks, backslashes or line ends',
+            todo="Take one like /etc/hosts",
+            code="bad-path",
+            fields={"path": "an absolute path"},
+        )
+    return place
+
+
+def _entries(said: str) -> list[FileEntry]:
+    """What `ls -l` tells of."""
+    found = []
+    for line in said.splitlines():
+        if (told := _LINE.fullmatch(line)) is None or told["name"] in {".", ".."}:
+            continue
+        mode = int(told["mode"], 8)
+        kind = _KINDS.get(mode & 0o170000, "other")
+        modified_at = datetime.strptime(told["time"], "%d-%b-%Y %H:%M").replace(tzinfo=UTC)
+        found.append(FileEntry(told["name"], kind, int(told["size"]), mode & 0o7777, modified_at))
+    return found
+
+
+def _no_file(path: object, why: str) -> NotFound:
+    return NotFound(
+        f"The backup has no {path}",
+        why=why or "Its file system does not know it",
+        todo="Look at what is there: `insula backup files BACKUP /`",
+        code="no-file",
+    )
+
+
+async def _chunks(descriptor: int) -> AsyncIterator[bytes]:
+    try:
+        offset = 0
+        while data := await asyncio.to_thread(os.pread, descriptor, _CHUNK_BYTES, offset):
+            yield data
+            offset += len(data)
+    finally:
+        os.close(descriptor)
