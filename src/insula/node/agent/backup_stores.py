@@ -44,7 +44,7 @@ class _Known:
 
 
 class BackupStores:
-    """Opens them. `home` is Insula's own folder, in which no store may be."""
+    """Opens them. `home` is the node's own folder, in which no store may be."""
 
     def __init__(self, folder: Path, home: Path) -> None:
         self._folder = folder

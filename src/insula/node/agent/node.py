@@ -108,7 +108,7 @@ class Node(NodeBackups):
 
     def _of_backups(self, points: BackupPoints) -> tuple[Backups, Restores, BackupFiles]:
         folder, disks = self._parts.folder / "backups", self._parts.disks
-        stores = BackupStores(folder / "stores", self._parts.folder.parent)
+        stores = BackupStores(folder / "stores", self._parts.folder)
         copying = CopyTools(self._layers, self._records, self._background)
         made = Backups(BackupTools(stores, points, copying, disks, self._keepers.__contains__))
         restores = Restores(RestoreTools(stores, self._layers, self._records, disks))
