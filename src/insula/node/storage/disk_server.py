@@ -12,12 +12,14 @@ import contextlib
 import os
 import secrets
 import shutil
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from insula.base.clock import monotonic_s
 from insula.base.errors import DataCorrupt, HostFailure, InsulaError
+from insula.node.runtime import sockets
 from insula.node.runtime.jail import Jail, groups_to_read
 from insula.node.runtime.uids import UidRange
 from insula.node.storage import nbd_library
@@ -106,16 +108,16 @@ async def served(disk: Path, behind: Sequence[Path] = (), *, writable: bool = Fa
     """
     nbd = nbd_library.load()
     size_bytes = read_qcow2(disk).virtual_bytes
-    async with _socket_beside(disk, behind, writable=writable) as (socket, jail):
+    async with _socket_beside(disk, behind, writable=writable) as (place, jail):
         rights = [] if writable else ["--read-only"]
-        command = ["qemu-nbd", "-f", "qcow2", "-k", str(socket), "-A", "-t", "--discard=unmap", *rights, str(disk)]
+        command = ["qemu-nbd", "-f", "qcow2", "-k", str(place), "-A", "-t", "--discard=unmap", *rights, str(disk)]
         server = asyncio.create_task(run_confined(command, jail, timeout_s=_LONGEST_S))
         handle = nbd.NBD()
         try:
-            await _await_socket(socket, server)
             for context in _CONTEXTS:
                 handle.add_meta_context(context)
-            await asyncio.to_thread(handle.connect_unix, str(socket))
+            connection = await _connected(place, server)
+            await asyncio.to_thread(handle.connect_socket, connection.detach())
             if handle.get_size() != size_bytes:
                 raise DataCorrupt(
                     f"The disk {disk.name} is not as large as its header says",
@@ -126,7 +128,6 @@ async def served(disk: Path, behind: Sequence[Path] = (), *, writable: bool = Fa
         except nbd_library.error() as error:
             raise _failed(disk, str(error)) from error
         finally:
-            handle.close()
             server.cancel()
             await asyncio.gather(server, return_exceptions=True)
 
@@ -163,14 +164,19 @@ async def _socket_beside(disk: Path, behind: Sequence[Path], *, writable: bool) 
         await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
 
 
-async def _await_socket(socket: Path, server: asyncio.Task[Any]) -> None:
+async def _connected(path: Path, server: asyncio.Task[Any]) -> socket.socket:
+    """A connection to the server as soon as it listens."""
     deadline_s = monotonic_s() + _START_S
-    while not socket.exists():
-        if server.done():
-            problem = server.exception()
-            raise problem if isinstance(problem, InsulaError) else _failed(socket, "the server ended at once")
-        if monotonic_s() > deadline_s:
-            raise _failed(socket, f"the server does not listen after {_START_S:g} s")
+    while True:
+        try:
+            return await sockets.connect(path, _START_S)
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            if server.done():
+                problem = server.exception()
+                why = problem if isinstance(problem, InsulaError) else _failed(path, "the server ended at once")
+                raise why from error
+            if monotonic_s() > deadline_s:
+                raise _failed(path, f"the server does not listen after {_START_S:g} s") from error
         await asyncio.sleep(_POLL_S)
 
 
