@@ -22,6 +22,9 @@ class Scope(StrEnum):
     VOLUMES_WRITE = "volumes:write"
     SNAPSHOTS_READ = "snapshots:read"
     SNAPSHOTS_WRITE = "snapshots:write"
+    BACKUPS_READ = "backups:read"
+    BACKUPS_WRITE = "backups:write"
+    BACKUPS_KEY = "backups:key"  # the key that opens all backups of a store, wherever it is
     KEYS_READ = "keys:read"
     KEYS_WRITE = "keys:write"
     OPERATIONS_READ = "operations:read"

@@ -56,10 +56,15 @@ class Verb(StrEnum):
     DELETE_VOLUME = "delete_volume"
     CREATE_SNAPSHOT = "create_snapshot"
     DELETE_SNAPSHOT = "delete_snapshot"
+    CREATE_BACKUP = "create_backup"
+    DELETE_BACKUP = "delete_backup"
+    DRILL_BACKUP = "drill_backup"
+    CHECK_STORE = "check_store"
+    PRUNE_STORE = "prune_store"
 
     @property
     def noun(self) -> str:
-        """What it works on: instance, image, volume or snapshot."""
+        """What it works on: instance, image, volume, snapshot, backup or (backup) store."""
         return self.rpartition("_")[2]
 
 
@@ -71,7 +76,8 @@ class StepState(StrEnum):
     UNDONE = "undone"
 
 
-_OTHERS = ("instance_id", "from_instance_id", "snapshot_id")  # parameters that name what it works on as well
+# Parameters that name what it works on as well.
+_OTHERS = ("instance_id", "from_instance_id", "snapshot_id", "backup_id", "store_id")
 
 
 @dataclass(frozen=True)
@@ -108,7 +114,8 @@ class Operation:
         """Its target and what else it works on, by their ids.
 
         These are the instances that a fork makes, those that a volume comes to or from, the one that a snapshot or
-        image is made of, and the snapshot that an instance goes on from or an image is made of.
+        image is made of, the snapshot that an instance goes on from or an image is made of, the backup that is
+        restored, and the store that it is in. An instance that a backup is made of is worked on for a moment only.
         """
         children = (str(child["id"]) for child in self.params.get("children", ()))
         others = (str(self.params[name]) for name in _OTHERS if self.params.get(name))

@@ -1,5 +1,8 @@
 from insula.control.store.acceptance import BEFORE, Acceptance
 from insula.control.store.audit import AuditLine
+from insula.control.store.backup_acceptance import Drilling
+from insula.control.store.backup_schedules import unknown_schedule
+from insula.control.store.backups import BackupFilter
 from insula.control.store.completion import Completion
 from insula.control.store.image_acceptance import Publishing
 from insula.control.store.images import unknown_image
@@ -15,7 +18,9 @@ __all__ = [
     "BEFORE",
     "Acceptance",
     "AuditLine",
+    "BackupFilter",
     "Completion",
+    "Drilling",
     "InstanceFilter",
     "OperationFilter",
     "Place",
@@ -26,4 +31,5 @@ __all__ = [
     "VolumeChange",
     "VolumeFilter",
     "unknown_image",
+    "unknown_schedule",
 ]

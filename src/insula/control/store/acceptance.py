@@ -18,6 +18,16 @@ from sqlalchemy.engine import Connection
 from insula.base.errors import Conflict
 from insula.control.store import ports
 from insula.control.store.audit import AuditLine, append_line
+from insula.control.store.backup_acceptance import (
+    Drilling,
+    add_backup,
+    begin_drill,
+    begin_store_work,
+    restoring,
+)
+from insula.control.store.backup_acceptance import (
+    begin_delete as begin_delete_backup,
+)
 from insula.control.store.engine import Database
 from insula.control.store.image_acceptance import (
     Publishing,
@@ -47,6 +57,7 @@ from insula.control.store.volume_acceptance import (
     change_volume,
     check_no_volumes,
 )
+from insula.domain.backup import Backup
 from insula.domain.capacity import Claim
 from insula.domain.instance import Instance, InstanceState, Resources, check_transition
 from insula.domain.operation import ACTIVE_STATES, Operation, Verb
@@ -59,13 +70,14 @@ BEFORE = "state_before"
 
 @dataclass(frozen=True)
 class Acceptance:
-    """What is to be accepted: at most one of `instance`, `volume`, `snapshot` and `publishing` (new), `transition` and
-    `volume_change` (of the target); none of them for images, and for a snapshot that is deleted.
+    """What is to be accepted: at most one of `instance`, `volume`, `snapshot`, `backup` and `publishing` (new), `transition`
+    and `volume_change` (of the target); none of them for images, and for a snapshot or backup that is deleted.
 
     `children` are new instances that the change of the target makes; the operation's parameter of that name gets their
     records as they are accepted.
 
-    `use` names the snapshot that the new or reverted instance goes on from; the operation's parameters get its record.
+    `use` names the snapshot that the new or reverted instance goes on from, `backup_id` the backup that the new
+    instance or volume is made from; the operation's parameters get its record. `drilling` is the instance of a drill.
 
     `place` chooses the node of each new instance, or judges whether a resized one fits; a resize's new resources are in
     `operation.params["resources"]`. `unused_image` refuses while an instance was made from that image. `lease_until`
@@ -85,6 +97,9 @@ class Acceptance:
     snapshot: Snapshot | None = None
     use: SnapshotUse | None = None
     publishing: Publishing | None = None
+    backup: Backup | None = None
+    backup_id: str = ""
+    drilling: Drilling | None = None
 
 
 def accept(database: Database, connection: Connection, wanted: Acceptance) -> Operation:
@@ -95,6 +110,10 @@ def accept(database: Database, connection: Connection, wanted: Acceptance) -> Op
         new = _add_target(connection, wanted, wanted.instance)
     elif wanted.volume is not None:
         new = _add_volume(connection, new, wanted.volume, wanted.place)
+        if wanted.backup_id:
+            new = restoring(connection, new, wanted.backup_id, wanted.volume.size_gib)
+    elif wanted.backup is not None:
+        new = add_backup(connection, new, wanted.backup)
     elif wanted.publishing is not None:
         new = publish(connection, new, wanted.publishing)
     elif wanted.snapshot is not None:
@@ -117,6 +136,8 @@ def accept(database: Database, connection: Connection, wanted: Acceptance) -> Op
 
 def _add_target(connection: Connection, wanted: Acceptance, target: Instance) -> Operation:
     added = _add_instance(connection, target, wanted.place)
+    if wanted.backup_id:
+        return restoring(connection, wanted.operation, wanted.backup_id, added.resources.disk_gib)
     if wanted.use is None:
         check_image(connection, added.image, added.project)
         return wanted.operation
@@ -139,13 +160,28 @@ def _change_target(connection: Connection, wanted: Acceptance) -> Operation:
         begin_delete(connection, new)
     if new.verb is Verb.DELETE_IMAGE:
         new = begin_delete_image(connection, new)
+    return _change_backup(connection, wanted, new)
+
+
+def _change_backup(connection: Connection, wanted: Acceptance, new: Operation) -> Operation:
+    if new.verb is Verb.DELETE_BACKUP:
+        return begin_delete_backup(connection, new)
+    if new.verb.noun == "store":
+        return begin_store_work(connection, new)
+    if wanted.drilling is not None:
+        new = begin_drill(connection, new, wanted.drilling)
+        if wanted.place is not None:
+            wanted.place(claims(connection))
     return new
 
 
 def claims(connection: Connection) -> list[Claim]:
-    """What every instance and volume takes, with the larger of old and new while one is resized."""
+    """What every instance and volume takes, with the larger of old and new while one is resized; and drills."""
     resizing = sa.select(operation.c.target, operation.c.params).where(
         operation.c.verb.in_((Verb.RESIZE_INSTANCE, Verb.GROW_VOLUME)), operation.c.state.in_(ACTIVE_STATES)
+    )
+    drilled = sa.select(operation.c.params).where(
+        operation.c.verb == Verb.DRILL_BACKUP, operation.c.state.in_(ACTIVE_STATES)
     )
     wanted = {row.target: row.params for row in connection.execute(resizing)}
     rows = connection.execute(sa.select(instance.c.id, instance.c.node, instance.c.resources))
@@ -153,7 +189,13 @@ def claims(connection: Connection) -> list[Claim]:
     return [
         *(Claim(row.id, row.node, _larger(row.resources, wanted.get(row.id))) for row in rows),
         *(Claim(row.id, row.node, room_of(max(row.size_gib, _wanted_gib(wanted.get(row.id))))) for row in volumes),
+        *(_drill_claim(params) for params in connection.execute(drilled).scalars()),
     ]
+
+
+def _drill_claim(params: Mapping[str, Any]) -> Claim:
+    resources = msgspec.convert(params["resources"], Resources)
+    return Claim(str(params["instance_id"]), str(params["node"]), resources)
 
 
 def _wanted_gib(params: Mapping[str, Any] | None) -> int:

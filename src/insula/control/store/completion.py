@@ -12,10 +12,12 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from insula.base.clock import now_utc
+from insula.control.store.backups import end_backup
 from insula.control.store.images import end_image
 from insula.control.store.instances import write_fields
 from insula.control.store.operations import add_events
 from insula.control.store.schema import instance, operation
+from insula.control.store.backup_stores import end_store
 from insula.control.store.snapshots import end_snapshot
 from insula.control.store.volumes import end_volume, release_volumes
 from insula.domain.ids import Kind, is_id
@@ -25,8 +27,8 @@ from insula.domain.operation import ACTIVE_STATES, OperationEvent, OperationStat
 
 @dataclass(frozen=True)
 class Completion:
-    """How an operation ended. `fields` of its `target`, an instance, volume, snapshot or published image by its id,
-    change, or its record goes when `remove`.
+    """How an operation ended. `fields` of its `target`, an instance, volume, snapshot, backup, backup store or published
+    image by its id, change, or its record goes when `remove`.
 
     `others` are the same for further instances by their ids: fields, or None when the record goes.
     """
@@ -65,6 +67,10 @@ def complete(connection: Connection, end: Completion) -> bool:
             end_volume(connection, record_id, fields)
         elif is_id(record_id, Kind.SNAPSHOT):
             end_snapshot(connection, record_id, fields)
+        elif is_id(record_id, Kind.BACKUP):
+            end_backup(connection, record_id, fields)
+        elif is_id(record_id, Kind.STORE):
+            end_store(connection, record_id, fields)
         elif is_id(record_id, Kind.IMAGE):
             end_image(connection, record_id, fields)
         elif fields is None:

@@ -141,7 +141,7 @@ def _operation(row: Row[Any]) -> Operation:
 
 _OF_SEVERAL = (  # which work on others as well
     *(Verb.FORK_INSTANCE, Verb.CREATE_INSTANCE, Verb.REVERT_INSTANCE, Verb.PUBLISH_IMAGE),
-    *(verb for verb in Verb if verb.noun in {"volume", "snapshot"}),
+    *(verb for verb in Verb if verb.noun in {"volume", "snapshot", "backup"}),
 )
 
 

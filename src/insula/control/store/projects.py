@@ -11,7 +11,17 @@ from sqlalchemy.engine import Connection
 from insula.base.errors import Conflict, NotFound
 from insula.control.store.engine import Database
 from insula.control.store.read_model import ReadModel
-from insula.control.store.schema import image, image_name, instance, project, snapshot, ssh_key, token, volume
+from insula.control.store.schema import (
+    backup_store,
+    image,
+    image_name,
+    instance,
+    project,
+    snapshot,
+    ssh_key,
+    token,
+    volume,
+)
 from insula.domain.access import Project
 from insula.domain.published import PublishedState
 
@@ -56,7 +66,8 @@ class Projects:
     async def delete(self, name: str) -> None:
         """Remove an empty project with its keys and tokens.
 
-        Raises :class:`NotFound`, and :class:`Conflict` while it holds instances, volumes, snapshots or images.
+        Raises :class:`NotFound`, and :class:`Conflict` while it holds instances, volumes, snapshots, backup stores or
+        images.
         """
 
         def work(connection: Connection) -> None:
@@ -83,6 +94,7 @@ def _check_empty(connection: Connection, name: str) -> None:
         (instance, "instance", "list"),
         (volume, "volume", "volume list"),
         (snapshot, "snapshot", "snapshot list"),
+        (backup_store, "backup store", "backup store list"),
     )
     for table, noun, command in kinds:
         held = connection.execute(

@@ -29,6 +29,7 @@ from sqlalchemy import (
 )
 
 from insula.domain.access import Scope
+from insula.domain.backup import BackupState, Drill, StorePlace, StoreState
 from insula.domain.instance import (
     BootPhase,
     Firmware,
@@ -42,6 +43,8 @@ from insula.domain.instance import (
 )
 from insula.domain.operation import ACTIVE_STATES, OperationState, StepReport, Verb
 from insula.domain.published import PublishedState
+from insula.domain.retention import Keep
+from insula.domain.schedule import Every
 from insula.domain.snapshot import Consistency, SnapshotKind, SnapshotState
 from insula.domain.volume import FileSystem, VolumeState
 
@@ -228,6 +231,75 @@ snapshot = Table(
     Column("protected", Boolean, nullable=False),
     Column("problem", Text, nullable=False),
     UniqueConstraint("project", "name"),
+)
+
+backup_store = Table(
+    "backup_store",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("project", String(63), ForeignKey("project.name"), nullable=False),
+    Column("name", String(63), nullable=False),
+    Column("state", Word(StoreState), nullable=False),
+    Column("place", Json(StorePlace), nullable=False),
+    Column("node", String(253), nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+    Column("rate_mib_s", Integer, nullable=False),
+    Column("deleted_at", Moment),
+    Column("pruned_at", Moment),
+    UniqueConstraint("project", "name"),
+)
+
+backup = Table(
+    "backup",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("project", String(63), ForeignKey("project.name"), nullable=False),
+    Column("name", String(63), nullable=False),
+    Column("store_id", String(40), ForeignKey("backup_store.id"), nullable=False, index=True),
+    Column("instance_id", String(40), nullable=False, index=True),  # which may be gone, or another host's
+    Column("instance_name", String(63), nullable=False),
+    Column("state", Word(BackupState), nullable=False),
+    Column("node", String(253), nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+    Column("image", String(63), nullable=False),
+    Column("plan", String(63), nullable=False),
+    Column("resources", Json(Resources), nullable=False),
+    Column("firmware", Word(Firmware), nullable=False),
+    Column("machine_type", Word(MachineType), nullable=False),
+    Column("consistency", Word(Consistency)),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("read_bytes", BigInteger, nullable=False),
+    Column("added_bytes", BigInteger, nullable=False),
+    Column("based_on", String(40), nullable=False),
+    Column("scheduled", Boolean, nullable=False),
+    Column("protected", Boolean, nullable=False),
+    Column("problem", Text, nullable=False),
+    Column("drills", Json(tuple[Drill, ...]), nullable=False),
+    UniqueConstraint("project", "name"),
+)
+
+backup_schedule = Table(
+    "backup_schedule",
+    metadata,
+    Column("instance_id", String(40), ForeignKey("instance.id", ondelete="CASCADE"), primary_key=True),
+    Column("project", String(63), ForeignKey("project.name"), nullable=False),
+    Column("store_id", String(40), ForeignKey("backup_store.id"), nullable=False),
+    Column("every", Word(Every), nullable=False),
+    Column("at_minute", Integer, nullable=False),
+    Column("keep", Json(Keep), nullable=False),
+    Column("drill", Word(Every)),
+    Column("created_at", Moment, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+    Column("next_at", Moment, nullable=False),
+    Column("drill_at", Moment),
+    Column("operation_id", String(40), nullable=False),
+    Column("drill_operation_id", String(40), nullable=False),
+    Column("last_at", Moment),
+    Column("failures", Integer, nullable=False),
+    Column("problem", Text, nullable=False),
+    Column("drill_problem", Text, nullable=False),
 )
 
 image_name = Table(

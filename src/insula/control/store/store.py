@@ -12,6 +12,9 @@ from insula.base.clock import now_utc
 from insula.base.errors import Unavailable
 from insula.control.store.acceptance import Acceptance, accept, claims
 from insula.control.store.audit import Audit
+from insula.control.store.backup_schedules import BackupSchedules
+from insula.control.store.backup_stores import BackupStores
+from insula.control.store.backups import Backups
 from insula.control.store.completion import Completion, complete
 from insula.control.store.engine import Database, check_file, parse_url
 from insula.control.store.images import Images
@@ -44,6 +47,9 @@ class Store:
         self.volumes = Volumes(database)
         self.images = Images(database)
         self.snapshots = Snapshots(database)
+        self.backup_stores = BackupStores(database)
+        self.backups = Backups(database)
+        self.backup_schedules = BackupSchedules(database)
         self.operations = Operations(database)
 
     @classmethod
