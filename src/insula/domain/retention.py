@@ -1,4 +1,4 @@
-"""Which of a schedule's backups are kept: the newest of each of the last hours, days, weeks and months that have one."""
+"""Which of a schedule's backups are kept: the newest of each of the last hours, days, weeks and months with one."""
 
 from __future__ import annotations
 

@@ -10,7 +10,8 @@ import msgspec
 from insula.base.clock import now_utc
 from insula.base.errors import Conflict, NotFound
 from insula.control.scheduler import Scheduler
-from insula.control.store import BEFORE, Acceptance, AuditLine, Publishing, SnapshotUse, Store, VolumeChange
+from insula.control.store import BEFORE, Acceptance, AuditLine, Drilling, Publishing, SnapshotUse, Store, VolumeChange
+from insula.domain.backup import Backup, BackupState
 from insula.domain.fork import children_of
 from insula.domain.ids import Kind, new_id
 from insula.domain.instance import Identity, Instance, InstanceState, Resources, lease_end
@@ -70,6 +71,8 @@ async def retry(
         return await store.accept(replace(await _change_volume_again(store, scheduler, new), audit=audit))
     if old.verb is Verb.PUBLISH_IMAGE:
         return await store.accept(replace(_publish_again(new), audit=audit))
+    if old.verb.noun == "backup":
+        return await store.accept(replace(await _backup_again(store, scheduler, new), audit=audit))
     if old.verb.noun == "snapshot":
         return await store.accept(replace(_snapshot_again(new), audit=audit))
     place, children = None, tuple[Instance, ...]()
@@ -110,6 +113,21 @@ def _snapshot_again(new: Operation) -> Acceptance:
     return Acceptance(replace(new, target=again.id, params={}), snapshot=again)
 
 
+async def _backup_again(store: Store, scheduler: Scheduler, new: Operation) -> Acceptance:
+    if new.verb is Verb.DELETE_BACKUP:
+        return Acceptance(new)
+    record = msgspec.convert(new.params["backup"], Backup)
+    if new.verb is Verb.DRILL_BACKUP:
+        place = await scheduler.placer(record.resources, record.node)
+        return Acceptance(new, drilling=Drilling(new_id(Kind.INSTANCE)), place=place)
+    now = now_utc()
+    # Who tries again does so for himself: the schedule has its own tries.
+    again = replace(
+        record, id=new_id(Kind.BACKUP), state=BackupState.CREATING, created_at=now, updated_at=now, scheduled=False
+    )
+    return Acceptance(replace(new, target=again.id, params={}), backup=again)
+
+
 def _publish_again(new: Operation) -> Acceptance:
     now = now_utc()
     record = msgspec.convert(new.params["image"], PublishedImage)
@@ -126,7 +144,8 @@ async def _create_volume_again(store: Store, scheduler: Scheduler, new: Operatio
     record = msgspec.convert(new.params["volume"], Volume)
     again = replace(record, id=new_id(Kind.VOLUME), state=VolumeState.CREATING, created_at=now, updated_at=now)
     place = await scheduler.placer(room_of(again.size_gib), again.node if again.instance_id else "")
-    return Acceptance(replace(new, target=again.id, params={}), volume=again, place=place)
+    backup_id = str(new.params.get("backup_id") or "")
+    return Acceptance(replace(new, target=again.id, params={}), volume=again, place=place, backup_id=backup_id)
 
 
 async def _change_volume_again(store: Store, scheduler: Scheduler, new: Operation) -> Acceptance:
@@ -170,5 +189,7 @@ async def _create_again(store: Store, scheduler: Scheduler, new: Operation) -> A
         updated_at=now,
         lease_until=lease_end(origin.lease_s),
     )
-    place = await scheduler.placer(again.resources)
-    return Acceptance(replace(new, target=again.id), instance=again, place=place, use=_use_of(new))
+    backup_id = str(new.params.get("backup_id") or "")
+    place = await scheduler.placer(again.resources, again.node)
+    made = replace(new, target=again.id)
+    return Acceptance(made, instance=again, place=place, use=_use_of(new), backup_id=backup_id)

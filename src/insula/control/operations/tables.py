@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from insula.control.operations.backups.check_store import CHECK_STORE
+from insula.control.operations.backups.create_backup import CREATE_BACKUP
+from insula.control.operations.backups.delete_backup import DELETE_BACKUP
+from insula.control.operations.backups.drill_backup import DRILL_BACKUP
+from insula.control.operations.backups.prune_store import PRUNE_STORE
 from insula.control.operations.engine.table import Tables
 from insula.control.operations.images.delete_image import DELETE_IMAGE
 from insula.control.operations.images.import_image import IMPORT_IMAGE
@@ -57,5 +62,10 @@ TABLES: Tables = {
         DELETE_VOLUME,
         CREATE_SNAPSHOT,
         DELETE_SNAPSHOT,
+        CREATE_BACKUP,
+        DELETE_BACKUP,
+        DRILL_BACKUP,
+        CHECK_STORE,
+        PRUNE_STORE,
     )
 }

@@ -5,7 +5,7 @@ Together, so that whoever sees an instance *running* may ask for the next operat
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,8 +27,9 @@ from insula.domain.operation import ACTIVE_STATES, OperationEvent, OperationStat
 
 @dataclass(frozen=True)
 class Completion:
-    """How an operation ended. `fields` of its `target`, an instance, volume, snapshot, backup, backup store or published
-    image by its id, change, or its record goes when `remove`.
+    """How an operation ended. `fields` of its `target` change, or its record goes when `remove`.
+
+    A target is an instance, volume, snapshot, backup, backup store or published image, by its id.
 
     `others` are the same for further instances by their ids: fields, or None when the record goes.
     """
@@ -63,22 +64,26 @@ def complete(connection: Connection, end: Completion) -> bool:
     add_events(connection, end.events)
     target = None if end.remove else end.fields or {}
     for record_id, fields in {**end.others, end.target: target}.items():
-        if is_id(record_id, Kind.VOLUME):
-            end_volume(connection, record_id, fields)
-        elif is_id(record_id, Kind.SNAPSHOT):
-            end_snapshot(connection, record_id, fields)
-        elif is_id(record_id, Kind.BACKUP):
-            end_backup(connection, record_id, fields)
-        elif is_id(record_id, Kind.STORE):
-            end_store(connection, record_id, fields)
-        elif is_id(record_id, Kind.IMAGE):
-            end_image(connection, record_id, fields)
-        elif fields is None:
-            release_volumes(connection, record_id)
-            connection.execute(instance.delete().where(instance.c.id == record_id))
-        elif fields:
-            _change(connection, record_id, fields)
+        end_record = next((end for kind, end in _ENDS.items() if is_id(record_id, kind)), _end_instance)
+        end_record(connection, record_id, fields)
     return True
+
+
+def _end_instance(connection: Connection, instance_id: str, fields: Mapping[str, Any] | None) -> None:
+    if fields is None:
+        release_volumes(connection, instance_id)
+        connection.execute(instance.delete().where(instance.c.id == instance_id))
+    elif fields:
+        _change(connection, instance_id, fields)
+
+
+_ENDS: Mapping[Kind, Callable[[Connection, str, Mapping[str, Any] | None], None]] = {
+    Kind.VOLUME: end_volume,
+    Kind.SNAPSHOT: end_snapshot,
+    Kind.BACKUP: end_backup,
+    Kind.STORE: end_store,
+    Kind.IMAGE: end_image,
+}
 
 
 def _change(connection: Connection, instance_id: str, fields: Mapping[str, Any]) -> None:

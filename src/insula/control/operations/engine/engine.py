@@ -138,12 +138,21 @@ class Engine:
         is_new = operation.state is OperationState.QUEUED  # the first event is stored together with the next state
         last = 0 if is_new else await store.operations.last_sequence(operation.id)
         journal = Journal(store, self._hub, operation, names, last)
-        instance = await store.instances.find(operation.target)
-        volume = await store.volumes.find(operation.target) if operation.verb.noun == "volume" else None
-        snapshot = await store.snapshots.find(operation.target) if operation.verb.noun == "snapshot" else None
-        owner = instance or volume or snapshot
+        target, noun = operation.target, operation.verb.noun
+        instance = await store.instances.find(target)
+        volume = await store.volumes.find(target) if noun == "volume" else None
+        snapshot = await store.snapshots.find(target) if noun == "snapshot" else None
+        backup = await store.backups.find(target) if noun == "backup" else None
+        backup_store = await store.backup_stores.find(target) if noun == "store" else None
+        owner = instance or volume or snapshot or backup or backup_store
         node = self._room.nodes.get(owner.node if owner else self._image_node(operation))
-        work = Work(operation, instance, node, journal, self._room.lanes, StepClock(), volume=volume, snapshot=snapshot)
+        work = Work(
+            *(operation, instance, node, journal, self._room.lanes, StepClock()),
+            volume=volume,
+            snapshot=snapshot,
+            backup=backup,
+            store=backup_store,
+        )
         return Runner(self._room, operation, work, journal, running)
 
     async def _count_break(self, operation_id: str, error: Exception) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from insula.base.errors import InsulaError
 from insula.control.operations.engine.lanes import Lanes
+from insula.domain.backup import Backup, BackupStore
 from insula.domain.instance import BootPhase, Instance
 from insula.domain.operation import Operation, Verb
 from insula.domain.snapshot import Snapshot
@@ -37,8 +38,8 @@ class Work:
     """What the steps of one operation work with.
 
     `facts` is what earlier steps returned: plain JSON values that outlive a restart. `instance` is the record as it was
-    when the operation (or its continuation) began; None for operations on others. So are `volume` and
-    `snapshot`.
+    when the operation (or its continuation) began; None for operations on others. So are `volume`,
+    `snapshot`, `backup` and `store`, the backup store.
     """
 
     operation: Operation
@@ -50,6 +51,8 @@ class Work:
     facts: dict[str, Any] = field(default_factory=dict)
     volume: Volume | None = None
     snapshot: Snapshot | None = None
+    backup: Backup | None = None
+    store: BackupStore | None = None
 
     @property
     def params(self) -> Mapping[str, Any]:
@@ -76,6 +79,20 @@ class Work:
         if self.snapshot is None:
             raise self._gone("insula snapshot list")
         return self.snapshot
+
+    @property
+    def target_backup(self) -> Backup:
+        """The backup, in operations that have one."""
+        if self.backup is None:
+            raise self._gone("insula backup list")
+        return self.backup
+
+    @property
+    def target_store(self) -> BackupStore:
+        """The backup store, in operations that have one."""
+        if self.store is None:
+            raise self._gone("insula backup store list")
+        return self.store
 
     def _gone(self, listing: str) -> InsulaError:
         return InsulaError(

@@ -8,6 +8,7 @@ leaves the instance with its machine in state *failed*.
 from __future__ import annotations
 
 from insula.base.errors import GuestFailure, InsulaError
+from insula.control.operations.backups.steps import DEADLINE_S, patiently
 from insula.control.operations.engine.lanes import BOOT
 from insula.control.operations.engine.table import Ending, Facts, Failure, Step, Table, Work
 from insula.control.operations.instances.spec import node_spec
@@ -31,8 +32,8 @@ async def forget(work: Work) -> None:
 
 
 async def ensure_base(work: Work) -> None:
-    """The image, unless it goes on from a snapshot, which keeps what it is based on."""
-    if not snapshot_id(work):
+    """The image, unless it comes from a snapshot or a backup, which have all that they need."""
+    if not (snapshot_id(work) or backup_id(work)):
         await ensure_image(work, work.target.image)
 
 
@@ -41,6 +42,14 @@ async def make_disk(work: Work) -> None:
         await work.node.make_disk_from_snapshot(
             node_spec(work.target), snapshot_id(work), bool(work.params["with_memory"])
         )
+    elif backup_id(work):
+        store_id = str(work.params["store_id"])
+        await patiently(
+            work,
+            lambda: work.node.make_disk_from_backup(
+                node_spec(work.target), store_id, backup_id(work), work.report.progress
+            ),
+        )
     else:
         await work.node.make_disk(node_spec(work.target), bool(work.params.get("cold")))
 
@@ -48,6 +57,11 @@ async def make_disk(work: Work) -> None:
 def snapshot_id(work: Work) -> str:
     """The snapshot that it goes on from; empty for none."""
     return str(work.params.get("snapshot_id") or "")
+
+
+def backup_id(work: Work) -> str:
+    """The backup that it is restored from; empty for none."""
+    return str(work.params.get("backup_id") or "")
 
 
 async def remove_disk(work: Work) -> None:
@@ -85,7 +99,7 @@ CREATE_INSTANCE = Table(
     (
         image_step(ensure_base),
         Step("configure", configure, forget),
-        Step("disk", make_disk, remove_disk, deadline_s=300),
+        Step("disk", make_disk, remove_disk, deadline_s=DEADLINE_S),
         Step("boot", start, halt, deadline_s=BOOT_STEP.deadline_s),
     ),
     succeeded,

@@ -1,10 +1,10 @@
-"""Create: the volume's file with its file system, then its attachment, if it was asked for."""
+"""Create: the volume's file, with its file system or what a backup holds, then its attachment, if it was asked for."""
 
 from __future__ import annotations
 
+from insula.control.operations.backups.steps import DEADLINE_S, patiently
 from insula.control.operations.engine.table import Ending, Failure, Step, Table, Work
 from insula.control.operations.volumes.steps import (
-    MAKE_DEADLINE_S,
     attach,
     back,
     goal,
@@ -16,7 +16,15 @@ from insula.domain.operation import Verb
 
 
 async def make(work: Work) -> None:
-    await work.node.make_volume(node_volume(work.target_volume))
+    volume = node_volume(work.target_volume)
+    if backup_id := str(work.params.get("backup_id") or ""):
+        store_id = str(work.params["store_id"])
+        await patiently(
+            work,
+            lambda: work.node.make_volume_from_backup(volume, store_id, backup_id, work.report.progress),
+        )
+    else:
+        await work.node.make_volume(volume)
 
 
 async def remove(work: Work) -> None:
@@ -33,7 +41,7 @@ def failed(work: Work, failure: Failure) -> Ending:
 
 CREATE_VOLUME = Table(
     Verb.CREATE_VOLUME,
-    (Step("make", make, remove, deadline_s=MAKE_DEADLINE_S), Step("attach", attach_it, take_back)),
+    (Step("make", make, remove, deadline_s=DEADLINE_S), Step("attach", attach_it, take_back)),
     settled,
     failed,
 )
