@@ -5,6 +5,9 @@ from __future__ import annotations
 from insula.control.actions.acceptance import Acceptor
 from insula.control.actions.access import Access
 from insula.control.actions.audit import AuditActions
+from insula.control.actions.backup_schedules import BackupScheduleActions
+from insula.control.actions.backup_stores import BackupStoreActions
+from insula.control.actions.backups import BackupActions
 from insula.control.actions.guest import GuestActions
 from insula.control.actions.host import HostActions
 from insula.control.actions.images import ImageActions
@@ -18,7 +21,14 @@ from insula.control.actions.published import PublishedActions
 from insula.control.actions.snapshots import SnapshotActions
 from insula.control.actions.tokens import TokenActions
 from insula.control.actions.volumes import VolumeActions
-from insula.control.store import InstanceFilter, OperationFilter, SnapshotFilter, Store, VolumeFilter
+from insula.control.store import (
+    BackupFilter,
+    InstanceFilter,
+    OperationFilter,
+    SnapshotFilter,
+    Store,
+    VolumeFilter,
+)
 
 
 class Actions:
@@ -33,6 +43,9 @@ class Actions:
         self.published = PublishedActions(store, nodes, acceptor)
         self.volumes = VolumeActions(store, nodes, acceptor)
         self.snapshots = SnapshotActions(store, acceptor)
+        self.backup_stores = BackupStoreActions(store, nodes, acceptor)
+        self.backups = BackupActions(store, nodes, acceptor)
+        self.backup_schedules = BackupScheduleActions(store)
         self.operations = OperationActions(store, engine)
         self.plans = PlanActions(store)
         self.keys = KeyActions(store)
@@ -42,4 +55,4 @@ class Actions:
         self.audit = AuditActions(store)
 
 
-__all__ = ["Actions", "InstanceFilter", "OperationFilter", "SnapshotFilter", "VolumeFilter"]
+__all__ = ["Actions", "BackupFilter", "InstanceFilter", "OperationFilter", "SnapshotFilter", "VolumeFilter"]

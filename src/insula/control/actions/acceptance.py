@@ -8,7 +8,9 @@ from typing import Any
 
 from insula.control.actions.caller import Caller, audit_line
 from insula.control.actions.ports import Engine, Scheduler
-from insula.control.store import Acceptance, Place, Publishing, SnapshotUse, Store, VolumeChange
+from insula.control.store import Acceptance, Drilling, Place, Publishing, SnapshotUse, Store, VolumeChange
+from insula.domain.backup import Backup, BackupStore
+from insula.domain.ids import Kind, new_id, new_mac
 from insula.domain.image import Image
 from insula.domain.instance import Identity, Instance, InstanceState, Resources
 from insula.domain.operation import Operation, Verb, new_operation
@@ -37,15 +39,23 @@ class Acceptor:
         return await self._scheduler.placer(wanted, node)
 
     async def new_instance(
-        self, caller: Caller, instance: Instance, params: Mapping[str, Any], use: SnapshotUse | None = None
+        self,
+        caller: Caller,
+        instance: Instance,
+        params: Mapping[str, Any],
+        *,
+        use: SnapshotUse | None = None,
+        backup_id: str = "",
     ) -> Operation:
-        """Record `instance` and the operation that creates it, on its own node if it names one, from a snapshot or not.
+        """Record `instance` and the operation that creates it, on its own node if it names one.
 
-        Raises Conflict (name, port, snapshot) and CapacityExceeded.
+        It may come from a snapshot or a backup. Raises Conflict (name, port, snapshot, backup) and CapacityExceeded.
         """
         operation = _operation(caller, Verb.CREATE_INSTANCE, (instance.id, instance.name), params)
         place = await self._scheduler.placer(instance.resources, instance.node)
-        return await self._accept(caller, Acceptance(operation, instance=instance, place=place, use=use))
+        return await self._accept(
+            caller, Acceptance(operation, instance=instance, place=place, use=use, backup_id=backup_id)
+        )
 
     async def change(
         self,
@@ -97,11 +107,11 @@ class Acceptor:
         operation = _operation(caller, Verb.PUBLISH_IMAGE, (new.id, new.name), {})
         return await self._accept(caller, Acceptance(operation, publishing=publishing))
 
-    async def new_volume(self, caller: Caller, volume: Volume) -> Operation:
-        """Record `volume` and the operation that makes it. Raises Conflict (name, instance) and CapacityExceeded."""
+    async def new_volume(self, caller: Caller, volume: Volume, backup_id: str = "") -> Operation:
+        """Record `volume` and the operation that makes it, from a backup if one is named. Raises Conflict (name, instance) and CapacityExceeded."""
         operation = _operation(caller, Verb.CREATE_VOLUME, (volume.id, volume.name), {})
         place = await self._scheduler.placer(room_of(volume.size_gib), volume.node)
-        return await self._accept(caller, Acceptance(operation, volume=volume, place=place))
+        return await self._accept(caller, Acceptance(operation, volume=volume, place=place, backup_id=backup_id))
 
     async def volume(
         self,
@@ -126,6 +136,28 @@ class Acceptor:
         """Record that `snapshot` goes and the operation that removes it. Raises Conflict when that cannot be now."""
         operation = _operation(caller, Verb.DELETE_SNAPSHOT, (snapshot.id, snapshot.name), {})
         return await self._accept(caller, Acceptance(operation))
+
+    async def new_backup(self, caller: Caller, backup: Backup) -> Operation:
+        """Record `backup` and the operation that makes it. Raises Conflict (name, instance, store)."""
+        operation = _operation(caller, Verb.CREATE_BACKUP, (backup.id, backup.name), {})
+        return await self._accept(caller, Acceptance(operation, backup=backup))
+
+    async def delete_backup(self, caller: Caller, backup: Backup) -> Operation:
+        """Record that `backup` goes and the operation that removes it. Raises Conflict when that cannot be now."""
+        operation = _operation(caller, Verb.DELETE_BACKUP, (backup.id, backup.name), {})
+        return await self._accept(caller, Acceptance(operation))
+
+    async def drill(self, caller: Caller, backup: Backup, command: str) -> Operation:
+        """Record the operation that tries a backup. Raises Conflict and CapacityExceeded."""
+        params = {"command": command, "mac": new_mac()}
+        operation = _operation(caller, Verb.DRILL_BACKUP, (backup.id, backup.name), params)
+        place = await self._scheduler.placer(backup.resources, backup.node)
+        drilling = Drilling(new_id(Kind.INSTANCE))
+        return await self._accept(caller, Acceptance(operation, drilling=drilling, place=place))
+
+    async def store_work(self, caller: Caller, store: BackupStore, verb: Verb, params: Mapping[str, Any]) -> Operation:
+        """Record an operation on a backup store. Raises Conflict while others work in it."""
+        return await self._accept(caller, Acceptance(_operation(caller, verb, (store.id, store.name), params)))
 
     async def _accept(self, caller: Caller, wanted: Acceptance) -> Operation:
         operation = wanted.operation

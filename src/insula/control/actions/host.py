@@ -39,7 +39,18 @@ class HostActions:
         checks: list[Check] = []
         for name in self._nodes.names():
             checks.extend(await self._nodes.get(name).doctor())
-        return tuple(checks)
+        return (*checks, *await self._of_backups())
+
+    async def _of_backups(self) -> list[Check]:
+        """What is wrong with schedules: a line for each that has failed."""
+        found: list[Check] = []
+        for schedule in await self.store.backup_schedules.all():
+            host = await self.store.instances.find(schedule.instance_id)
+            for what, problem in (("backup", schedule.problem), ("drill", schedule.drill_problem)):
+                if problem and host is not None:
+                    detail = f"The last {what} of {host.name} by schedule failed: {problem}"
+                    found.append(Check("backups", "problem", detail, "Look at `insula backup schedule list`"))
+        return found
 
     @action("host.repair", Scope.HOST_WRITE, audit=Audit.AFTER)
     async def repair(self, caller: Caller, remove: bool) -> tuple[Leftover, ...]:

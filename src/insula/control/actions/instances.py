@@ -8,7 +8,7 @@ from typing import Any
 
 from insula.base.clock import now_utc
 from insula.base.errors import Conflict, InvalidInput
-from insula.control.actions import from_snapshot
+from insula.control.actions import from_backup, from_snapshot
 from insula.control.actions.acceptance import Acceptor
 from insula.control.actions.caller import Audit, Caller, Page, action, audit_line
 from insula.control.actions.faults import Faults
@@ -28,6 +28,7 @@ from insula.control.actions.wishes import (
 )
 from insula.control.store import InstanceFilter, Store
 from insula.domain.access import Scope
+from insula.domain.backup import Backup
 from insula.domain.fork import child_names, children_of
 from insula.domain.instance import Instance, InstanceState, PortForward, Protocol, Resources, lease_end
 from insula.domain.names import check_name, check_tags
@@ -70,23 +71,32 @@ class InstanceActions:
         faults = Faults()
         snapshot = await self.store.snapshots.get(caller.project, wish.snapshot) if wish.snapshot else None
         use = from_snapshot.use_of(snapshot, disk_only=wish.cold) if snapshot is not None else None
+        backup = await self.store.backups.get(caller.project, wish.backup) if wish.backup else None
         check_create(wish, faults)
-        resources = self._size(wish, snapshot, faults)
+        resources = self._size(wish, snapshot or backup, faults)
         if snapshot is not None and use is not None and resources is not None:
             from_snapshot.check_size(resources, snapshot, use, faults)
-        wish = from_snapshot.complete(wish, snapshot, faults)
+        if backup is not None and resources is not None:
+            from_backup.check_size(resources, backup, faults)
+        if backup is not None:
+            wish = from_backup.complete(wish, backup, faults)
+        else:
+            wish = from_snapshot.complete(wish, snapshot, faults)
         await self._preparation.check_user_data(wish.user_data, faults)
         keys = await self._preparation.resolve_keys(caller.project, wish.ssh_keys, faults)
         image = await self._preparation.check_image(caller.project, wish, resources, faults)
         faults.raise_if_any(f"The instance {wish.name[:80]!r} cannot be created like this")
-        assert resources is not None and image is not None  # noqa: PT018, S101 - otherwise there was a fault
-        wish = replace(wish, image=image.key)
+        assert resources is not None  # noqa: S101 - otherwise there was a fault
+        wish = replace(wish, image=image.key if image is not None else wish.image)
         drawn = await self._preparation.draw(wish, resources)
         instance = _new_instance(caller, wish, resources, keys, drawn)
         if snapshot is not None:
             instance = replace(instance, node=snapshot.node, snapshot_id=snapshot.id)
-        params = {**({"cold": True} if wish.cold else {}), **warning_of(image)}
-        return await self._acceptor.new_instance(caller, instance, params, use)
+        if backup is not None:
+            instance = replace(instance, node=backup.node)
+        params = {**({"cold": True} if wish.cold else {}), **(warning_of(image) if image is not None else {})}
+        backup_id = backup.id if backup is not None else ""
+        return await self._acceptor.new_instance(caller, instance, params, use=use, backup_id=backup_id)
 
     @action("instances.change", Scope.INSTANCES_WRITE, audit=Audit.AFTER)
     async def change(self, caller: Caller, instance: str, wish: ChangeWish) -> Instance:
@@ -242,8 +252,8 @@ class InstanceActions:
         _check_unprotected(found, "deleted")
         return await self._acceptor.change(caller, found, Verb.DELETE_INSTANCE, InstanceState.DELETING)
 
-    def _size(self, wish: CreateWish, snapshot: Snapshot | None, faults: Faults) -> Resources | None:
-        resources = snapshot.resources if snapshot is not None and not wish.plan else None
+    def _size(self, wish: CreateWish, source: Snapshot | Backup | None, faults: Faults) -> Resources | None:
+        resources = source.resources if source is not None and not wish.plan else None
         if resources is None:
             with faults.of("plan"):
                 resources = resources_of(find_plan(wish.plan or DEFAULT_PLAN))

@@ -35,9 +35,9 @@ class Preparation:
         """Who the new instance is: a guest that was renewed ahead, where one waits, else nobody yet.
 
         Such a guest has been told everything but its name and its keys; user-data needs what happens before, and a
-        snapshot has a guest of its own.
+        snapshot or a backup has a guest of its own.
         """
-        if not (wish.cold or wish.user_data or wish.snapshot):
+        if not (wish.cold or wish.user_data or wish.snapshot or wish.backup):
             spec = InstanceSpec("", "", "", "", wish.image, resources, "")
             spec = replace(spec, firmware=wish.firmware, machine_type=wish.machine_type)
             for node in self._nodes.names():
@@ -74,9 +74,11 @@ class Preparation:
     async def check_image(
         self, project: str, wish: CreateWish, resources: Resources | None, faults: Faults
     ) -> Image | None:
-        """The image that is wished for. Notes an unknown one, and what it cannot do of the wish."""
+        """The image that is wished for, None with a backup. Notes an unknown one, and what it cannot do of the wish."""
         if wish.machine_type is MachineType.MICROVM and wish.firmware is Firmware.UEFI:
             faults.note("firmware", "must be auto or bios: a microvm has no UEFI")
+        if wish.backup:  # which is whole without
+            return None
         if wish.snapshot:  # which keeps what it is based on, also when that is deleted
             image = await self._of_node(wish.image, faults)
         else:

@@ -27,7 +27,10 @@ MIN_SIZE_GIB, MAX_SIZE_GIB = 1, 16 * 1024
 
 @dataclass(frozen=True)
 class VolumeWish:
-    """A new volume; `attach_to` is the name or id of an instance that gets it at once. Limits of 0 are none."""
+    """A new volume; `attach_to` is the name or id of an instance that gets it at once. Limits of 0 are none.
+
+    With a `backup` (name or id) it has what that instance's disk held; a size of 0 is then what that needs.
+    """
 
     name: str
     size_gib: int
@@ -37,6 +40,7 @@ class VolumeWish:
     protected: bool = False
     disk_iops: int = 0
     disk_mbps: int = 0
+    backup: str = ""
 
 
 class VolumeActions:
@@ -73,6 +77,11 @@ class VolumeActions:
     async def create(self, caller: Caller, wish: VolumeWish) -> Operation:
         """Check everything that can be checked now, then accept. Raises InvalidInput, CapacityExceeded, Conflict."""
         faults = Faults()
+        backup = await self.store.backups.get(caller.project, wish.backup) if wish.backup else None
+        if backup is not None:
+            wish = replace(wish, size_gib=wish.size_gib or backup.size_gib)
+            if wish.file_system is not FileSystem.NONE:
+                faults.note("file_system", "must be left out: the backup has its own")
         with faults.of("name"):
             check_name(wish.name)
         with faults.of("tags"):
@@ -98,7 +107,7 @@ class VolumeActions:
             disk_iops=wish.disk_iops,
             disk_mbps=wish.disk_mbps,
         )
-        return await self._acceptor.new_volume(caller, volume)
+        return await self._acceptor.new_volume(caller, volume, backup.id if backup is not None else "")
 
     @action("volumes.change", Scope.VOLUMES_WRITE, audit=Audit.AFTER)
     async def change(self, caller: Caller, volume: str, tags: tuple[str, ...] | None, protected: bool | None) -> Volume:

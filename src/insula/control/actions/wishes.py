@@ -26,7 +26,8 @@ class CreateWish:
     With `lease_s` it is deleted so many seconds after its lease was renewed last. `cold` boots it from the image's own
     disk, also where it could go on from a template or from the memory of a snapshot.
 
-    Empty `image` and `plan` are the defaults, or those of the `snapshot` (name or id) that it goes on from.
+    Empty `image` and `plan` are the defaults, or those of the `snapshot` that it goes on from or the `backup` that it is
+    restored from (names or ids).
     """
 
     name: str
@@ -45,6 +46,7 @@ class CreateWish:
     restart_policy: RestartPolicy = RestartPolicy.ALWAYS
     cold: bool = False
     snapshot: str = ""
+    backup: str = ""
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from insula.base.clock import now_utc
+from insula.control.store.backup_stores import end_store
 from insula.control.store.backups import end_backup
 from insula.control.store.images import end_image
 from insula.control.store.instances import write_fields
 from insula.control.store.operations import add_events
 from insula.control.store.schema import instance, operation
-from insula.control.store.backup_stores import end_store
 from insula.control.store.snapshots import end_snapshot
 from insula.control.store.volumes import end_volume, release_volumes
 from insula.domain.ids import Kind, is_id
