@@ -9,6 +9,8 @@ from enum import StrEnum
 DEFAULT_PROJECT = "default"
 LEASE_SUBJECT = "system:lease"  # whose wish it is that an instance is deleted when its lease ends
 
+SCHEDULE_SUBJECT = "system:schedule"  # whose wish backups, deletions and drills by schedule are
+
 
 class Scope(StrEnum):
     """What a token may do. `*:write` includes `*:read` of the same resource; ADMIN includes everything."""

@@ -10,7 +10,7 @@ from insula.base.settings import Settings
 from insula.control.actions import Actions
 from insula.control.nodes import Nodes
 from insula.control.operations import open_engine
-from insula.control.reconcile import Collector, Reaper, Reconciler
+from insula.control.reconcile import Collector, Reaper, Reconciler, Timekeeper
 from insula.control.scheduler import HostPolicy, Scheduler
 from insula.control.store import Store
 from insula.frontends.api.app import make_app
@@ -45,6 +45,7 @@ async def wire(settings: Settings, parts: AsyncExitStack) -> Listen:
     background.start("reconciler", Reconciler(store, nodes).run)
     background.start("collector", Collector(store, nodes).run)
     background.start("reaper", Reaper(store, engine).run)
+    background.start("timekeeper", Timekeeper(store, engine, scheduler).run)
     closing = asyncio.Event()
     app = make_app(
         Actions(store, engine, nodes, scheduler),

@@ -26,8 +26,8 @@ class CreateWish:
     With `lease_s` it is deleted so many seconds after its lease was renewed last. `cold` boots it from the image's own
     disk, also where it could go on from a template or from the memory of a snapshot.
 
-    Empty `image` and `plan` are the defaults, or those of the `snapshot` that it goes on from or the `backup` that it is
-    restored from (names or ids).
+    Empty `image` and `plan` are the defaults, or those of the `snapshot` that it goes on from or of the `backup` that
+    it is restored from (names or ids).
     """
 
     name: str

@@ -1,5 +1,6 @@
 from insula.control.reconcile.collector import Collector
 from insula.control.reconcile.reaper import Reaper
 from insula.control.reconcile.reconciler import Reconciler
+from insula.control.reconcile.timekeeper import Timekeeper
 
-__all__ = ["Collector", "Reaper", "Reconciler"]
+__all__ = ["Collector", "Reaper", "Reconciler", "Timekeeper"]

@@ -70,8 +70,10 @@ BEFORE = "state_before"
 
 @dataclass(frozen=True)
 class Acceptance:
-    """What is to be accepted: at most one of `instance`, `volume`, `snapshot`, `backup` and `publishing` (new), `transition`
-    and `volume_change` (of the target); none of them for images, and for a snapshot or backup that is deleted.
+    """What is to be accepted.
+
+    At most one of `instance`, `volume`, `snapshot`, `backup` and `publishing` (new), `transition` and `volume_change`
+    (of the target); none of them for images and backup stores, and for a snapshot or backup that is deleted or tried.
 
     `children` are new instances that the change of the target makes; the operation's parameter of that name gets their
     records as they are accepted.

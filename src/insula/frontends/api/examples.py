@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from insula.control.actions.backup_stores import AddedStore, RemovedStore, StoreKey
 from insula.domain.access import Project, Scope, SshKey, Token
+from insula.domain.backup import Backup, BackupState, BackupStore, Drill, StoreKind, StorePlace, StoreState
 from insula.domain.image import Image, ImageSource, ImageState, ImageTemplate, Provisioning
 from insula.domain.instance import (
     BootPhase,
@@ -19,9 +21,11 @@ from insula.domain.instance import (
 )
 from insula.domain.operation import Operation, OperationState, StepReport, StepState, Verb
 from insula.domain.plan import PLANS, Plan
+from insula.domain.retention import Keep
+from insula.domain.schedule import BackupSchedule, Every
 from insula.domain.snapshot import Consistency, Snapshot, SnapshotKind, SnapshotState
 from insula.domain.volume import FileSystem, Volume, VolumeState
-from insula.frontends.api import image_schemas, schemas, snapshot_schemas, volume_schemas
+from insula.frontends.api import backup_schemas, image_schemas, schemas, snapshot_schemas, volume_schemas
 from insula.protocol.node import ExecResult
 
 _AT = datetime(2026, 1, 31, 8, 15, tzinfo=UTC)
@@ -109,6 +113,56 @@ _SNAPSHOT = Snapshot(
     size_bytes=734003200,
 )
 
+_STORE = BackupStore(
+    id="sto_01kg8yq8e00000000000000001",
+    project="default",
+    name="elsewhere",
+    state=StoreState.AVAILABLE,
+    place=StorePlace(StoreKind.S3, "insula", "https://s3.example.org", "backups"),
+    node="local",
+    created_at=_AT,
+    updated_at=_AT,
+)
+
+_BACKUP = Backup(
+    id="bkp_01kg8yq8e00000000000000001",
+    project="default",
+    name="web1-20260131-0815",
+    store_id=_STORE.id,
+    instance_id=_INSTANCE_ID,
+    instance_name="web1",
+    state=BackupState.AVAILABLE,
+    node="local",
+    created_at=_AT,
+    updated_at=_AT,
+    image="debian-12",
+    plan="entry-2",
+    resources=Resources(2, 2048, 50, 200, 100, 5000, 200, 1000),
+    firmware=Firmware.AUTO,
+    machine_type=MachineType.AUTO,
+    consistency=Consistency.FILESYSTEM,
+    size_bytes=53687091200,
+    read_bytes=104857600,
+    added_bytes=41943040,
+    based_on="bkp_01kg8yq8e00000000000000000",
+    scheduled=True,
+    drills=(Drill(_AT, True, 21000, "systemctl is-active nginx", 0, "active\n", "web1 login: "),),
+)
+
+_SCHEDULE = BackupSchedule(
+    instance_id=_INSTANCE_ID,
+    project="default",
+    store_id=_STORE.id,
+    every=Every.DAILY,
+    at_minute=180,
+    keep=Keep(daily=7, weekly=4, monthly=6),
+    drill=Every.WEEKLY,
+    created_at=_AT,
+    updated_at=_AT,
+    next_at=_AT,
+    drill_at=_AT,
+)
+
 _TOKEN = Token(
     id="tok_01kg8yq8e00000000000000001",
     name="ci",
@@ -149,6 +203,26 @@ EXAMPLES: Mapping[Any, Any] = {
     snapshot_schemas.RevertInstance: snapshot_schemas.RevertInstance(snapshot="before-upgrade"),
     Snapshot: _SNAPSHOT,
     schemas.PageOf[Snapshot]: schemas.PageOf(items=[_SNAPSHOT]),
+    backup_schemas.AddStore: backup_schemas.AddStore(name="elsewhere", kind=StoreKind.FOLDER, path="/mnt/backups"),
+    backup_schemas.CheckStore: backup_schemas.CheckStore(read_data=True),
+    backup_schemas.CreateBackup: backup_schemas.CreateBackup(instance="web1", store="elsewhere"),
+    backup_schemas.ChangeBackup: backup_schemas.ChangeBackup(protected=True),
+    backup_schemas.DrillBackup: backup_schemas.DrillBackup(command="systemctl is-active nginx"),
+    backup_schemas.SetSchedule: backup_schemas.SetSchedule(
+        store="elsewhere",
+        every=Every.DAILY,
+        keep=backup_schemas.KeepBackups(daily=7, weekly=4, monthly=6),
+        drill=Every.WEEKLY,
+    ),
+    BackupStore: _STORE,
+    schemas.PageOf[BackupStore]: schemas.PageOf(items=[_STORE]),
+    AddedStore: AddedStore(_STORE, True, "…"),
+    RemovedStore: RemovedStore(3),
+    StoreKey: StoreKey("…"),
+    Backup: _BACKUP,
+    schemas.PageOf[Backup]: schemas.PageOf(items=[_BACKUP]),
+    BackupSchedule: _SCHEDULE,
+    schemas.ListOf[BackupSchedule]: schemas.ListOf([_SCHEDULE]),
     schemas.Execute: schemas.Execute(argv=["id", "-u"]),
     schemas.SetHostname: schemas.SetHostname(hostname="web1.example.org"),
     image_schemas.PublishImage: image_schemas.PublishImage(name="my-web", source="web1"),

@@ -22,6 +22,8 @@ _PARAMETERS: Mapping[str, str] = {
     "image": "NAME, NAME@VERSION or id of an image",
     "volume": "Name or id of a volume",
     "snapshot": "Name or id of a snapshot",
+    "backup": "Name or id of a backup",
+    "store": "Name or id of a backup store",
     "key": "Name or id of a key",
     "token": "Id of a token",
     "project": "Name of a project",

@@ -140,6 +140,7 @@ class CreateInstance(Wish, frozen=True):
     lease_s: LeaseS | None = None
     cold: Annotated[bool, Meta(description="Boot, also where it could go on from a template or memory")] = False
     snapshot: Annotated[str, Meta(max_length=63, description="Name or id of a snapshot that it goes on from")] = ""
+    backup: Annotated[str, Meta(max_length=63, description="Name or id of a backup that it is restored from")] = ""
 
     def to_wish(self) -> CreateWish:
         return CreateWish(
@@ -159,6 +160,7 @@ class CreateInstance(Wish, frozen=True):
             lease_s=self.lease_s,
             cold=self.cold,
             snapshot=self.snapshot,
+            backup=self.backup,
         )
 
 

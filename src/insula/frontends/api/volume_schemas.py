@@ -17,27 +17,29 @@ InstanceName = Annotated[str, Meta(min_length=1, max_length=63, description="Nam
 
 
 class CreateVolume(Wish, frozen=True):
-    """A new volume; with `attach_to` an instance gets it at once."""
+    """A new volume; with `attach_to` an instance gets it at once. Only one from a backup needs no size."""
 
     name: Name
-    size_gib: SizeGib
+    size_gib: SizeGib | None = None
     file_system: FileSystem = FileSystem.NONE
     attach_to: InstanceName | None = None
     tags: Tags = field(default_factory=list)
     protected: bool = False
     disk_iops: Iops = 0
     disk_mbps: Mbps = 0
+    backup: Annotated[str, Meta(max_length=63, description="Name or id of a backup whose disk is on it")] = ""
 
     def to_wish(self) -> VolumeWish:
         return VolumeWish(
             name=self.name,
-            size_gib=self.size_gib,
+            size_gib=self.size_gib or 0,
             file_system=self.file_system,
             attach_to=self.attach_to or "",
             tags=tuple(self.tags),
             protected=self.protected,
             disk_iops=self.disk_iops,
             disk_mbps=self.disk_mbps,
+            backup=self.backup,
         )
 
 
