@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from insula.base import settings
 from insula.base.errors import Unavailable
 from insula.client.access import Audit, Keys, Projects, Tokens
+from insula.client.backups import Backups
 from insula.client.connection import Connection
 from insula.client.decode import build
 from insula.client.guest import Guest
@@ -45,6 +46,7 @@ class Client:
         self.instances = Instances(self.connection)
         self.volumes = Volumes(self.connection)
         self.snapshots = Snapshots(self.connection)
+        self.backups = Backups(self.connection)
         self.guest = Guest(self.connection)
         self.images = Images(self.connection)
         self.plans = Plans(self.connection)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING
 from insula.base.errors import NotFound
 from insula.client.connection import Connection, path_of
 from insula.client.decode import build
+from insula.client.saving import save
 from insula.domain.instance import Instance
 from insula.protocol.node import ExecResult
 
@@ -75,21 +74,7 @@ class Guest:
 
     def download(self, instance: str, path: str, file: Path, *, mode: int | None = None) -> int:
         """Copy a file of the guest out to `file`, as new files are unless `mode` is given; the number of bytes."""
-        # Beside its place first: a copy that breaks off must not leave half a file under the wanted name.
-        draft = file.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
-        made_with = 0o666 if mode is None else 0o600
-        written = 0
-        try:
-            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, made_with), "wb") as opened:
-                for chunk in self.read_file(instance, path):
-                    written += opened.write(chunk)
-            if mode is not None:
-                draft.chmod(mode)
-            draft.replace(file)
-        except BaseException:
-            draft.unlink(missing_ok=True)
-            raise
-        return written
+        return save(self.read_file(instance, path), file, mode)
 
     def console_log(self, instance: str, *, max_bytes: int = 65536) -> bytes:
         """The last bytes that the guest wrote on its serial console."""

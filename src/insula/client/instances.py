@@ -38,6 +38,7 @@ class Instances:
         lease_s: int | None = None,
         cold: bool = False,
         snapshot: str = "",
+        backup: str = "",
         options: Mapping[str, str] | None = None,
     ) -> Operation:
         """Create an instance and start it. The operation's `target` is the new id.
@@ -45,7 +46,7 @@ class Instances:
         `ssh_keys` are public keys or names of stored keys. Empty `image` and `plan` mean the service's defaults. With
         `lease_s` it is deleted so many seconds later, unless :meth:`lease` renews that. `cold` boots it also where it
         could go on from a template. With a `snapshot` it goes on from there as somebody else, unless it is `cold` from
-        the memory if there is any. `options` are rarer ones: `firmware` (auto, bios, uefi), `machine_type` (auto, q35,
+        the memory if there is any. With a `backup` it is restored from that. `options` are rarer ones: `firmware` (auto, bios, uefi), `machine_type` (auto, q35,
         microvm), `restart_policy` (always, never).
         """
         wish: dict[str, Any] = {
@@ -64,6 +65,7 @@ class Instances:
             "lease_s": lease_s,
             "cold": cold,
             "snapshot": snapshot,
+            "backup": backup,
             **(options or {}),
         }
         return self._operation("POST", path_of("instances"), given(wish))

@@ -20,7 +20,7 @@ class Volumes:
     def create(
         self,
         name: str,
-        size_gib: int,
+        size_gib: int | None = None,
         *,
         file_system: str = "",
         attach_to: str = "",
@@ -28,10 +28,12 @@ class Volumes:
         protected: bool = False,
         disk_iops: int = 0,
         disk_mbps: int = 0,
+        backup: str = "",
     ) -> Operation:
         """Make a volume, with a file system (ext4 or xfs) if one is named, and attach it if an instance is named.
 
-        Limits are operations and megabytes a second; 0 is unlimited.
+        Limits are operations and megabytes a second; 0 is unlimited. With a `backup` it has what that instance's disk
+        held; only then may the size be left out.
         """
         wish: dict[str, Any] = {
             "name": name,
@@ -42,6 +44,7 @@ class Volumes:
             "protected": protected,
             "disk_iops": disk_iops,
             "disk_mbps": disk_mbps,
+            "backup": backup,
         }
         return self._operation("POST", path_of("volumes"), given(wish))
 

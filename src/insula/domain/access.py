@@ -8,7 +8,6 @@ from enum import StrEnum
 
 DEFAULT_PROJECT = "default"
 LEASE_SUBJECT = "system:lease"  # whose wish it is that an instance is deleted when its lease ends
-
 SCHEDULE_SUBJECT = "system:schedule"  # whose wish backups, deletions and drills by schedule are
 
 
@@ -26,6 +25,7 @@ class Scope(StrEnum):
     SNAPSHOTS_WRITE = "snapshots:write"
     BACKUPS_READ = "backups:read"
     BACKUPS_WRITE = "backups:write"
+    BACKUPS_FILES = "backups:files"  # what is in them: as good as root inside the guest
     BACKUPS_KEY = "backups:key"  # the key that opens all backups of a store, wherever it is
     KEYS_READ = "keys:read"
     KEYS_WRITE = "keys:write"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 import click
 
-from insula.base.errors import InsulaError, InvalidInput
+from insula.base.errors import Forbidden, InsulaError, InvalidInput
 from insula.cli.follow import follow, wait_option
 from insula.cli.options import disk_gib, memory_mib, read_key, read_text
 from insula.cli.output import json_option, print_json, say, took
@@ -170,7 +171,7 @@ def reboot(session: Session, instance: str, hard: bool, graceful_s: float | None
 @json_option
 @click.pass_obj
 def delete(session: Session, instances: tuple[str, ...], yes: bool, no_wait: bool, as_json: bool) -> None:
-    """Delete instances with their disks."""
+    """Delete instances with their disks; their backups stay."""
     found = [session.client.instances.get(name) for name in instances]
     names = ", ".join(each.name for each in found)
     confirm(f"Delete {names} with {'its disk' if len(found) == 1 else 'their disks'}? It cannot be undone.", yes)
@@ -181,7 +182,7 @@ def delete(session: Session, instances: tuple[str, ...], yes: bool, no_wait: boo
         try:
             operation = session.client.instances.delete(each.id)
             if finish(session, operation, no_wait=no_wait, as_json=as_json) and not as_json:
-                say(f"{each.name} is deleted")
+                say(f"{each.name} is deleted{_kept_backups(session, each.id)}")
             known_hosts.forget(session.settings.home, each)
         except InsulaError as error:
             if len(found) == 1:
@@ -190,6 +191,14 @@ def delete(session: Session, instances: tuple[str, ...], yes: bool, no_wait: boo
             failed = error
     if failed is not None:
         raise failed
+
+
+def _kept_backups(session: Session, instance_id: str) -> str:
+    """What stays of a deleted instance, as the end of a sentence; a token that may not see backups tells nothing."""
+    with contextlib.suppress(Forbidden):
+        if count := len(session.client.backups.list(instance=instance_id)):
+            return f"; its {count} backup{'s stay' if count > 1 else ' stays'}: insula backup list --instance {instance_id}"
+    return ""
 
 
 @click.command()

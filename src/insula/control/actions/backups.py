@@ -134,14 +134,14 @@ class BackupActions:
             )
         return await self._acceptor.drill(caller, await self.store.backups.get(caller.project, backup), command)
 
-    @action("backups.files", Scope.BACKUPS_READ, audit=Audit.AFTER)
+    @action("backups.files", Scope.BACKUPS_FILES, audit=Audit.AFTER)
     async def files(self, caller: Caller, backup: str, path: str) -> Sequence[FileEntry]:
         """What is in a folder of it. Raises NotFound, and Unsupported for file systems that cannot be looked into."""
         found = await self.store.backups.get(caller.project, backup)
         check_available(found, "looked into")
         return await self._nodes.get(found.node).backup_files(found.store_id, found.id, path)
 
-    @action("backups.read_file", Scope.BACKUPS_READ, audit=Audit.AFTER)
+    @action("backups.read_file", Scope.BACKUPS_FILES, audit=Audit.AFTER)
     async def read_file(self, caller: Caller, backup: str, path: str) -> AsyncIterator[bytes]:
         """The content of a file of it, in pieces. Raises the same, before the first piece."""
         found = await self.store.backups.get(caller.project, backup)

@@ -1,8 +1,8 @@
 """Asks for backups and drills when they are due by schedule, and deletes those that need not be kept.
 
-Whatever was missed while the service was down is made up once. Each is asked for in the transaction that notes it with
-its schedule, so that a kill in between asks neither twice nor not at all. One that fails is tried again, ever later; the
-schedule tells why.
+Whatever was missed while the service was down is made up once. A backup is asked for in the transaction that notes it
+with its schedule, so that a kill in between asks neither twice nor not at all. One that fails is tried again, ever
+later; the schedule tells why.
 """
 
 from __future__ import annotations
