@@ -69,6 +69,26 @@ PROBES: Mapping[str, Probe] = {
     "GET /v1/snapshots/{snapshot}": Probe(),
     "PATCH /v1/snapshots/{snapshot}": Probe(json={"tags": ["probed"]}),
     "DELETE /v1/snapshots/{snapshot}": Probe(),
+    "GET /v1/backup-stores": Probe(),
+    "POST /v1/backup-stores": Probe(json={"name": "probe", "kind": "folder", "path": "/proc/nowhere"}),
+    "GET /v1/backup-stores/{store}": Probe(),
+    "DELETE /v1/backup-stores/{store}": Probe(),
+    "GET /v1/backup-stores/{store}/key": Probe(),
+    "POST /v1/backup-stores/{store}/check": Probe(),
+    "POST /v1/backup-stores/{store}/prune": Probe(),
+    "POST /v1/backup-stores/{store}/import": Probe(),
+    "GET /v1/backups": Probe(),
+    "POST /v1/backups": Probe(json={"instance": "target-default", "store": "target-default"}),
+    "GET /v1/backups/{backup}": Probe(),
+    "PATCH /v1/backups/{backup}": Probe(json={"protected": False}),
+    "DELETE /v1/backups/{backup}": Probe(),
+    "POST /v1/backups/{backup}/drill": Probe(),
+    "GET /v1/backups/{backup}/files": Probe(),
+    "GET /v1/backups/{backup}/content": Probe(params={"path": "/etc/probe"}),
+    "GET /v1/backup-schedules": Probe(),
+    "GET /v1/instances/{instance}/backup-schedule": Probe(),
+    "PUT /v1/instances/{instance}/backup-schedule": Probe(json={"store": "target-default", "every": "daily"}),
+    "DELETE /v1/instances/{instance}/backup-schedule": Probe(),
     "GET /v1/images": Probe(),
     "POST /v1/images": Probe(json={"name": "imported", "path": "/nowhere.qcow2"}),
     "POST /v1/images/publish": Probe(json={"name": "probe", "source": "target-default"}),
@@ -149,9 +169,13 @@ async def make_targets(world: World) -> Targets:
         operations = await world.store.operations.list(project)
         volume = await world.create_volume(f"target-{project}", project)
         snapshot = await world.create_snapshot(instance.name, project)
+        store = await world.add_store(f"target-{project}", project)
+        backup = await world.back_up(instance.name, store.name, project)
         made[project] = {
             "instance": instance.id,
             "snapshot": snapshot.id,
+            "store": store.id,
+            "backup": backup.id,
             "volume": volume.id,
             "key": key.id,
             "token": token.id,
@@ -165,7 +189,7 @@ async def make_targets(world: World) -> Targets:
 async def make_fresh_targets(world: World, entry: Endpoint) -> Targets:
     """Things of the default project that one test may use up."""
     name = f"fresh-{next(_numbers)}"
-    fresh = dict.fromkeys(("operation", "instance", "volume", "snapshot", "key", "token"), "")
+    fresh = dict.fromkeys(("operation", "instance", "volume", "snapshot", "store", "backup", "key", "token"), "")
     fresh |= {"image": "tiny", "project": "unknown"}
     if "instance" in entry.parameters or "operation" in entry.parameters:
         fresh["instance"] = (await world.create(name)).id
@@ -174,6 +198,10 @@ async def make_fresh_targets(world: World, entry: Endpoint) -> Targets:
         fresh["volume"] = (await world.create_volume(name)).id
     if "snapshot" in entry.parameters:
         fresh["snapshot"] = (await world.create_snapshot((await world.create(name)).name)).id
+    if "store" in entry.parameters or "backup" in entry.parameters:
+        fresh["store"] = (await world.add_store(name)).id
+    if "backup" in entry.parameters:
+        fresh["backup"] = (await world.back_up((await world.create(name)).name, name)).id
     if "key" in entry.parameters:
         key = SshKey(new_id(Kind.KEY), DEFAULT_PROJECT, name, PUBLIC_KEY + name, f"SHA256:{name}", now_utc())
         fresh["key"] = (await world.store.keys.add(key)).id

@@ -36,6 +36,8 @@ REFUSED_LATER = {
     "not-published",
     "unknown-project",
     "unknown-snapshot",
+    "unknown-schedule",
+    "unsupported",  # imaginary disks have no file system
     "guest-refused",  # there is no such file
 }
 

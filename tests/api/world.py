@@ -19,6 +19,7 @@ from insula.control.actions.secret import hash_secret, new_secret
 from insula.control.nodes import Nodes
 from insula.control.store import Store
 from insula.domain.access import DEFAULT_PROJECT, Project, Scope, Token
+from insula.domain.backup import Backup, BackupStore
 from insula.domain.ids import Kind, new_id
 from insula.domain.instance import Instance
 from insula.domain.operation import Operation
@@ -41,6 +42,7 @@ class World:
     actions: Actions
     app: ASGIApp
     closing: asyncio.Event
+    places: Path  # where backup stores are
     _secrets: dict[tuple[str, frozenset[Scope]], str] = field(default_factory=dict)
 
     @property
@@ -106,6 +108,22 @@ class World:
         assert ended.state == "succeeded", ended.error
         return await self.store.snapshots.get(project, ended.target_name)
 
+    async def add_store(self, name: str, project: str = DEFAULT_PROJECT, **wish: Any) -> BackupStore:
+        """A backup store in a folder of its own."""
+        place = self.places / f"{project}-{name}"
+        place.mkdir(parents=True, exist_ok=True)
+        body = {"name": name, "kind": "folder", "path": str(place), **wish}
+        answer = await self.admin("POST", "/v1/backup-stores", project, json=body)
+        assert answer.status_code == 201, answer.text
+        return await self.store.backup_stores.get(project, name)
+
+    async def back_up(self, instance: str, store: str, project: str = DEFAULT_PROJECT, **wish: Any) -> Backup:
+        """A backup of an instance."""
+        body = {"instance": instance, "store": store, **wish}
+        ended = await self.finish(await self.admin("POST", "/v1/backups", project, json=body), project)
+        assert ended.state == "succeeded", ended.error
+        return await self.store.backups.get(project, ended.target_name)
+
 
 def quiet(message: str, percent: int = -1) -> None:
     """Progress that nobody watches."""
@@ -125,4 +143,4 @@ async def make_world(
         actions = Actions(control.store, control.engine, Nodes({"local": made}), control.scheduler)
         closing = asyncio.Event()
         app = make_app(actions, rate_limit_per_minute=rate_limit_per_minute, closing=closing)
-        yield World(control, actions, app, closing)
+        yield World(control, actions, app, closing, folder / "stores")

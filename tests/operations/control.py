@@ -16,7 +16,8 @@ from insula.control.operations.engine.runner import RetryPolicy
 from insula.control.operations.engine.table import Tables
 from insula.control.operations.tables import TABLES
 from insula.control.scheduler import HostPolicy, Scheduler
-from insula.control.store import Acceptance, SnapshotUse, Store, VolumeChange
+from insula.control.store import Acceptance, Drilling, SnapshotUse, Store, VolumeChange
+from insula.domain.backup import Backup, BackupState, BackupStore, StoreKind, StorePlace, StoreState
 from insula.domain.fork import children_of
 from insula.domain.ids import Kind, new_id
 from insula.domain.instance import Identity, Instance, InstanceState, PortForward, Resources
@@ -30,6 +31,7 @@ from insula.node.agent.template_rules import Making, TemplateRules
 from insula.node.hypervisor.fake.driver import FakeDriver
 from insula.node.network.none import NoNetwork
 from insula.node.storage.memory import MemoryDisks, MemoryImages
+from insula.protocol.backups import StoreSecret, StoreSpec
 from insula.protocol.node import InstanceSpec
 
 RULES = RestartRules(first_delay_s=0.01, longest_delay_s=0.02, quick_death_s=60, quick_deaths_allowed=3)
@@ -46,7 +48,7 @@ LEFT_AS = {
     Verb.HIBERNATE_INSTANCE: ("hibernated", "hibernated"),
 }
 CHILDREN = ("web1-1", "web1-2")  # what a fork makes, beside what it works on
-Target = Instance | Volume | Snapshot
+Target = Instance | Volume | Snapshot | Backup | BackupStore
 QUICK_UNDO = EngineOptions(undo=RetryPolicy(tries=2, first_wait_s=0.01))
 
 
@@ -69,7 +71,10 @@ class Control:
         use = None
         if "snapshot_id" in params:
             use = SnapshotUse(params["snapshot_id"], bool(params.get("with_memory")))
-        wanted = Acceptance(operation, instance=instance, transition=TRANSITIONS.get(verb), children=children, use=use)
+        transition, backup_id = TRANSITIONS.get(verb), params.get("backup_id", "")
+        wanted = Acceptance(
+            operation, instance=instance, transition=transition, children=children, use=use, backup_id=backup_id
+        )
         await self.store.accept(wanted)
         await self.engine.submit(operation.id)
         return operation
@@ -80,7 +85,7 @@ class Control:
         """Accept and submit an operation on a volume, which is new for a create; `to` is the id of an instance."""
         operation = make_operation(verb, volume, params)
         if verb is Verb.CREATE_VOLUME:
-            wanted = Acceptance(operation, volume=volume)
+            wanted = Acceptance(operation, volume=volume, backup_id=params.get("backup_id", ""))
         else:
             wanted = Acceptance(operation, volume_change=VolumeChange(VOLUME_STATES[verb], to, moves))
         accepted = await self.store.accept(wanted)
@@ -119,6 +124,41 @@ class Control:
         ended = await self.do_snapshot(Verb.CREATE_SNAPSHOT, make_snapshot(host, name, kind=kind))
         assert ended.state is OperationState.SUCCEEDED, ended.error
         return await self.store.snapshots.get("default", name)
+
+    async def open_store(self, place: Path, name: str = "elsewhere") -> BackupStore:
+        """A backup store in a folder, which is made."""
+        await asyncio.to_thread(place.mkdir, exist_ok=True)
+        now = now_utc()
+        where = StorePlace(StoreKind.FOLDER, str(place))
+        made = BackupStore(
+            *(new_id(Kind.STORE), "default", name, StoreState.AVAILABLE, where, "local", now, now),
+        )
+        await self.node.open_store(StoreSpec(made.id, where), StoreSecret())
+        await self.store.backup_stores.add(made)
+        return made
+
+    async def accept_backup(self, verb: Verb, target: Backup | BackupStore, **params: Any) -> Operation:
+        """Accept and submit an operation on a backup, which is new for a create, or on a backup store."""
+        operation = make_operation(verb, target, params)
+        wanted = Acceptance(operation)
+        if verb is Verb.CREATE_BACKUP and isinstance(target, Backup):
+            wanted = Acceptance(operation, backup=target)
+        if verb is Verb.DRILL_BACKUP:
+            operation = replace(operation, params={"mac": "52:54:00:00:00:02", **params})
+            wanted = Acceptance(operation, drilling=Drilling(new_id(Kind.INSTANCE)))
+        accepted = await self.store.accept(wanted)
+        await self.engine.submit(accepted.id)
+        return accepted
+
+    async def do_backup(self, verb: Verb, target: Backup | BackupStore, **params: Any) -> Operation:
+        """Accept, submit and wait."""
+        return await self.wait(await self.accept_backup(verb, target, **params))
+
+    async def create_backup(self, host: Instance, place: BackupStore, name: str = "first") -> Backup:
+        """A new backup of an instance."""
+        ended = await self.do_backup(Verb.CREATE_BACKUP, make_backup(host, place, name))
+        assert ended.state is OperationState.SUCCEEDED, ended.error
+        return await self.store.backups.get("default", name)
 
     async def wait(self, operation: Operation) -> Operation:
         """The operation when it is final."""
@@ -189,6 +229,28 @@ def make_snapshot(host: Instance, name: str = "first", **fields: Any) -> Snapsho
         parent_id=None,
         kind=SnapshotKind.DISK,
         state=SnapshotState.CREATING,
+        node="local",
+        created_at=now,
+        updated_at=now,
+        image=host.image,
+        plan=host.plan,
+        resources=host.resources,
+        firmware=host.firmware,
+        machine_type=host.machine_type,
+    )
+    return replace(made, **fields)
+
+
+def make_backup(host: Instance, place: BackupStore, name: str = "first", **fields: Any) -> Backup:
+    now = now_utc()
+    made = Backup(
+        id=new_id(Kind.BACKUP),
+        project="default",
+        name=name,
+        store_id=place.id,
+        instance_id=host.id,
+        instance_name=host.name,
+        state=BackupState.CREATING,
         node="local",
         created_at=now,
         updated_at=now,

@@ -85,7 +85,7 @@ class Saboteur:
 async def world(control: Control, folder: Path) -> dict[str, Any]:
     """Records, ports, files and machines; without moments, and without what a failure is meant to tell.
 
-    What there is of volumes and snapshots is there only if there are any.
+    What there is of volumes, snapshots and backups is there only if there are any.
     """
     instances = [
         {name: value for name, value in asdict(record).items() if name not in _VOLATILE_FIELDS}
@@ -102,7 +102,13 @@ async def world(control: Control, folder: Path) -> dict[str, Any]:
         {name: value for name, value in asdict(record).items() if name not in _VOLATILE_FIELDS}
         for record in await control.store.snapshots.all()
     ]
+    backups = [
+        {name: value for name, value in asdict(record).items() if name not in _VOLATILE_FIELDS}
+        for record in await control.store.backups.all()
+    ]
     held = {
+        "backups": backups,
+        "kept for backups": await asyncio.to_thread(_snapshot_files, folder / "backups" / "points"),
         "volumes": volumes,
         "volume files": await asyncio.to_thread(_volume_files, folder / "volumes"),
         "snapshots": snapshots,

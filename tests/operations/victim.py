@@ -18,6 +18,7 @@ from insula.base.errors import HostFailure
 from insula.control.operations.engine.table import Do, Facts, Step, Tables, Work
 from insula.control.operations.instances.spec import node_spec
 from insula.control.operations.tables import TABLES
+from insula.domain.backup import Backup, BackupStore
 from insula.domain.instance import Instance
 from insula.domain.operation import Verb
 from insula.domain.snapshot import Snapshot
@@ -81,6 +82,8 @@ async def live(url: str, folder: Path, fate: Fate, target: Target | None, params
             await control.accept_volume(fate.verb, target, **params)
         elif isinstance(target, Snapshot):
             await control.accept_snapshot(fate.verb, target)
+        elif isinstance(target, Backup | BackupStore):
+            await control.accept_backup(fate.verb, target, **params)
         elif target is not None:
             await control.accept(fate.verb, target, **params)
         async with asyncio.timeout(PATIENCE_S):
@@ -91,7 +94,12 @@ async def live(url: str, folder: Path, fate: Fate, target: Target | None, params
 if __name__ == "__main__":
     order = json.loads(sys.argv[1])
     fate = msgspec.convert(order["fate"], Fate)
-    kinds: dict[str, type[Target]] = {"volume": Volume, "snapshot": Snapshot}
+    kinds: dict[str, type[Target]] = {
+        "volume": Volume,
+        "snapshot": Snapshot,
+        "backup": Backup,
+        "store": BackupStore,
+    }
     kind = kinds.get(fate.verb.noun, Instance)
     subject = msgspec.convert(order["target"], kind) if order["target"] else None
     asyncio.run(live(order["url"], Path(order["folder"]), fate, subject, order["params"]))

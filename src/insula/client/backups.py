@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,7 @@ class BackupStores:
         """Give back the room of what no backup needs; the operation's result has `freed_bytes`."""
         return build(Operation, self._connection.request("POST", path_of("backup-stores", store, "prune")))
 
-    def import_backups(self, store: str) -> list[Backup]:
+    def import_backups(self, store: str) -> Sequence[Backup]:
         """Take over what other hosts put there; what is new. May be repeated."""
         path = path_of("backup-stores", store, "import")
         answer = self._connection.request("POST", path, timeout_s=_STORE_TIMEOUT_S)
@@ -172,7 +172,7 @@ class Backups:
         """
         return self._operation("POST", path_of("backups", backup, "drill"), given({"command": command}))
 
-    def files(self, backup: str, path: str = "/") -> list[FileEntry]:
+    def files(self, backup: str, path: str = "/") -> Sequence[FileEntry]:
         """What is in a folder of it."""
         answer = self._connection.request(
             "GET", path_of("backups", backup, "files"), query={"path": path}, timeout_s=_FILES_TIMEOUT_S

@@ -1,4 +1,4 @@
-"""backup: create, list, show, restore, files, cp, drill, import, rename, protect, unprotect, delete, store, schedule."""
+"""backup: create, list, show, restore, files, cp, drill, import, rename, protect, unprotect, delete."""
 
 from __future__ import annotations
 

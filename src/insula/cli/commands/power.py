@@ -197,7 +197,8 @@ def _kept_backups(session: Session, instance_id: str) -> str:
     """What stays of a deleted instance, as the end of a sentence; a token that may not see backups tells nothing."""
     with contextlib.suppress(Forbidden):
         if count := len(session.client.backups.list(instance=instance_id)):
-            return f"; its {count} backup{'s stay' if count > 1 else ' stays'}: insula backup list --instance {instance_id}"
+            stay = "backup stays" if count == 1 else f"{count} backups stay"
+            return f"; its {stay}: insula backup list --instance {instance_id}"
     return ""
 
 
