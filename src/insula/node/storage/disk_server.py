@@ -134,12 +134,13 @@ async def served(disk: Path, behind: Sequence[Path] = (), *, writable: bool = Fa
 
 @contextlib.asynccontextmanager
 async def _socket_beside(disk: Path, behind: Sequence[Path], *, writable: bool) -> AsyncIterator[tuple[Path, Jail]]:
-    """Where the server listens, and its jail. As root it is a user that has nothing else."""
+    """Where the server listens, and its jail. As root it is a user that has nothing else, if such a one may read it."""
     folder = disk.with_name(f"{SOCKET_FOLDER}{secrets.token_hex(4)}")
     folder.mkdir(mode=0o700)
-    uids = UidRange() if UidRange.is_usable() else None
-    uid: int | None = None
     files = (disk, *behind)
+    is_for_others = writable or all(path.stat().st_mode & 0o044 for path in files)
+    uids = UidRange() if UidRange.is_usable() and is_for_others else None
+    uid: int | None = None
     try:
         if uids is not None:
             uid = await asyncio.to_thread(uids.claim, folder)
