@@ -22,6 +22,7 @@ NAMES = (
     "instant",
     "fork",
     "disks",
+    "backups",
     "density",
 )
 
