@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hmac
 import os
+import threading
 
 import zstandard
 from cryptography.exceptions import InvalidTag
@@ -35,6 +36,7 @@ class Sealer:
     def __init__(self, master_key: bytes) -> None:
         self._id_key = derived(master_key, b"chunk ids")
         self._cipher = AESGCM(derived(master_key, b"contents"))
+        self._of_thread = threading.local()  # a compressor is for one thread, and takes as long to make as a chunk does
 
     def id_of(self, content: bytes) -> bytes:
         return ZERO_ID if content == ZEROS else hmac.digest(self._id_key, content, "sha256")
@@ -42,8 +44,13 @@ class Sealer:
     def seal(self, name: bytes, content: bytes) -> bytes:
         """Compress and encrypt; `name` must be given again to open it."""
         nonce = os.urandom(_NONCE_BYTES)
-        packed = zstandard.ZstdCompressor(level=_LEVEL).compress(content)
-        return nonce + self._cipher.encrypt(nonce, packed, name)
+        return nonce + self._cipher.encrypt(nonce, self._compressor().compress(content), name)
+
+    def _compressor(self) -> zstandard.ZstdCompressor:
+        if not hasattr(self._of_thread, "compressor"):
+            self._of_thread.compressor = zstandard.ZstdCompressor(level=_LEVEL)
+        found: zstandard.ZstdCompressor = self._of_thread.compressor
+        return found
 
     def open(self, name: bytes, sealed: bytes, *, at_most: int) -> bytes:
         """The content, of `at_most` so many bytes. Raises DataCorrupt."""
