@@ -79,6 +79,8 @@ def program(name: str, arguments: Sequence[str]) -> int:
 def main(arguments: list[str]) -> int:
     if "--chaos" in arguments:
         arguments.remove("--chaos")
+        if arguments[:1] == ["backup"]:
+            return program("chaos.backup", arguments[1:])
         return program("chaos", arguments)
     if arguments[:1] == ["identity"]:
         return program("identity", arguments[1:])

@@ -37,7 +37,8 @@ REFUSED_LATER = {
     "unknown-project",
     "unknown-snapshot",
     "unknown-schedule",
-    "unsupported",  # imaginary disks have no file system
+    "no-file-system",  # imaginary disks have none
+    "no-backup-folder",
     "guest-refused",  # there is no such file
 }
 

@@ -44,7 +44,8 @@ async def control(database_url: str, node: Node, saboteur: Saboteur) -> AsyncIte
         yield opened
 
 
-async def goes_wrong(control: Control, saboteur: Saboteur, verb: Verb, target: Backup, mode: Mode, step: str) -> None:
+async def goes_wrong(control: Control, saboteur: Saboteur, verb: Verb, target: Backup, fault: tuple[Mode, str]) -> None:
+    mode, step = fault
     saboteur.aim(verb, step, mode)
     operation = await control.accept_backup(verb, target)
     if mode is Mode.HANG_AFTER:
@@ -61,7 +62,7 @@ async def test_a_creation_that_fails_leaves_nothing(
     place = await control.open_store(tmp_path / "store")
     for mode in MODES:
         before = await world(control, folder)
-        await goes_wrong(control, saboteur, Verb.CREATE_BACKUP, make_backup(host, place), mode, "make")
+        await goes_wrong(control, saboteur, Verb.CREATE_BACKUP, make_backup(host, place), (mode, "make"))
         assert await world(control, folder) == before, mode
         assert await control.node.stored_backups(place.id) == []
     saboteur.aim(None, "", Mode.TWICE)
@@ -128,7 +129,7 @@ async def test_a_drill_leaves_nothing_wherever_it_fails(
     made = await control.create_backup(await control.create(), await control.open_store(tmp_path / "store"))
     before = await world(control, folder)
     for step in ("restore", "boot", "remove"):
-        await goes_wrong(control, saboteur, Verb.DRILL_BACKUP, made, mode, step)
+        await goes_wrong(control, saboteur, Verb.DRILL_BACKUP, made, (mode, step))
         assert await world(control, folder) == before, step
     if mode is Mode.HANG_AFTER:
         return  # the last step cannot be cancelled: it is over by then

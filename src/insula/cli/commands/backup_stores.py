@@ -218,23 +218,32 @@ def show(session: Session, name: str, as_json: bool) -> None:
 
 @store.command()
 @click.argument("name")
+@json_option
 @click.pass_obj
-def key(session: Session, name: str) -> None:
+def key(session: Session, name: str, as_json: bool) -> None:
     """Print a store's recovery key; whoever has it can read all backups in it."""
-    click.echo(session.client.backups.stores.key(name))
+    found = session.client.backups.stores.key(name)
+    if as_json:
+        print_json({"recovery_key": found})
+    else:
+        click.echo(found)
 
 
 @store.command()
 @click.argument("name")
 @yes_option
+@json_option
 @click.pass_obj
-def remove(session: Session, name: str, yes: bool) -> None:
+def remove(session: Session, name: str, yes: bool, as_json: bool) -> None:
     """Forget a backup store; what is in it stays there."""
     found = session.client.backups.stores.get(name)
     count = len(session.client.backups.list(store=found.id))
     note = f"Its {count} backups vanish from the list, but stay in {where(found)}" if count else "It has no backups"
     confirm(f"Forget the backup store {found.name}? {note}. Opening it again needs its recovery key.", yes)
     gone = session.client.backups.stores.remove(found.id)
+    if as_json:
+        print_json({"backups": gone})
+        return
     say(f"Backup store {found.name} is forgotten; {gone} backups stay in {where(found)}")
 
 

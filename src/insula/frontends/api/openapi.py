@@ -184,7 +184,7 @@ def statuses_of(entry: Endpoint) -> list[int]:
         found |= {413, 415}
     if entry.uploads:
         found |= {413}
-    if entry.method != "GET" or entry.path.startswith("/v1/instances/{instance}"):
+    if entry.method != "GET" or entry.path.startswith(("/v1/instances/{instance}", "/v1/backups/{backup}/")):
         found |= {409, 507}
     if entry.action.startswith("guest."):
         found |= {504}

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from insula.base.clock import now_utc
 from insula.base.errors import Conflict, DataCorrupt, InsulaError, NotFound
 from insula.base.log import get_logger
@@ -271,10 +273,10 @@ async def _content(path: Path) -> AsyncIterator[Extent]:
 
 
 def _report(backup: Backup) -> BackupReport:
-    told = dict(backup.facts.get(_KEY, {}))
+    told = {**backup.facts.get(_KEY, {}), "added_bytes": backup.added_bytes}
     try:
-        return BackupReport(added_bytes=backup.added_bytes, **told)
-    except TypeError as error:
+        return msgspec.convert(told, BackupReport)
+    except msgspec.ValidationError as error:
         raise DataCorrupt(
             f"Backup {backup.id} does not say how it was made", why=str(error), code="backup-damaged"
         ) from error

@@ -9,6 +9,7 @@ from pathlib import Path
 _ADDED = {
     "0003": ("DROP TABLE volume",),
     "0004": ("DROP TABLE snapshot", "ALTER TABLE instance DROP COLUMN snapshot_id"),
+    "0006": ("DROP TABLE backup_schedule", "DROP TABLE backup", "DROP TABLE backup_store"),
     "0005": ("DROP TABLE image", "DROP TABLE image_name"),
 }
 

@@ -28,6 +28,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("project", "name"),
     )
+    _create_backups()
+    _create_schedules()
+
+
+def _create_backups() -> None:
     op.create_table(
         "backup",
         sa.Column("id", sa.String(length=40), nullable=False),
@@ -61,7 +66,6 @@ def upgrade() -> None:
     )
     op.create_index("ix_backup_store_id", "backup", ["store_id"], unique=False)
     op.create_index("ix_backup_instance_id", "backup", ["instance_id"], unique=False)
-    _create_schedules()
 
 
 def _create_schedules() -> None:
