@@ -237,13 +237,14 @@ class Rounds:
             client.operations.wait(client.backups.delete(each.id).id, timeout_s=_SETTLE_S)
 
     def _end(self) -> None:
-        """Delete everything; then the store has its key alone, and the host nothing."""
+        """Delete everything; then the store has its key and an index alone, and the host nothing."""
         with self.service.client() as client:
             for each in client.backups.list():
                 client.operations.wait(client.backups.delete(each.id).id, timeout_s=_SETTLE_S)
             client.operations.wait(client.backups.stores.prune("elsewhere").id, timeout_s=_SETTLE_S)
             rest = [path for path in self.store.rglob("*") if path.is_file() and path.name != "config"]
-            self.tally.leaked += [f"{path} is in the empty store" for path in rest if "keys" not in path.parts]
+            kept = [path for path in rest if path.parent.name not in {"keys", "index"}]  # an index says: no packs
+            self.tally.leaked += [f"{path} is in the empty store" for path in kept]
             client.backups.stores.remove("elsewhere")
             client.operations.wait(client.instances.delete(_HOST).id, timeout_s=_SETTLE_S)
             self.tally.leaked += [f"{one.what} {one.name}" for one in client.host.repair(remove=False)]

@@ -145,7 +145,7 @@ class Backup:
     @property
     def size_gib(self) -> int:
         """The smallest disk that has room for it."""
-        return max(1, -(-self.size_bytes // _GIB))
+        return max(self.resources.disk_gib, -(-self.size_bytes // _GIB))
 
 
 def free_name(instance: str, at: datetime, taken: Collection[str]) -> str:
