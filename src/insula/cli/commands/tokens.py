@@ -21,14 +21,14 @@ def token() -> None:
     "scopes",
     multiple=True,
     type=click.Choice([scope.value for scope in Scope]),
-    help="What it may do; repeat. All but admin otherwise.",
+    help="What it may do; repeat. All but admin and backups:key otherwise.",
 )
 @click.option("--expires-in-days", type=float, metavar="DAYS", help="When it ends; never otherwise.")
 @json_option
 @click.pass_obj
 def create(session: Session, name: str, scopes: tuple[str, ...], expires_in_days: float | None, as_json: bool) -> None:
     """Make a token. Its secret is printed this once and kept nowhere."""
-    wanted = scopes or tuple(scope for scope in Scope if scope is not Scope.ADMIN)
+    wanted = scopes or tuple(scope for scope in Scope if scope not in (Scope.ADMIN, Scope.BACKUPS_KEY))
     made = session.client.tokens.create(name, wanted, expires_in_days=expires_in_days)
     if as_json:
         print_json(made)
