@@ -28,6 +28,7 @@ from tests.chaos.orphans import orphans, processes_of
 from tests.private_service import PrivateService
 
 _SETTLE_S = 300.0
+_LOCK_S = 60.0
 _KILL_WITHIN_S = 2.5
 _MOST_BACKUPS = 6
 _READ_EVERY, _FILES_EVERY, _DRILL_EVERY = 5, 10, 50
@@ -206,7 +207,7 @@ class Rounds:
         known = frozenset(one.id for one in client.instances.list())
         self.tally.leaked += [f"round {number}: {one}" for one in orphans(self.service.home, known)]
         self.tally.leaked += [f"round {number}: {one.what} {one.name}" for one in client.host.repair(remove=False)]
-        self._look_for_rests(number)
+        self._look_for_rests(client, number)
 
     def _was_deleted(self, client: Client, each: Backup) -> bool:
         """Whether its deletion failed, which may be repeated."""
@@ -223,13 +224,19 @@ class Rounds:
         if content != self._sums.get(each.id):
             self.tally.torn.append(f"round {number}: {each.name} does not have what was written before it")
 
-    def _look_for_rests(self, number: int) -> None:
+    def _look_for_rests(self, client: Client, number: int) -> None:
         node = self.service.home / "node"
         points = list((node / "backups" / "points").glob("*.json"))
         if len(points) > 1:
             self.tally.leaked.append(f"round {number}: {len(points)} disks are kept for one instance and store")
-        held = list((self.store / "locks").glob("*")) if (self.store / "locks").exists() else []
+        if self._locks():
+            # One that could not be removed since the store was away must be in nobody's way.
+            client.operations.wait(client.backups.stores.prune("elsewhere").id, timeout_s=_LOCK_S)
+        held = self._locks()
         self.tally.leaked += [f"round {number}: lock {lock.name}" for lock in held]
+
+    def _locks(self) -> list[Path]:
+        return list((self.store / "locks").glob("*"))
 
     def _tidy(self, client: Client) -> None:
         """Keep the store small; what a failed deletion left is deleted."""

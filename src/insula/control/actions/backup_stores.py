@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 
 from insula.base.clock import now_utc
 from insula.base.errors import InsulaError
@@ -23,6 +24,7 @@ from insula.protocol.node import StoredBackup
 
 MAX_RATE_MIB_S = 100_000
 _ALL = 1_000_000_000
+_LEAST_PARTS = 2
 _LOST = "The store does not have it any more; another host may have deleted it"
 
 log = get_logger(__name__)
@@ -204,6 +206,8 @@ def _check_wish(wish: StoreWish) -> None:
     needed: dict[str, str] = {}
     if place.kind is StoreKind.FOLDER:
         needed = {"path": place.path}
+        if place.path and len(PurePosixPath(place.path).parts) < _LEAST_PARTS:
+            faults.note("path", "must be a folder's absolute path, and not / itself")
     elif place.kind is StoreKind.S3:
         needed = {
             "bucket": place.bucket,

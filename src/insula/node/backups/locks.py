@@ -20,6 +20,7 @@ LOCKS = "locks/"
 EXPIRES_S = 1800.0
 RENEWED_S = 300.0
 _SHARED, _ALONE = "shared-", "alone-"
+_LEFT: set[str] = set()  # locks of ours that could not be removed when their work was over; names are never used twice
 
 
 @asynccontextmanager
@@ -60,15 +61,21 @@ async def remove_of(target: Target, owner: str) -> int:
 @asynccontextmanager
 async def _held(target: Target, begin: str, bars: str) -> AsyncIterator[None]:
     name = f"{LOCKS}{begin}{secrets.token_hex(8)}"
-    await target.put(name, b"held")
+    try:
+        await target.put(name, b"held")
+    except BaseException:  # it may be there all the same, when we were cut off or the store went away
+        _LEFT.add(name)
+        raise
     # Written first and looked for others then: of two at once each sees the other, and at least one gives way.
     try:
         await _check(target, name, bars)
         async with _renewed(target, name):
             yield
     finally:
-        with contextlib.suppress(InsulaError):  # it expires
+        try:
             await asyncio.shield(target.delete(name))
+        except InsulaError:  # the store is away: whom it bars removes it, or it expires
+            _LEFT.add(name)
 
 
 async def _check(target: Target, own: str, bars: str) -> None:
@@ -77,8 +84,9 @@ async def _check(target: Target, own: str, bars: str) -> None:
     for other in found:
         if other.name == own or not other.name.startswith(f"{LOCKS}{bars}"):
             continue
-        if _has_expired(other, now_s):
+        if _has_expired(other, now_s) or other.name in _LEFT:
             await target.delete(other.name)
+            _LEFT.discard(other.name)
             continue
         raise Conflict(
             "The backup store is in use",
