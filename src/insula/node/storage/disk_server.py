@@ -134,19 +134,20 @@ async def served(disk: Path, behind: Sequence[Path] = (), *, writable: bool = Fa
 
 @contextlib.asynccontextmanager
 async def _socket_beside(disk: Path, behind: Sequence[Path], *, writable: bool) -> AsyncIterator[tuple[Path, Jail]]:
-    """Where the server listens, and its jail. As root it is a user that has nothing else, if such a one may read it."""
+    """Where the server listens, and its jail. As root it is a user that has nothing else, if such a one may read it.
+
+    A disk that is being filled has no content of a guest's in its tables.
+    """
     folder = disk.with_name(f"{SOCKET_FOLDER}{secrets.token_hex(4)}")
     folder.mkdir(mode=0o700)
     files = (disk, *behind)
-    is_for_others = writable or all(path.stat().st_mode & 0o044 for path in files)
+    is_for_others = not writable and all(path.stat().st_mode & 0o044 for path in files)
     uids = UidRange() if UidRange.is_usable() and is_for_others else None
     uid: int | None = None
     try:
         if uids is not None:
             uid = await asyncio.to_thread(uids.claim, folder)
             os.chown(folder, uid, uid)
-            if writable:
-                os.chown(disk, uid, uid)
         yield (
             folder / "socket",
             Jail(
@@ -159,8 +160,6 @@ async def _socket_beside(disk: Path, behind: Sequence[Path], *, writable: bool) 
         )
     finally:
         if uids is not None:
-            if writable:
-                os.chown(disk, os.geteuid(), os.getegid())
             await asyncio.shield(asyncio.to_thread(uids.release, folder))
         await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
 

@@ -1,0 +1,47 @@
+"""Backups of tiny instances on real QEMU: as root, with own users, and as an ordinary user."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from insula.base.run import run
+
+from .backup_story import BackupStory
+
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(900)]
+
+_ORDINARY_UID = 54_323
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A short path outside of /root and /tmp, which other users can reach."""
+    with tempfile.TemporaryDirectory(prefix="insula-vm-", dir="/var/tmp") as name:
+        path = Path(name)
+        path.chmod(0o711)
+        yield path
+
+
+async def test_as_whoever_runs_the_tests(home: Path) -> None:
+    print(json.dumps(await BackupStory(home).tell()))  # noqa: T201 - the measurements, seen with -s
+
+
+@pytest.mark.root
+async def test_as_an_ordinary_user(home: Path) -> None:
+    if not os.access(_ROOT, os.X_OK) or not all(parent.stat().st_mode & 0o001 for parent in _ROOT.parents):
+        pytest.skip(f"other users cannot reach {_ROOT}")
+    shutil.chown(home, _ORDINARY_UID, _ORDINARY_UID)
+    user = ["setpriv", f"--reuid={_ORDINARY_UID}", f"--regid={_ORDINARY_UID}", "--clear-groups", "--"]
+    argv = [*user, sys.executable, "-m", "tests.vm.backup_story", str(home)]
+    done = await run(argv, timeout_s=800, cwd=_ROOT, env={"HOME": str(home)})
+    print(done.text)  # noqa: T201 - as above
+    assert json.loads(done.text)["first_paused_ms"] < 1000
