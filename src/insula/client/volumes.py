@@ -20,7 +20,7 @@ class Volumes:
     def create(
         self,
         name: str,
-        size_gib: int | None = None,
+        size_gib: int,
         *,
         file_system: str = "",
         attach_to: str = "",
@@ -33,7 +33,7 @@ class Volumes:
         """Make a volume, with a file system (ext4 or xfs) if one is named, and attach it if an instance is named.
 
         Limits are operations and megabytes a second; 0 is unlimited. With a `backup` it has what that instance's disk
-        held; only then may the size be left out.
+        held, which needs :attr:`Backup.size_gib` at least.
         """
         wish: dict[str, Any] = {
             "name": name,

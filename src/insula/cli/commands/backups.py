@@ -184,7 +184,8 @@ def restore(
             todo=f"Write it like: insula backup restore {name} --as web2",
         )
     if volume:
-        wanted_gib = None if given["size"] is None else size_gib(given["size"], "--size")
+        found = session.client.backups.get(name)
+        wanted_gib = found.size_gib if given["size"] is None else size_gib(given["size"], "--size")
         operation = session.client.volumes.create(
             check_name(volume), wanted_gib, backup=name, attach_to=given["attach_to"]
         )

@@ -29,7 +29,7 @@ MIN_SIZE_GIB, MAX_SIZE_GIB = 1, 16 * 1024
 class VolumeWish:
     """A new volume; `attach_to` is the name or id of an instance that gets it at once. Limits of 0 are none.
 
-    With a `backup` (name or id) it has what that instance's disk held; a size of 0 is then what that needs.
+    With a `backup` (name or id) it has what that instance's disk held.
     """
 
     name: str
@@ -78,10 +78,8 @@ class VolumeActions:
         """Check everything that can be checked now, then accept. Raises InvalidInput, CapacityExceeded, Conflict."""
         faults = Faults()
         backup = await self.store.backups.get(caller.project, wish.backup) if wish.backup else None
-        if backup is not None:
-            wish = replace(wish, size_gib=wish.size_gib or backup.size_gib)
-            if wish.file_system is not FileSystem.NONE:
-                faults.note("file_system", "must be left out: the backup has its own")
+        if backup is not None and wish.file_system is not FileSystem.NONE:
+            faults.note("file_system", "must be left out: the backup has its own")
         with faults.of("name"):
             check_name(wish.name)
         with faults.of("tags"):

@@ -17,10 +17,10 @@ InstanceName = Annotated[str, Meta(min_length=1, max_length=63, description="Nam
 
 
 class CreateVolume(Wish, frozen=True):
-    """A new volume; with `attach_to` an instance gets it at once. Only one from a backup needs no size."""
+    """A new volume; with `attach_to` an instance gets it at once."""
 
     name: Name
-    size_gib: SizeGib | None = None
+    size_gib: SizeGib
     file_system: FileSystem = FileSystem.NONE
     attach_to: InstanceName | None = None
     tags: Tags = field(default_factory=list)
@@ -32,7 +32,7 @@ class CreateVolume(Wish, frozen=True):
     def to_wish(self) -> VolumeWish:
         return VolumeWish(
             name=self.name,
-            size_gib=self.size_gib or 0,
+            size_gib=self.size_gib,
             file_system=self.file_system,
             attach_to=self.attach_to or "",
             tags=tuple(self.tags),
