@@ -23,7 +23,7 @@ from insula.domain.instance import Firmware
 from insula.domain.snapshot import Consistency
 from insula.domain.volume import FileSystem
 from insula.node.agent import Node
-from insula.protocol.backups import BackupReport, StoreSecret, StoreSpec
+from insula.protocol.backups import BackupReport, DiskSource, StoreSecret, StoreSpec
 from insula.protocol.node import InstanceSpec, VolumeSpec
 
 from .life import READY_S, processes_of
@@ -156,7 +156,7 @@ class BackupStory:
         assert [(entry.name, entry.kind, entry.size_bytes) for entry in entries] == [("file", "file", 4)]
 
     async def _as_volume(self, node: Node, first: str) -> None:
-        await node.make_volume_from_backup(self.volume, self.store.id, first, _unseen)
+        await node.make_volume_from_backup(self.volume, DiskSource(self.store.id, first), _unseen)
         await node.start(self.spec.id)
         await self._ready(node, self.spec)
         await node.attach_volume(self.volume.id, self.spec.id)

@@ -14,7 +14,7 @@ from insula.control.nodes.bounded import BoundedNode
 from insula.domain.backup import StoreKind, StorePlace
 from insula.domain.ids import Kind, new_id
 from insula.domain.volume import FileSystem
-from insula.protocol.backups import StoreSecret, StoreSpec
+from insula.protocol.backups import DiskSource, StoreSecret, StoreSpec
 from insula.protocol.node import InstanceSpec, Power, VolumeSpec
 
 from .life import Life, emulated_node
@@ -127,7 +127,7 @@ def verbs(
         "instance": create,
         "instance from a snapshot": from_snapshot,
         "restore": restore,
-        "restore to a volume": lambda: node.make_volume_from_backup(volume[0], room, backup, quiet),
+        "restore to a volume": lambda: node.make_volume_from_backup(volume[0], DiskSource(room, backup), quiet),
         "volume": lambda: node.make_volume(volume[1]),
         "image": lambda: node.publish_image(new_id(Kind.IMAGE), "mine", snapshot, quiet),
     }

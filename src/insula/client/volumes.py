@@ -29,11 +29,13 @@ class Volumes:
         disk_iops: int = 0,
         disk_mbps: int = 0,
         backup: str = "",
+        damaged: bool = False,
     ) -> Operation:
         """Make a volume, with a file system (ext4 or xfs) if one is named, and attach it if an instance is named.
 
         Limits are operations and megabytes a second; 0 is unlimited. With a `backup` it has what that instance's disk
-        held, which needs :attr:`Backup.size_gib` at least.
+        held, which needs :attr:`Backup.size_gib` at least. With `damaged` that goes also when parts of the backup are
+        lost: they are zeros, and the operation's result has them as `lost`, a list of bytes from and to.
         """
         wish: dict[str, Any] = {
             "name": name,
@@ -45,6 +47,7 @@ class Volumes:
             "disk_iops": disk_iops,
             "disk_mbps": disk_mbps,
             "backup": backup,
+            "damaged": damaged,
         }
         return self._operation("POST", path_of("volumes"), given(wish))
 

@@ -58,6 +58,15 @@ class BackupReport:
 
 
 @dataclass(frozen=True)
+class DiskSource:
+    """A backup in a store, of which a disk is made; with `damaged` although not all of it can be read any more."""
+
+    store_id: str
+    backup_id: str
+    damaged: bool = False
+
+
+@dataclass(frozen=True)
 class DamagedObject:
     """An object of a store that is not what was written."""
 

@@ -21,6 +21,7 @@ from insula.domain.snapshot import Consistency
 from insula.domain.volume import FileSystem
 from insula.protocol.backups import (
     BackupReport,
+    DiskSource,
     FileEntry,
     StoreFindings,
     StoreOpened,
@@ -303,8 +304,8 @@ class NodeApi(Protocol):
         self, spec: InstanceSpec, store_id: str, backup_id: str, progress: Progress
     ) -> None: ...  # a new instance's; its first start is a boot
     async def make_volume_from_backup(
-        self, spec: VolumeSpec, store_id: str, backup_id: str, progress: Progress
-    ) -> None: ...
+        self, spec: VolumeSpec, source: DiskSource, progress: Progress
+    ) -> Sequence[tuple[int, int]]: ...  # the bytes (from, to) that are lost, and zeros on it
     async def backup_files(self, store_id: str, backup_id: str, path: str) -> Sequence[FileEntry]: ...
     async def read_backup_file(self, store_id: str, backup_id: str, path: str) -> AsyncIterator[bytes]: ...
     async def note_drill(self, store_id: str, backup_id: str, drill: Drill) -> None: ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from insula.domain.backup import Backup, BackupState, Drill
 from insula.domain.names import check_name
 from insula.domain.operation import Operation
 
+_SHOWN_PARTS = 5
 _KINDS = {
     "filesystem": "the guest had written all down for it",
     "crash": "what there is after a power cut",
@@ -142,6 +144,7 @@ _restore_options = (
     click.option("--as", "instance", metavar="INSTANCE", help="As a new instance of this name."),
     click.option("--volume", metavar="NAME", help="Its disk as a new volume of this name."),
     click.option("--size", metavar="SIZE", help="The volume's size, like 20G; the disk's otherwise."),
+    click.option("--damaged", is_flag=True, help="Restore to the volume what is left, if parts of it are lost."),
     click.option("--attach", "attach_to", default="", metavar="INSTANCE", help="Attach the volume to this instance."),
     click.option("--plan", default="", metavar="NAME", help="Another size than it had."),
     click.option("--vcpus", type=int, help="Virtual processors, instead of the plan's."),
@@ -187,11 +190,18 @@ def restore(
         found = session.client.backups.get(name)
         wanted_gib = found.size_gib if given["size"] is None else size_gib(given["size"], "--size")
         operation = session.client.volumes.create(
-            check_name(volume), wanted_gib, backup=name, attach_to=given["attach_to"]
+            check_name(volume), wanted_gib, backup=name, attach_to=given["attach_to"], damaged=given["damaged"]
         )
-        if finish(session, operation, no_wait=no_wait, as_json=as_json) and not as_json:
-            say(f"Volume {volume} has what was on the disk in {name}")
+        done = finish(session, operation, no_wait=no_wait, as_json=as_json)
+        if done and not as_json:
+            say(f"Volume {volume} has what was on the disk in {name}{_without((done.result or {}).get('lost') or [])}")
         return
+    if given["damaged"]:
+        raise InvalidInput(
+            "What is left of a damaged backup cannot be restored as an instance",
+            why="It may not boot, or lose more when it does",
+            todo=f"Restore it as a volume: insula backup restore {name} --volume NAME --damaged",
+        )
     operation = _restore_instance(session, name, check_name(instance or ""), given)
     if no_wait:
         finish(session, operation, no_wait=True, as_json=as_json)
@@ -201,6 +211,13 @@ def restore(
         print_json(made)
         return
     say(f"{made.name} is running" + (f"; log in: insula ssh {made.name}" if made.ssh_port else ""))
+
+
+def _without(lost: Sequence[Sequence[int]]) -> str:
+    """What is not there, as the end of a sentence."""
+    parts = ", ".join(f"{begin} to {end}" for begin, end in lost[:_SHOWN_PARTS])
+    more = f" and {len(lost) - _SHOWN_PARTS} more parts" if len(lost) > _SHOWN_PARTS else ""
+    return f", but for bytes {parts}{more}, which are zeros" if lost else ""
 
 
 def _restore_instance(session: Session, name: str, instance: str, given: dict[str, Any]) -> Operation:

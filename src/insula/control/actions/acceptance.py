@@ -107,12 +107,14 @@ class Acceptor:
         operation = _operation(caller, Verb.PUBLISH_IMAGE, (new.id, new.name), {})
         return await self._accept(caller, Acceptance(operation, publishing=publishing))
 
-    async def new_volume(self, caller: Caller, volume: Volume, backup_id: str = "") -> Operation:
+    async def new_volume(
+        self, caller: Caller, volume: Volume, backup_id: str = "", params: Mapping[str, Any] | None = None
+    ) -> Operation:
         """Record `volume` and the operation that makes it, from a backup if one is named.
 
         Raises Conflict (name, instance, backup) and CapacityExceeded.
         """
-        operation = _operation(caller, Verb.CREATE_VOLUME, (volume.id, volume.name), {})
+        operation = _operation(caller, Verb.CREATE_VOLUME, (volume.id, volume.name), params or {})
         place = await self._scheduler.placer(room_of(volume.size_gib), volume.node)
         return await self._accept(caller, Acceptance(operation, volume=volume, place=place, backup_id=backup_id))
 

@@ -29,7 +29,7 @@ MIN_SIZE_GIB, MAX_SIZE_GIB = 1, 16 * 1024
 class VolumeWish:
     """A new volume; `attach_to` is the name or id of an instance that gets it at once. Limits of 0 are none.
 
-    With a `backup` (name or id) it has what that instance's disk held.
+    With a `backup` (name or id) it has what that instance's disk held; with `damaged` also when parts of that are lost.
     """
 
     name: str
@@ -41,6 +41,7 @@ class VolumeWish:
     disk_iops: int = 0
     disk_mbps: int = 0
     backup: str = ""
+    damaged: bool = False
 
 
 class VolumeActions:
@@ -80,6 +81,8 @@ class VolumeActions:
         backup = await self.store.backups.get(caller.project, wish.backup) if wish.backup else None
         if backup is not None and wish.file_system is not FileSystem.NONE:
             faults.note("file_system", "must be left out: the backup has its own")
+        if wish.damaged and backup is None:
+            faults.note("damaged", "must be left out: it is for a backup that has damage")
         with faults.of("name"):
             check_name(wish.name)
         with faults.of("tags"):
@@ -105,7 +108,8 @@ class VolumeActions:
             disk_iops=wish.disk_iops,
             disk_mbps=wish.disk_mbps,
         )
-        return await self._acceptor.new_volume(caller, volume, backup.id if backup is not None else "")
+        params = {"damaged": True} if wish.damaged else {}
+        return await self._acceptor.new_volume(caller, volume, backup.id if backup is not None else "", params)
 
     @action("volumes.change", Scope.VOLUMES_WRITE, audit=Audit.AFTER)
     async def change(self, caller: Caller, volume: str, tags: tuple[str, ...] | None, protected: bool | None) -> Volume:

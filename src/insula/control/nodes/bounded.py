@@ -15,6 +15,7 @@ from insula.domain.image import Image
 from insula.domain.instance import BootPhase
 from insula.protocol.backups import (
     BackupReport,
+    DiskSource,
     FileEntry,
     StoreFindings,
     StoreOpened,
@@ -185,10 +186,10 @@ class BoundedNode:
         await self._ask(f"restore {spec.name}", _BACKUP_S, work)
 
     async def make_volume_from_backup(
-        self, spec: VolumeSpec, store_id: str, backup_id: str, progress: Progress
-    ) -> None:
-        work = self._node.make_volume_from_backup(spec, store_id, backup_id, progress)
-        await self._ask(f"restore volume {spec.name}", _BACKUP_S, work)
+        self, spec: VolumeSpec, source: DiskSource, progress: Progress
+    ) -> Sequence[tuple[int, int]]:
+        work = self._node.make_volume_from_backup(spec, source, progress)
+        return await self._ask(f"restore volume {spec.name}", _BACKUP_S, work)
 
     async def backup_files(self, store_id: str, backup_id: str, path: str) -> Sequence[FileEntry]:
         work = self._node.backup_files(store_id, backup_id, path)

@@ -145,7 +145,8 @@ async def _create_volume_again(store: Store, scheduler: Scheduler, new: Operatio
     again = replace(record, id=new_id(Kind.VOLUME), state=VolumeState.CREATING, created_at=now, updated_at=now)
     place = await scheduler.placer(room_of(again.size_gib), again.node if again.instance_id else "")
     backup_id = str(new.params.get("backup_id") or "")
-    return Acceptance(replace(new, target=again.id, params={}), volume=again, place=place, backup_id=backup_id)
+    params = {"damaged": True} if new.params.get("damaged") else {}
+    return Acceptance(replace(new, target=again.id, params=params), volume=again, place=place, backup_id=backup_id)
 
 
 async def _change_volume_again(store: Store, scheduler: Scheduler, new: Operation) -> Acceptance:

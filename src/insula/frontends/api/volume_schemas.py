@@ -28,6 +28,7 @@ class CreateVolume(Wish, frozen=True):
     disk_iops: Iops = 0
     disk_mbps: Mbps = 0
     backup: Annotated[str, Meta(max_length=63, description="Name or id of a backup whose disk is on it")] = ""
+    damaged: Annotated[bool, Meta(description="Restore what is left of a backup that has damage")] = False
 
     def to_wish(self) -> VolumeWish:
         return VolumeWish(
@@ -40,6 +41,7 @@ class CreateVolume(Wish, frozen=True):
             disk_iops=self.disk_iops,
             disk_mbps=self.disk_mbps,
             backup=self.backup,
+            damaged=self.damaged,
         )
 
 

@@ -13,6 +13,7 @@ from insula.node.agent.node_images import NodeImages
 from insula.node.agent.restores import Restores
 from insula.protocol.backups import (
     BackupReport,
+    DiskSource,
     FileEntry,
     StoreFindings,
     StoreOpened,
@@ -73,12 +74,11 @@ class NodeBackups(NodeImages):
             await self._restores.make_disk(keeper, store_id, backup_id, progress)
 
     async def make_volume_from_backup(
-        self, spec: VolumeSpec, store_id: str, backup_id: str, progress: Progress
-    ) -> None:
+        self, spec: VolumeSpec, source: DiskSource, progress: Progress
+    ) -> Sequence[tuple[int, int]]:
         # The record first: a disk without one would belong to nobody after a crash.
         await asyncio.to_thread(self._volumes.store.save, spec)
-        disk = self._volumes.store.disk_of(spec.id)
-        await self._restores.make_volume(spec, disk, (store_id, backup_id), progress)
+        return await self._restores.make_volume(spec, self._volumes.store.disk_of(spec.id), source, progress)
 
     async def backup_files(self, store_id: str, backup_id: str, path: str) -> Sequence[FileEntry]:
         return await self._backup_files.list(store_id, backup_id, path)

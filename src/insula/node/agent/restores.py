@@ -7,6 +7,7 @@ instance's disk goes on over it. Everything is written beside its place first, s
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from insula.node.backups.manifest import Backup
 from insula.node.backups.repository import Repository
 from insula.node.storage.atomic import disk_full_explained
 from insula.node.storage.backend import BootableImage, DiskBackend
+from insula.protocol.backups import DiskSource
 from insula.protocol.node import Progress, VolumeSpec
 
 _GIB = 1 << 30
@@ -94,30 +96,52 @@ class Restores:
         await disks.grow(draft, record.spec.resources.disk_gib)
         await asyncio.to_thread(draft.replace, folder / disk_files.DISK)
 
-    async def make_volume(self, spec: VolumeSpec, disk: Path, source: tuple[str, str], progress: Progress) -> None:
-        """A volume's disk with what the backup's disk was; `source` is the store's and the backup's id."""
-        if disk.exists():
-            return
-        async with self._tools.stores.opened(source[0]) as repository:
-            backup = await repository.backup(source[1])
-            _check_size(backup, spec.size_gib)
-            await self._fill(repository, backup, disk, progress)
-        await self._tools.disks.grow(disk, spec.size_gib)
+    async def make_volume(
+        self, spec: VolumeSpec, disk: Path, source: DiskSource, progress: Progress
+    ) -> Sequence[tuple[int, int]]:
+        """A volume's disk with what the backup's disk was; the bytes (from, to) that are lost, which are zeros on it.
 
-    async def _fill(self, repository: Repository, backup: Backup, target: Path, progress: Progress) -> None:
-        tree = backup.disks[DISK]
-        told = -1
+        Nothing is restored when it is there. Raises DataCorrupt when something is lost, unless the source is said to be
+        damaged, and as :meth:`make_disk` does.
+        """
+        lost: list[tuple[int, int]] = []
+        if not disk.exists():
+            async with self._tools.stores.opened(source.store_id) as repository:
+                backup = await repository.backup(source.backup_id)
+                _check_size(backup, spec.size_gib)
+                lost = await self._fill(repository, backup, disk, progress, tolerant=source.damaged)
+        await self._tools.disks.grow(disk, spec.size_gib)
+        return lost
+
+    async def _fill(
+        self, repository: Repository, backup: Backup, target: Path, progress: Progress, *, tolerant: bool = False
+    ) -> list[tuple[int, int]]:
+        """Write the disk; the bytes that are lost."""
+        tree, told = backup.disks[DISK], -1
+        lost: list[tuple[int, int]] = []
         with disk_full_explained(f"Restoring the disk {target.name}"):
             async with (
                 self._tools.disks.filled(target, tree.size_bytes) as disk,
-                aclosing(repository.read(tree)) as pieces,
+                aclosing(repository.read(tree, tolerant=tolerant)) as pieces,
             ):
                 async for piece in pieces:
-                    await disk.write(piece.offset, piece.data)
-                    percent = (piece.offset + piece.length) * 100 // tree.size_bytes
-                    if percent > told:
+                    end = piece.offset + piece.length
+                    if piece.lost:
+                        _add(lost, piece.offset, end)
+                    else:
+                        await disk.write(piece.offset, piece.data)
+                    if (percent := end * 100 // tree.size_bytes) > told:
                         told = percent
                         progress(f"{piece.offset >> 20} of {tree.size_bytes >> 20} MiB restored", percent)
+        return lost
+
+
+def _add(ranges: list[tuple[int, int]], begin: int, end: int) -> None:
+    """Add the next one, which may touch the last."""
+    if ranges and ranges[-1][1] == begin:
+        ranges[-1] = (ranges[-1][0], end)
+    else:
+        ranges.append((begin, end))
 
 
 async def read_file(repository: Repository, backup: Backup, name: str) -> bytes:
