@@ -27,11 +27,17 @@ class FolderTarget:
         self._require_folder()
         path = self._folder / name
         try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._make_parents(path)
             write_atomic(path, data)
             _sync_folder(path.parent)
         except OSError as error:
             raise _failed(f"{path} could not be written", error) from error
+
+    def _make_parents(self, path: Path) -> None:
+        """One after the other, and never the store's own folder: a disk that was just unmounted must not be replaced."""
+        inside = [parent for parent in path.parents if self._folder in parent.parents]
+        for parent in reversed(inside):
+            parent.mkdir(exist_ok=True, mode=0o700)
 
     async def get(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         return await asyncio.to_thread(self._get, name, offset, length)
