@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from insula.base.errors import DiskFull, InsulaError, NotFound
+from insula.base.errors import DiskFull, InsulaError
 from insula.control.nodes.bounded import BoundedNode
 from insula.domain.backup import StoreKind, StorePlace
 from insula.domain.ids import Kind, new_id
 from insula.domain.volume import FileSystem
+from insula.node.agent import Node
 from insula.protocol.backups import DiskSource, StoreSecret, StoreSpec
 from insula.protocol.node import InstanceSpec, Power, VolumeSpec
 
@@ -54,48 +55,53 @@ def fill(place: Path) -> list[Path]:
 
 async def test_each_verb_leaves_its_source_as_it_was(small_disk: Path, tmp_path: Path) -> None:
     home = small_disk
-    spec = replace(Life(home, 0).spec, forwards=())
-    room, full = (
+    stores = tuple(
         StoreSpec(new_id(Kind.STORE), StorePlace(StoreKind.FOLDER, str(path)))
         for path in (tmp_path / "room", home / "full")
     )
-    for store in (room, full):
-        Path(store.place.path).mkdir()
     async with await emulated_node(home) as node:
         await node.prepare_image("tiny", quiet)
-        await booted(node, spec)
-        await shell(
-            node, spec, "mkdir /srv; head -c 5000000 /dev/urandom > /srv/data; md5sum /srv/data > /srv/sum; sync"
-        )
-        snapshot, backup = new_id(Kind.SNAPSHOT), new_id(Kind.BACKUP)
-        for store in (room, full):
+        for store in stores:
+            Path(store.place.path).mkdir()
             await node.open_store(store, StoreSecret())
-        await node.take_snapshot(spec.id, snapshot, False)
-        await node.make_backup(spec.id, backup, room.id, quiet)
-        ballast = fill(home)
-        before = files_of(home / "node")
-        for name, verb in verbs(BoundedNode("local", node), spec, snapshot, backup, (room.id, full.id)).items():
-            with pytest.raises(InsulaError) as caught:
-                await verb()
-            assert isinstance(caught.value, DiskFull), f"{name}: {caught.value!r}"
-            assert files_of(home / "node") == before, name
-            assert (await report(node)).power in {Power.ON, Power.PAUSED}, name  # it stands still when it writes
-        for path in ballast:
-            path.unlink()
-        await until(node, Power.ON)
-        assert "OK" in await shell(node, spec, _IS_SAME)
-        assert (await node.check_store(room.id, True)).is_whole
-        assert await node.stored_backups(full.id) == []
-        for name, verb in verbs(BoundedNode("local", node), spec, snapshot, backup, (room.id, full.id)).items():
-            try:
-                await verb()
-            except InsulaError as error:
-                raise AssertionError(f"{name} with room again") from error
-        await node.stop(spec.id, 30)
-        await node.start(spec.id)
-        for one in await node.observe():
-            with suppress(NotFound):
+        try:
+            await fails_and_works_again(node, home, replace(Life(home, 0).spec, forwards=()), stores)
+        finally:
+            for path in home.glob("ballast-*"):
+                path.unlink()
+            for one in await node.observe():
                 await node.forget(one.id)
+
+
+async def fails_and_works_again(node: Node, home: Path, spec: InstanceSpec, stores: tuple[StoreSpec, ...]) -> None:
+    room, full = (store.id for store in stores)
+    bounded = BoundedNode("local", node)
+    await booted(node, spec)
+    await shell(node, spec, _FILL)
+    snapshot, backup = new_id(Kind.SNAPSHOT), new_id(Kind.BACKUP)
+    await node.take_snapshot(spec.id, snapshot, False)
+    await node.make_backup(spec.id, backup, room, quiet)
+    ballast = fill(home)
+    before = files_of(home / "node")
+    for name, verb in verbs(bounded, spec, snapshot, backup, (room, full)).items():
+        with pytest.raises(InsulaError) as caught:
+            await verb()
+        assert isinstance(caught.value, DiskFull), f"{name}: {caught.value!r}"
+        assert files_of(home / "node") == before, name
+        assert (await report(node)).power in {Power.ON, Power.PAUSED}, name  # it stands still when it writes
+    for path in ballast:
+        path.unlink()
+    await until(node, Power.ON)
+    assert "OK" in await shell(node, spec, _IS_SAME)
+    assert (await node.check_store(room, True)).is_whole
+    assert await node.stored_backups(full) == []
+    for name, verb in verbs(bounded, spec, snapshot, backup, (room, full)).items():
+        try:
+            await verb()
+        except InsulaError as error:
+            raise AssertionError(f"{name} with room again") from error
+    await node.stop(spec.id, 30)
+    await node.start(spec.id)
 
 
 def verbs(
