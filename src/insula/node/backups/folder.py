@@ -34,7 +34,7 @@ class FolderTarget:
             raise _failed(f"{path} could not be written", error) from error
 
     def _make_parents(self, path: Path) -> None:
-        """One after the other, and never the store's own folder: a disk that was just unmounted must not be replaced."""
+        """One after the other, and never the store's own folder: it is on a disk that may just have been unmounted."""
         inside = [parent for parent in path.parents if self._folder in parent.parents]
         for parent in reversed(inside):
             parent.mkdir(exist_ok=True, mode=0o700)
@@ -70,8 +70,13 @@ class FolderTarget:
         return found
 
     async def delete(self, name: str) -> None:
+        await asyncio.to_thread(self._delete, name)
+
+    def _delete(self, name: str) -> None:
         try:
-            await asyncio.to_thread((self._folder / name).unlink, missing_ok=True)
+            (self._folder / name).unlink()
+        except FileNotFoundError:
+            self._require_folder()  # what is there but cannot be seen now is not gone
         except OSError as error:
             raise _failed(f"{self._folder / name} could not be removed", error) from error
 
