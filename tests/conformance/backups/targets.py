@@ -134,8 +134,9 @@ class _SftpSession(asyncssh.SSHServerSession[bytes]):
                 await program.stdin.drain()
         finally:
             answering.cancel()
+            await asyncio.wait({answering})
             program.kill()
-            await program.wait()
+            await program.communicate()  # its transport closes when all that it printed has been read
 
     async def _answer(self, output: asyncio.StreamReader) -> None:
         assert self._channel is not None
