@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from insula.node.backups.index import Index
 from insula.node.backups.pack import Place, object_of
 from insula.node.backups.sealing import CHUNK_BYTES, Sealer
 from insula.node.backups.target import Target
-from insula.node.backups.tree import Change, Tree, Unreadable, leaves
+from insula.node.backups.tree import Change, Leaf, Tree, Unreadable, leaves
 
 _AT_ONCE = 4
 _GAP_BYTES = 256 << 10  # read and thrown away rather than asked for in two requests
@@ -75,14 +76,27 @@ class Reader:
         def is_outside(_page: bytes, page_first: int, page_end: int) -> bool:
             return page_end <= first or last <= page_first
 
-        async for leaf in leaves(tree, self.chunk, skip=is_outside, tolerant=tolerant):
-            if isinstance(leaf, Unreadable):
-                lost_from, lost_to = tree.range_of(leaf.first, leaf.end)
-                yield Piece(lost_from, lost_to - lost_from, lost=str(leaf.error))
-                continue
-            wanted = [chunk for chunk in leaf.chunks() if first <= chunk.number < last]
-            for piece in await self._pieces(wanted, tree, tolerant):
-                yield piece
+        ahead: deque[asyncio.Task[list[Piece]]] = deque()  # the next leaf is read while one is looked at
+        try:
+            async for leaf in leaves(tree, self.chunk, skip=is_outside, tolerant=tolerant):
+                ahead.append(asyncio.create_task(self._of_leaf(leaf, tree, range(first, last), tolerant)))
+                if len(ahead) > 1:
+                    for piece in await ahead.popleft():
+                        yield piece
+            while ahead:
+                for piece in await ahead.popleft():
+                    yield piece
+        finally:
+            for task in ahead:
+                task.cancel()
+            await asyncio.gather(*ahead, return_exceptions=True)
+
+    async def _of_leaf(self, leaf: Leaf | Unreadable, tree: Tree, wanted: range, tolerant: bool) -> list[Piece]:
+        """The pieces of the chunks whose numbers are wanted."""
+        if isinstance(leaf, Unreadable):
+            lost_from, lost_to = tree.range_of(leaf.first, leaf.end)
+            return [Piece(lost_from, lost_to - lost_from, lost=str(leaf.error))]
+        return await self._pieces([chunk for chunk in leaf.chunks() if chunk.number in wanted], tree, tolerant)
 
     async def _pieces(self, wanted: Sequence[Change], tree: Tree, tolerant: bool) -> list[Piece]:
         at_once = asyncio.Semaphore(_AT_ONCE)
