@@ -34,12 +34,38 @@ def default_counter(instance_id: str, direction: Direction) -> str:
     return f"default_{direction.value}_{instance_id}"
 
 
-def compile_table(space: Space) -> Table:
+class Memory:
+    """The chains of firewalls as they were compiled last: most firewalls stay as they are from one time to the next."""
+
+    def __init__(self) -> None:
+        self._networks: tuple[Network, ...] = ()
+        self._known: dict[str, tuple[Firewall, dict[str, Chain]]] = {}
+
+    def chains_of(self, space: Space) -> dict[str, Chain]:
+        """All firewalls' chains."""
+        if space.networks != self._networks:
+            self._known.clear()
+            self._networks = space.networks
+        networks = {network.id: network for network in space.networks}
+        known: dict[str, tuple[Firewall, dict[str, Chain]]] = {}
+        found: dict[str, Chain] = {}
+        for firewall in space.firewalls:
+            before = self._known.get(firewall.id)
+            if before is None or (before[0] is not firewall and before[0] != firewall):
+                before = (firewall, _firewall_chains(firewall, networks))
+            known[firewall.id] = before
+            found.update(before[1])
+        self._known = known
+        return found
+
+
+def compile_table(space: Space, memory: Memory | None = None) -> Table:
     """The whole table of a space that has passed :func:`insula.domain.network.check`."""
     networks = {network.id: network for network in space.networks}
     devices = {port.id: device_of(port, networks[port.network_id]) for port in space.ports}
     firewalls = firewalls_by_instance(space)
-    chains = dict([*_firewall_chains(space, networks), *_instance_chains(firewalls)])
+    chains = (memory or Memory()).chains_of(space)
+    chains.update(_instance_chains(firewalls))
     groups = {
         **_own_addresses(space, devices),
         **_reach(space, networks, devices),
@@ -51,12 +77,12 @@ def compile_table(space: Space) -> Table:
     return Table(skeleton.CHAINS, chains, groups, _counters(space, firewalls), _limits(space))
 
 
-def _firewall_chains(space: Space, networks: Mapping[str, Network]) -> Iterator[tuple[str, Chain]]:
-    for firewall in space.firewalls:
-        for direction in Direction:
-            if matching.has_rules(firewall, direction):
-                name = matching.chain_name(firewall.id, direction)
-                yield name, matching.firewall_chain(firewall, direction, networks)
+def _firewall_chains(firewall: Firewall, networks: Mapping[str, Network]) -> dict[str, Chain]:
+    chains: dict[str, Chain] = {}
+    for direction in Direction:
+        if matching.has_rules(firewall, direction):
+            chains.update(matching.firewall_chains(firewall, direction, networks))
+    return chains
 
 
 def _instance_chains(firewalls: Mapping[str, tuple[Firewall, ...]]) -> Iterator[tuple[str, Chain]]:

@@ -13,14 +13,18 @@ from insula.node.network.rules.table import Chain
 
 LOG_GROUP = 86  # of nfnetlink_log; who listens there gets a sample of what was dropped
 _LOG_LIMIT = "limit rate 20/second burst 20 packets"
+_MOST_CHARS = 8000
 _KIND_LETTER = {PeerKind.TAG: "t", PeerKind.FIREWALL: "f"}
 
 
 def group_name(peer: Peer, version: int) -> str:
     """The set that holds the addresses of a tag's or a firewall's instances."""
     # A tag may be any text; a set's name may not.
-    digest = hashlib.blake2b(peer.value.encode(), digest_size=8).hexdigest()
-    return f"{_KIND_LETTER[peer.kind]}{version}_{digest}"
+    return f"{_KIND_LETTER[peer.kind]}{version}_{_digest(peer.value)}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def chain_name(firewall_id: str, direction: Direction) -> str:
@@ -36,13 +40,31 @@ def log_of(prefix: str) -> str:
     return f'{_LOG_LIMIT} log prefix "{prefix}" group {LOG_GROUP}'
 
 
-def firewall_chain(firewall: Firewall, direction: Direction, networks: Mapping[str, Network]) -> Chain:
-    """The rules of one direction; what none of them decides goes back to the caller's chain."""
+def firewall_chains(firewall: Firewall, direction: Direction, networks: Mapping[str, Network]) -> dict[str, Chain]:
+    """The rules of one direction; what none of them decides goes back to the caller's chain.
+
+    Many rules are put into several chains named after what they hold: these come and go as a whole, and the one that
+    leads to them is short enough to be changed at once.
+    """
     lines: list[str] = []
     for rule in firewall.rules:
         if rule.direction is direction:
             lines += _rule_lines(rule, networks)
-    return Chain(tuple(lines))
+    name = chain_name(firewall.id, direction)
+    if sum(map(len, lines)) <= _MOST_CHARS:
+        return {name: Chain(tuple(lines))}
+    parts = {f"{name}_{_digest(chr(10).join(part))}": Chain(tuple(part)) for part in _cut(lines)}
+    return {**parts, name: Chain(tuple(f"jump {part}" for part in parts))}
+
+
+def _cut(lines: list[str]) -> Iterator[list[str]]:
+    part: list[str] = []
+    for line in lines:
+        if part and sum(map(len, part)) + len(line) > _MOST_CHARS:
+            yield part
+            part = []
+        part.append(line)
+    yield part
 
 
 def _rule_lines(rule: Rule, networks: Mapping[str, Network]) -> Iterator[str]:

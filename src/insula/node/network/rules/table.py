@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 NAME = "insula"
 _TABLE = f"inet {NAME}"
-_ELEMENTS_AT_ONCE = 500
+_ELEMENTS_AT_ONCE = 200
 _COUNTER = re.compile(r"counter name ([a-z]\w*) (?!map)")
 _GROUP = re.compile(r"@(\w+)")
 
@@ -83,14 +83,17 @@ def difference(old: Table, new: Table) -> Iterator[Unit]:
     yield from _removal(old, new)
 
 
-def transactions(units: Iterable[Unit], most_lines: int) -> Iterator[str]:
-    """The units as few texts for nft, each of no more lines than that unless a single unit has more."""
+def transactions(units: Iterable[Unit], most_chars: int) -> Iterator[str]:
+    """The units as few texts for nft, each of no more characters than that unless a single unit has more."""
     lines: list[str] = []
+    chars = 0
     for unit in units:
-        if lines and len(lines) + len(unit) > most_lines:
+        unit_chars = sum(map(len, unit)) + len(unit)
+        if lines and chars + unit_chars > most_chars:
             yield "\n".join(lines) + "\n"
-            lines = []
+            lines, chars = [], 0
         lines += unit
+        chars += unit_chars
     if lines:
         yield "\n".join(lines) + "\n"
 
