@@ -1,0 +1,251 @@
+"""One space of a node: brought about, changed, watched and taken away, always from what is wanted as a whole."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from insula.base.errors import Conflict, HostFailure, NotFound
+from insula.base.files import write_atomic
+from insula.base.log import get_logger
+from insula.domain.network import Space, check
+from insula.node.network import record
+from insula.node.network.counting import counts_in, traffic_of
+from insula.node.network.layout import Layout, changes, layout_of, observed
+from insula.node.network.rules import table as tables
+from insula.node.network.rules.compile import Memory, compile_table, device_of
+from insula.node.network.rules.skeleton import METADATA_ADDRESS
+from insula.node.network.rules.table import Table
+from insula.node.network.steward_link import StewardLink
+from insula.node.runtime.processes import is_alive
+from insula.protocol.network import SpaceOrder, SpaceReport, SpaceTraffic
+
+_log = get_logger(__name__)
+
+WAY = "space"
+_ORDER = "order.json"
+# What an ordinary user may send to the kernel at once: 208 KiB by default, and a rule takes some six times its text.
+_MOST_CHARS_OF_USERS = 24_000
+_MOST_CHARS_OF_ROOT = 1 << 30
+_METADATA_PORT = 80
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """What was made last, and the packet filter's generation then."""
+
+    layout: Layout
+    table: Table
+    generation: int
+
+
+class SpaceKeeper:
+    """Keeps one space in `folder`. `uid` is whose processes it consists of, None for our own."""
+
+    def __init__(self, folder: Path, uid: int | None) -> None:
+        self._folder = folder
+        self._uid = uid
+        self._lock = asyncio.Lock()
+        self._steward: StewardLink | None = None
+        self._standing: _Standing | None = None
+        self._memory = Memory()
+        self._mended: tuple[str, ...] = ()
+        self.order: SpaceOrder | None = None
+
+    async def load(self) -> SpaceOrder | None:
+        """What was ordered last, also before a restart of the service."""
+        if self.order is None:
+            self.order = await asyncio.to_thread(_load_order, self._folder)
+        return self.order
+
+    async def apply(self, order: SpaceOrder) -> SpaceReport:
+        """See NetworkNode.apply_space."""
+        async with self._lock:
+            before = await self.load()
+            if before is not None and order.revision < before.revision:
+                raise Conflict(
+                    "The networks have changed since",
+                    why=f"Revision {order.revision} was asked for, and {before.revision} stands",
+                    todo="Look at the networks again and repeat",
+                    code="old-revision",
+                )
+            if before is None or before.space is not order.space:
+                await asyncio.to_thread(check, order.space)
+            await asyncio.to_thread(_save_order, self._folder, order)
+            self.order = order
+            await self._make(order)
+            return self._report(order)
+
+    async def reconcile(self) -> tuple[str, ...]:
+        """Bring back what somebody took away; returns what that was."""
+        async with self._lock:
+            order = await self.load()
+            if order is None:
+                return ()
+            mended = await self._mend(order)
+            self._mended += mended
+            return mended
+
+    async def open_port(self, port_id: str, *, offload: bool = True) -> int:
+        """The tap device of the port, open for a machine; the caller closes it. Raises NotFound, HostFailure."""
+        async with self._lock:
+            order = await self.load()
+            for port in order.space.ports if order is not None else ():
+                if port.id == port_id and order is not None:
+                    network = next(network for network in order.space.networks if network.id == port.network_id)
+                    steward = await self._ensure_namespaces()
+                    return await steward.ask_for_descriptor("tap", device=device_of(port, network), offload=offload)
+        raise NotFound(f"There is no port {port_id}", todo="Look at the project's networks")
+
+    async def open_metadata(self) -> int:
+        """A socket that listens where guests ask for their metadata; the asker is who has the source address."""
+        async with self._lock:
+            steward = await self._ensure_namespaces()
+            return await steward.ask_for_descriptor("listen", address=METADATA_ADDRESS, port=_METADATA_PORT)
+
+    async def traffic(self) -> SpaceTraffic:
+        """See NetworkNode.space_traffic."""
+        async with self._lock:
+            order = await self.load()
+            if order is None:
+                raise NotFound("There is no such space", todo="Look at the project's networks")
+            steward = await self._ensure_namespaces()
+            answer = await steward.ask("read-rules", text=f"list counters table inet {tables.NAME}\n")
+            return await asyncio.to_thread(lambda: traffic_of(order.space, counts_in(answer["output"])))
+
+    async def report(self) -> SpaceReport | None:
+        order = await self.load()
+        return self._report(order) if order is not None else None
+
+    async def remove(self) -> None:
+        """Take everything away. May be repeated."""
+        async with self._lock:
+            self.close()
+            self._standing = self.order = None
+            await record.end_processes(self._folder)
+            await asyncio.to_thread(shutil.rmtree, self._folder, True)
+
+    def close(self) -> None:
+        """Let go of it; it goes on by itself."""
+        if self._steward is not None:
+            self._steward.close()
+            self._steward = None
+
+    def _report(self, order: SpaceOrder) -> SpaceReport:
+        return SpaceReport(order.space.id, order.revision, order.way, mended=self._mended)
+
+    async def _make(self, order: SpaceOrder) -> None:
+        steward = await self._ensure_namespaces()
+        layout, table = await asyncio.to_thread(self._compile, order.space)
+        standing = self._standing
+        if standing is None:
+            await self._make_anew(steward, layout, table)
+            return
+        try:
+            units = tables.difference(standing.table, table)
+            generation = await _send_rules(steward, units, standing.generation)
+            await steward.ask("change", changes=changes(standing.layout, layout))
+        except HostFailure as error:
+            # Somebody else was at work, so what stands has to be looked at.
+            _log.warning("a space is made anew", space=order.space.id, why=error.why)
+            await self._make_anew(steward, layout, table)
+            return
+        self._standing = _Standing(layout, table, generation)
+
+    def _compile(self, space: Space) -> tuple[Layout, Table]:
+        return layout_of(space), compile_table(space, self._memory)
+
+    async def _make_anew(self, steward: StewardLink, layout: Layout, table: Table) -> None:
+        """From whatever there is. Connections that stand go on: the kernel knows them apart from the rules."""
+        self._standing = None
+        counts = {}
+        with contextlib.suppress(HostFailure):  # there is no table
+            answer = await steward.ask("read-rules", text=f"list counters table inet {tables.NAME}\n")
+            counts = counts_in(answer["output"])
+        generation = await _send_rules(steward, tables.creation(table, counts), 0)
+        await self._mend_layout(steward, layout)
+        self._standing = _Standing(layout, table, generation)
+
+    async def _mend_layout(self, steward: StewardLink, layout: Layout) -> int:
+        found = await steward.ask("look")
+        todo = changes(observed(found, layout), layout)
+        await steward.ask("change", changes=todo)
+        return len([change for change in todo if change[0] != "limit"])
+
+    async def _mend(self, order: SpaceOrder) -> tuple[str, ...]:
+        mended = []
+        had_namespaces = await asyncio.to_thread(self._has_namespaces)
+        steward = await self._ensure_namespaces()
+        standing = self._standing
+        if standing is None or not had_namespaces:
+            await self._make(order)
+            return () if had_namespaces else ("namespaces",)
+        seen = await steward.ask("disturbed")
+        if seen["generation"] != standing.generation:
+            mended.append("rules")
+            await self._make_anew(steward, standing.layout, standing.table)
+        elif seen["disturbed"] and await self._mend_layout(steward, standing.layout):
+            mended.append("devices")
+        return tuple(mended)
+
+    def _has_namespaces(self) -> bool:
+        entry = self._holder()
+        return entry is not None and is_alive(entry.pid, entry.start_ticks)
+
+    def _holder(self) -> record.ProcessEntry | None:
+        found = record.load(self._folder)
+        return next((e for e in found.processes if e.name == "holder"), None) if found is not None else None
+
+    async def _ensure_namespaces(self) -> StewardLink:
+        """The steward; namespaces that are gone are made again, empty."""
+        if self._steward is not None and self._steward.is_open and await asyncio.to_thread(self._has_namespaces):
+            return self._steward
+        self.close()
+        self._folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+        holder = await asyncio.to_thread(self._holder)
+        if holder is not None and is_alive(holder.pid, holder.start_ticks):
+            self._steward = await StewardLink.enter(self._folder, self._uid, holder.pid)
+            return self._steward
+        self._standing = None
+        await record.end_processes(self._folder)
+        steward, holder = await StewardLink.create(self._folder, self._uid)
+        try:
+            await asyncio.to_thread(record.save, self._folder, record.NetworkRecord(WAY, (holder,)))
+            await steward.keep()
+        except BaseException:
+            steward.close()
+            raise
+        self._steward = steward
+        return steward
+
+
+async def _send_rules(steward: StewardLink, units: Iterable[tables.Unit], generation: int) -> int:
+    """Returns the generation after it; one that is not ours alone is told as 0, so that the rules are looked at."""
+    most_chars = _MOST_CHARS_OF_ROOT if os.geteuid() == 0 else _MOST_CHARS_OF_USERS
+    for text in await asyncio.to_thread(lambda: list(tables.transactions(units, most_chars))):
+        answer = await steward.ask("rules", text=text)
+        alone = generation in {0, answer["before"]} and answer["after"] == answer["before"] + 1
+        generation = int(answer["after"]) if alone else -1
+    return generation
+
+
+def _load_order(folder: Path) -> SpaceOrder | None:
+    try:
+        return msgspec.json.decode((folder / _ORDER).read_bytes(), type=SpaceOrder)
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        _log.error("an order of a space is damaged", path=str(folder / _ORDER), problem=str(error))
+        return None
+
+
+def _save_order(folder: Path, order: SpaceOrder) -> None:
+    folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+    write_atomic(folder / _ORDER, msgspec.json.encode(order))
