@@ -34,12 +34,12 @@ class Link:
 
 @dataclass(frozen=True)
 class Layout:
-    """Addresses are (device, address with length), routes (prefix, device, gateway), neighbours (device, address, MAC
-    address). Limits are megabits a second by device."""
+    """Addresses are (device, address with length), routes (prefix, device, gateway, source), neighbours (device,
+    address, MAC address). Limits are megabits a second by device."""
 
     links: Mapping[str, Link] = field(default_factory=dict)
     addresses: frozenset[tuple[str, str]] = frozenset()
-    routes: frozenset[tuple[str, str, str]] = frozenset()
+    routes: frozenset[tuple[str, str, str, str]] = frozenset()
     neighbours: frozenset[tuple[str, str, str]] = frozenset()
     limits: Mapping[str, int] = field(default_factory=dict)
 
@@ -59,7 +59,7 @@ def layout_of(space: Space, uplink: Uplink | None = None) -> Layout:
     networks = {network.id: network for network in space.networks}
     links = {"lo": Link("given", "", _LOOPBACK_MTU)}
     addresses = {("lo", f"{METADATA_ADDRESS}/32"), ("lo", "127.0.0.1/8"), ("lo", "::1/128")}
-    routes: set[tuple[str, str, str]] = set()
+    routes: set[tuple[str, str, str, str]] = set()
     neighbours: set[tuple[str, str, str]] = set()
     for network in space.networks:
         device = network_device(network)
@@ -67,20 +67,21 @@ def layout_of(space: Space, uplink: Uplink | None = None) -> Layout:
         for prefix, router in ((network.ipv4, network.router4), (network.ipv6, network.router6)):
             if prefix:
                 addresses.add((device, f"{router}/{prefix.partition('/')[2]}"))
-                routes.add((prefix, "", ""))
+                routes.add((prefix, "", "", ""))
     for port in space.ports:
         network = networks[port.network_id]
         device = device_of(port, network)
         links[device] = Link("tap", ROUTER_MAC, network.mtu)
         addresses.add((device, f"{ROUTER_LINK_LOCAL}/64"))
-        for address in (port.ipv4, port.ipv6):
+        for address, router in ((port.ipv4, network.router4), (port.ipv6, network.router6)):
             if address:
-                routes.add((_whole(address), device, ""))
+                routes.add((_whole(address), device, "", router))
                 neighbours.add((device, address, port.mac))
         routes |= set(_beyond(port, device))
     if uplink is not None:
         addresses |= {(uplink.device, address) for address in uplink.addresses}
-        routes |= {("::/0" if ":" in gateway else "0.0.0.0/0", uplink.device, gateway) for gateway in uplink.gateways}
+        ways = ((("::/0" if ":" in gateway else "0.0.0.0/0"), gateway) for gateway in uplink.gateways)
+        routes |= {(prefix, uplink.device, gateway, "") for prefix, gateway in ways}
     limits = {device_of(p, networks[p.network_id]): p.megabits_per_second for p in space.ports if p.megabits_per_second}
     return Layout(links, frozenset(addresses), frozenset(routes), frozenset(neighbours), limits)
 
@@ -89,12 +90,12 @@ def _whole(address: str) -> str:
     return f"{address}/{128 if ':' in address else 32}"
 
 
-def _beyond(port: Port, device: str) -> Iterator[tuple[str, str, str]]:
+def _beyond(port: Port, device: str) -> Iterator[tuple[str, str, str, str]]:
     for text in port.also:
         prefix = parse_prefix(text)
         own = port.ipv6 if prefix is not None and prefix.version == 6 else port.ipv4
         if prefix is not None and own:
-            yield (str(prefix), device, own)
+            yield (str(prefix), device, own, "")
 
 
 def changes(old: Layout, new: Layout) -> list[Change]:
@@ -102,10 +103,10 @@ def changes(old: Layout, new: Layout) -> list[Change]:
     gone = {name for name in old.links if name not in new.links or old.links[name].kind != new.links[name].kind}
     fresh = {name for name in new.links if name not in old.links or name in gone}
     orders: list[Change] = []
-    kept = {prefix for prefix, _, _ in new.routes}  # these are replaced in one go
-    for prefix, device, via in sorted(old.routes - new.routes):
-        if device not in gone and prefix not in kept:
-            orders.append(("route-away", prefix, device, via))
+    kept = {prefix for prefix, _, _, _ in new.routes}  # these are replaced in one go
+    for route in sorted(old.routes - new.routes):
+        if route[1] not in gone and route[0] not in kept:
+            orders.append(("route-away", *route))
     for device, address, mac in sorted(old.neighbours - new.neighbours):
         if device not in gone:
             orders.append(("neighbour-away", device, address, mac))

@@ -83,11 +83,16 @@ class Netlink:
         body = _ADDRESS.pack(family, int(length), _ADDRESS_FLAGS & 0xFF, 0, self.index_of(device))
         return body + _attribute(2, packed) + _attribute(1, packed) + _attribute(8, struct.pack("=I", _ADDRESS_FLAGS))
 
-    def route(self, prefix: str, device: str, via: str = "") -> None:
-        """Replaces one for the same prefix. Without a device nobody is there: what is sent there is refused."""
-        self._change(_NEWROUTE, _CREATE | _REPLACE, self._route(prefix, device, via))
+    def route(self, prefix: str, device: str, via: str = "", source: str = "") -> None:
+        """Replaces one for the same prefix. Without a device nobody is there: what is sent there is refused.
 
-    def remove_route(self, prefix: str, device: str, via: str = "") -> None:
+        `source` is the address that the router itself speaks from.
+        """
+        speaks = _attribute(7, _packed(source)[1]) if source else b""
+        self._change(_NEWROUTE, _CREATE | _REPLACE, self._route(prefix, device, via) + speaks)
+
+    def remove_route(self, prefix: str, device: str, via: str = "", source: str = "") -> None:
+        """`source` does not tell routes apart."""
         self._change(_DELROUTE, 0, self._route(prefix, device, via))
 
     def _route(self, prefix: str, device: str, via: str) -> bytes:
@@ -150,8 +155,8 @@ class Netlink:
                 found.append((names[index], f"{socket.inet_ntop(family, packed)}/{length}"))
         return found
 
-    def routes(self) -> list[tuple[str, str, str]]:
-        """Prefix, device and gateway of static routes; the device is empty where nobody is."""
+    def routes(self) -> list[tuple[str, str, str, str]]:
+        """Prefix, device, gateway and source of static routes; the device is empty where nobody is."""
         names = self._names()
         found = []
         for body in self._dump(_GETROUTE, _ROUTE.pack(0, 0, 0, 0, 0, 0, 0, 0, 0)):
@@ -162,7 +167,9 @@ class Netlink:
             zero = bytes(4 if family == socket.AF_INET else 16)
             via = socket.inet_ntop(family, attributes[5]) if 5 in attributes else ""
             index = struct.unpack("=i", attributes[4])[0] if kind == _UNICAST and 4 in attributes else 0
-            found.append((f"{socket.inet_ntop(family, attributes.get(1, zero))}/{length}", names.get(index, ""), via))
+            source = socket.inet_ntop(family, attributes[7]) if 7 in attributes else ""
+            prefix = f"{socket.inet_ntop(family, attributes.get(1, zero))}/{length}"
+            found.append((prefix, names.get(index, ""), via, source))
         return found
 
     def neighbours(self) -> list[tuple[str, str, str]]:

@@ -56,7 +56,6 @@ _SETTINGS = {
     "ipv4/conf/default/rp_filter": "0",
     "ipv4/conf/all/accept_source_route": "0",
     "ipv4/conf/default/accept_source_route": "0",
-    "ipv4/neigh/default/proxy_delay": "0",
     "ipv6/route/max_size": "2147483647",
 }
 
@@ -188,6 +187,7 @@ def _make_tap(device: str) -> None:
         os.close(tap)
     # The guest asks for its neighbours' hardware addresses, and the router says "mine" for each that it has a way to.
     _write(f"/proc/sys/net/ipv4/conf/{device}/proxy_arp", "1")
+    _write(f"/proc/sys/net/ipv4/neigh/{device}/proxy_delay", "0")  # else it waits for up to 0.8 s
 
 
 def _open_tap(device: str, flags: int) -> int:
