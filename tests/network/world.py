@@ -39,7 +39,8 @@ def port_of(number: int, network: Network, **parts: object) -> Port:
 
 
 def space_of(networks: Sequence[Network], ports: Sequence[Port], **parts: object) -> Space:
-    members = tuple(Member(port.instance_id, f"host{port.number}") for port in ports)
+    instances = dict.fromkeys(port.instance_id for port in ports)
+    members = tuple(Member(instance, instance.replace("_", "-")) for instance in instances)
     return Space("prj_test", tuple(networks), **{"members": members, "ports": tuple(ports), **parts})  # type: ignore[arg-type]
 
 
