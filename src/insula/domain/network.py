@@ -22,6 +22,14 @@ IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 MAX_NETWORK_NUMBER = 9999
 MAX_PORT_NUMBER = 99_999_999
 
+# What the host, the way out and metadata need: no network may overlap with these.
+_RESERVED = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        *("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "100.126.0.0/16", "224.0.0.0/3"),
+        *("::/16", "fd00::/64", "fe80::/10", "ff00::/8"),
+    )
+)
 _ID = re.compile(r"[a-z0-9_]{1,48}")
 _MAC = re.compile(r"[0-9a-f][02468ace](:[0-9a-f]{2}){5}")
 _HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -183,12 +191,19 @@ def _networks(space: Space) -> Iterable[str]:
                 yield f"{text!r} is no prefix for a network"
             elif prefix is not None:
                 prefixes += [prefix]
+                yield from _overlaps_reserved(prefix)
     ordered = sorted(prefixes, key=lambda prefix: (prefix.version, prefix.network_address, prefix.prefixlen))
     for one, next_one in pairwise(ordered):
         if one.version == next_one.version and one.overlaps(next_one):
             yield f"{one} and {next_one} overlap"
     ids = {network.id for network in space.networks}
     yield from (f"{one} and {other} cannot be joined" for one, other in space.joined if not {one, other} <= ids)
+
+
+def _overlaps_reserved(prefix: IpNetwork) -> Iterable[str]:
+    for kept in _RESERVED:
+        if kept.version == prefix.version and kept.overlaps(prefix):
+            yield f"{prefix} overlaps with {kept}, which is not for networks"
 
 
 def _ports(space: Space) -> Iterable[str]:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+import signal
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,9 @@ import msgspec
 from insula.base.errors import Conflict, HostFailure, NotFound
 from insula.base.files import write_atomic
 from insula.base.log import get_logger
-from insula.domain.network import Space, check
-from insula.node.network import record
+from insula.domain.network import check
+from insula.node.network import attendants, dnsmasq, ports, record
+from insula.node.network.attendants import Place
 from insula.node.network.counting import counts_in, traffic_of
 from insula.node.network.layout import Layout, changes, layout_of, observed
 from insula.node.network.rules import table as tables
@@ -24,8 +26,8 @@ from insula.node.network.rules.compile import Memory, compile_table, device_of
 from insula.node.network.rules.skeleton import METADATA_ADDRESS
 from insula.node.network.rules.table import Table
 from insula.node.network.steward_link import StewardLink
-from insula.node.runtime.processes import is_alive
-from insula.protocol.network import SpaceOrder, SpaceReport, SpaceTraffic
+from insula.node.runtime.processes import Process, is_alive
+from insula.protocol.network import SpaceOrder, SpaceReport, SpaceTraffic, Way
 
 _log = get_logger(__name__)
 
@@ -35,6 +37,7 @@ _ORDER = "order.json"
 _MOST_CHARS_OF_USERS = 24_000
 _MOST_CHARS_OF_ROOT = 1 << 30
 _METADATA_PORT = 80
+_END_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -76,8 +79,7 @@ class SpaceKeeper:
                     todo="Look at the networks again and repeat",
                     code="old-revision",
                 )
-            if before is None or before.space is not order.space:
-                await asyncio.to_thread(check, order.space)
+            await asyncio.to_thread(_check, order, before)
             await asyncio.to_thread(_save_order, self._folder, order)
             self.order = order
             await self._make(order)
@@ -143,7 +145,16 @@ class SpaceKeeper:
 
     async def _make(self, order: SpaceOrder) -> None:
         steward = await self._ensure_namespaces()
-        layout, table = await asyncio.to_thread(self._compile, order.space)
+        place = await self._place()
+        if order.way is Way.USER:
+            await self._ensure_way_out(place)
+        await self._make_inside(steward, order)
+        await self._ensure_names(order, place)
+        if order.way is Way.USER:
+            await attendants.set_doors(place, order.space)
+
+    async def _make_inside(self, steward: StewardLink, order: SpaceOrder) -> None:
+        layout, table = await asyncio.to_thread(self._compile, order)
         standing = self._standing
         if standing is None:
             await self._make_anew(steward, layout, table)
@@ -159,8 +170,43 @@ class SpaceKeeper:
             return
         self._standing = _Standing(layout, table, generation)
 
-    def _compile(self, space: Space) -> tuple[Layout, Table]:
-        return layout_of(space), compile_table(space, self._memory)
+    async def _place(self) -> Place:
+        holder = await asyncio.to_thread(self._entry, "holder")
+        if holder is None:
+            raise HostFailure("A network's namespaces are gone", todo="They are made again with the next change")
+        place = Place(self._folder, self._uid, holder.pid)
+        await asyncio.to_thread(place.prepare)
+        return place
+
+    async def _ensure_way_out(self, place: Place) -> bool:
+        """Whether slirp4netns had to be started; then its device is new, without addresses and routes."""
+        if await asyncio.to_thread(self._lives, "slirp4netns"):
+            return False
+        self._standing = None
+        await self._note(await attendants.start_slirp(place))
+        return True
+
+    async def _ensure_names(self, order: SpaceOrder, place: Place) -> bool:
+        """Whether dnsmasq had to be started without a reason in the order."""
+        servers = (attendants.NAME_SERVER,) if order.way is Way.USER else ()
+        files = dnsmasq.files_for(order.space, str(place.attendants), servers)
+        written = await asyncio.to_thread(attendants.read_names, place)
+        lives = await asyncio.to_thread(self._lives, "dnsmasq")
+        if files != written:
+            await asyncio.to_thread(attendants.write_names, place, files)
+        if lives and (written is None or dnsmasq.needs_restart(written, files)):
+            await self._end("dnsmasq")
+        elif lives:
+            if files != written:
+                await asyncio.to_thread(self._signal, "dnsmasq", signal.SIGHUP)
+            return False
+        if order.space.networks:
+            await self._note(await attendants.start_dnsmasq(place))
+        return not lives and written is not None
+
+    def _compile(self, order: SpaceOrder) -> tuple[Layout, Table]:
+        uplink = attendants.USER_UPLINK if order.way is Way.USER else None
+        return layout_of(order.space, uplink), compile_table(order.space, self._memory)
 
     async def _make_anew(self, steward: StewardLink, layout: Layout, table: Table) -> None:
         """From whatever there is. Connections that stand go on: the kernel knows them apart from the rules."""
@@ -180,36 +226,66 @@ class SpaceKeeper:
         return len([change for change in todo if change[0] != "limit"])
 
     async def _mend(self, order: SpaceOrder) -> tuple[str, ...]:
-        mended = []
-        had_namespaces = await asyncio.to_thread(self._has_namespaces)
+        had_namespaces = await asyncio.to_thread(self._lives, "holder")
         steward = await self._ensure_namespaces()
-        standing = self._standing
-        if standing is None or not had_namespaces:
+        if not had_namespaces:
             await self._make(order)
-            return () if had_namespaces else ("namespaces",)
-        seen = await steward.ask("disturbed")
-        if seen["generation"] != standing.generation:
-            mended.append("rules")
-            await self._make_anew(steward, standing.layout, standing.table)
-        elif seen["disturbed"] and await self._mend_layout(steward, standing.layout):
-            mended.append("devices")
+            return ("namespaces",)
+        place = await self._place()
+        mended = []
+        if order.way is Way.USER and await self._ensure_way_out(place):
+            mended.append("way out")
+        standing = self._standing
+        if standing is None:
+            await self._make(order)
+        else:
+            seen = await steward.ask("disturbed")
+            if seen["generation"] != standing.generation:
+                mended.append("rules")
+                await self._make_anew(steward, standing.layout, standing.table)
+            elif seen["disturbed"] and await self._mend_layout(steward, standing.layout):
+                mended.append("devices")
+        if await self._ensure_names(order, place):
+            mended.append("names")
         return tuple(mended)
 
-    def _has_namespaces(self) -> bool:
-        entry = self._holder()
+    def _entry(self, name: str) -> record.ProcessEntry | None:
+        found = record.load(self._folder)
+        return attendants.entry_named(found.processes, name) if found is not None else None
+
+    def _lives(self, name: str) -> bool:
+        entry = self._entry(name)
         return entry is not None and is_alive(entry.pid, entry.start_ticks)
 
-    def _holder(self) -> record.ProcessEntry | None:
-        found = record.load(self._folder)
-        return next((e for e in found.processes if e.name == "holder"), None) if found is not None else None
+    def _signal(self, name: str, number: signal.Signals) -> None:
+        entry = self._entry(name)
+        process = Process.hold(entry.pid, entry.start_ticks) if entry is not None else None
+        if process is not None:
+            with contextlib.closing(process):
+                process.send(number)
+
+    async def _end(self, name: str) -> None:
+        entry = await asyncio.to_thread(self._entry, name)
+        process = Process.hold(entry.pid, entry.start_ticks) if entry is not None else None
+        if process is not None:
+            with contextlib.closing(process):
+                process.send(signal.SIGKILL)
+                async with asyncio.timeout(_END_S):
+                    await process.wait_end()
+
+    async def _note(self, entry: record.ProcessEntry) -> None:
+        """Record a process in the place of an earlier one of its name."""
+        found = await asyncio.to_thread(record.load, self._folder)
+        others = [other for other in (found.processes if found is not None else ()) if other.name != entry.name]
+        await asyncio.to_thread(record.save, self._folder, record.NetworkRecord(WAY, (*others, entry)))
 
     async def _ensure_namespaces(self) -> StewardLink:
         """The steward; namespaces that are gone are made again, empty."""
-        if self._steward is not None and self._steward.is_open and await asyncio.to_thread(self._has_namespaces):
+        if self._steward is not None and self._steward.is_open and await asyncio.to_thread(self._lives, "holder"):
             return self._steward
         self.close()
         self._folder.mkdir(mode=0o711, parents=True, exist_ok=True)
-        holder = await asyncio.to_thread(self._holder)
+        holder = await asyncio.to_thread(self._entry, "holder")
         if holder is not None and is_alive(holder.pid, holder.start_ticks):
             self._steward = await StewardLink.enter(self._folder, self._uid, holder.pid)
             return self._steward
@@ -234,6 +310,15 @@ async def _send_rules(steward: StewardLink, units: Iterable[tables.Unit], genera
         alone = generation in {0, answer["before"]} and answer["after"] == answer["before"] + 1
         generation = int(answer["after"]) if alone else -1
     return generation
+
+
+def _check(order: SpaceOrder, before: SpaceOrder | None) -> None:
+    """Raise InvalidInput for what contradicts itself, and Conflict where a new forward's port is taken."""
+    if before is None or before.space is not order.space:
+        check(order.space)
+    if order.way is Way.USER:
+        known = {forward.forward for forward in before.space.forwards} if before is not None else set()
+        ports.require_free(item.forward for item in order.space.forwards if item.forward not in known)
 
 
 def _load_order(folder: Path) -> SpaceOrder | None:

@@ -79,6 +79,7 @@ def layout_of(space: Space, uplink: Uplink | None = None) -> Layout:
                 neighbours.add((device, address, port.mac))
         routes |= set(_beyond(port, device))
     if uplink is not None:
+        links[uplink.device] = Link("given", "", uplink.mtu)
         addresses |= {(uplink.device, address) for address in uplink.addresses}
         ways = ((("::/0" if ":" in gateway else "0.0.0.0/0"), gateway) for gateway in uplink.gateways)
         routes |= {(prefix, uplink.device, gateway, "") for prefix, gateway in ways}
