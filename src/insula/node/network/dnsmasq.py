@@ -94,7 +94,7 @@ def _network(network: Network) -> Iterator[str]:
         yield f"dhcp-range=set:{tag},{start},static,off-link,{length},{_LEASE}"
         yield f"dhcp-option=tag:{tag},option6:dns-server,[{network.router6}]"
         yield f"dhcp-option=tag:{tag},option6:domain-search,{DOMAIN}"
-        yield f"ra-param=p{network.number}-*,mtu:{network.mtu},60,{1800 if network.gateway else 0}"
+        yield f"ra-param={device},mtu:{network.mtu},60,{1800 if network.gateway else 0}"
 
 
 def _mask(prefix: str) -> str:

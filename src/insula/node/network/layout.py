@@ -64,6 +64,7 @@ def layout_of(space: Space, uplink: Uplink | None = None) -> Layout:
     for network in space.networks:
         device = network_device(network)
         links[device] = Link("bridge", ROUTER_MAC, network.mtu)
+        addresses.add((device, f"{ROUTER_LINK_LOCAL}/64"))  # without it dnsmasq announces no router
         for prefix, router in ((network.ipv4, network.router4), (network.ipv6, network.router6)):
             if prefix:
                 addresses.add((device, f"{router}/{prefix.partition('/')[2]}"))

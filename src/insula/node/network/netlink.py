@@ -29,7 +29,8 @@ _NEIGHBOUR = struct.Struct("=BxxxiHBB")
 _QDISC = struct.Struct("=BxxxiIII")
 _ATTRIBUTE = struct.Struct("=HH")
 _UP = 0x1
-_ADDRESS_FLAGS = 0x80 | 0x02 | 0x200  # permanent, no duplicate detection, no route for its prefix
+_ADDRESS_FLAGS = 0x80 | 0x02  # permanent, no duplicate detection
+_NO_ROUTE = 0x200  # for its prefix
 _PERMANENT = 0x80
 _UNICAST, _UNREACHABLE = 1, 7
 _TABLE_MAIN, _BY_STATIC = 254, 4
@@ -80,8 +81,10 @@ class Netlink:
     def _address(self, device: str, prefix: str) -> bytes:
         text, _, length = prefix.partition("/")
         family, packed = _packed(text)
-        body = _ADDRESS.pack(family, int(length), _ADDRESS_FLAGS & 0xFF, 0, self.index_of(device))
-        return body + _attribute(2, packed) + _attribute(1, packed) + _attribute(8, struct.pack("=I", _ADDRESS_FLAGS))
+        # Everybody on the device is reached by a link-local address, and nobody by the network's prefix.
+        flags = _ADDRESS_FLAGS if text.startswith("fe80:") else _ADDRESS_FLAGS | _NO_ROUTE
+        body = _ADDRESS.pack(family, int(length), flags & 0xFF, 0, self.index_of(device))
+        return body + _attribute(2, packed) + _attribute(1, packed) + _attribute(8, struct.pack("=I", flags))
 
     def route(self, prefix: str, device: str, via: str = "", source: str = "") -> None:
         """Replaces one for the same prefix. Without a device nobody is there: what is sent there is refused.
