@@ -53,9 +53,9 @@ class World:
         self.space = Space("prj_test")
         self._revision = 0
 
-    async def apply(self, space: Space) -> None:
+    async def apply(self, space: Space, way: Way = Way.NONE) -> None:
         self._revision += 1
-        await self.keeper.apply(SpaceOrder(space, self._revision, Way.NONE))
+        await self.keeper.apply(SpaceOrder(space, self._revision, way))
         gone = {name for name in self.taps if name != OUTSIDE} - {port.id for port in space.ports}
         for name in gone:
             os.close(self.taps.pop(name))

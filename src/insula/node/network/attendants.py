@@ -26,7 +26,7 @@ from insula.node.runtime.sockets import connect
 
 ATTENDANTS = "attendants"  # the folder that belongs to the space's user
 _START_S = 20.0
-_CIDR = "100.126.0.0/24"
+CIDR = "100.126.0.0/24"
 _ADDRESS = "100.126.0.100"
 NAME_SERVER = "100.126.0.3"
 # slirp4netns(1): the gateway is .2, the name server .3, IPv6 is always fd00::/64.
@@ -103,7 +103,7 @@ async def start_slirp(place: Place) -> ProcessEntry:
     ready, theirs = os.pipe()
     try:
         try:
-            words = slirp.command_line(find_program("slirp4netns"), theirs, _CIDR)
+            words = slirp.command_line(find_program("slirp4netns"), theirs, CIDR)
             argv = program("-", _uid(place), "run", *(word.replace("{pid}", str(place.holder)) for word in words))
             env = {MARKER: str(place.folder)}
             await detach(argv, log=log, env=env, cwd=place.attendants, pass_fds=(theirs,))

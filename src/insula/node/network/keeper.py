@@ -21,6 +21,7 @@ from insula.node.network import attendants, dnsmasq, ports, record
 from insula.node.network.attendants import Place
 from insula.node.network.counting import counts_in, traffic_of
 from insula.node.network.layout import Layout, changes, layout_of, observed
+from insula.node.network.netlink import Netlink
 from insula.node.network.rules import table as tables
 from insula.node.network.rules.compile import Memory, compile_table, device_of
 from insula.node.network.rules.skeleton import METADATA_ADDRESS
@@ -205,8 +206,10 @@ class SpaceKeeper:
         return not lives and written is not None
 
     def _compile(self, order: SpaceOrder) -> tuple[Layout, Table]:
-        uplink = attendants.USER_UPLINK if order.way is Way.USER else None
-        return layout_of(order.space, uplink), compile_table(order.space, self._memory)
+        if order.way is not Way.USER:
+            return layout_of(order.space), compile_table(order.space, self._memory)
+        table = compile_table(order.space, self._memory, [*_host_addresses(), attendants.CIDR])
+        return layout_of(order.space, attendants.USER_UPLINK), table
 
     async def _make_anew(self, steward: StewardLink, layout: Layout, table: Table) -> None:
         """From whatever there is. Connections that stand go on: the kernel knows them apart from the rules."""
@@ -319,6 +322,12 @@ def _check(order: SpaceOrder, before: SpaceOrder | None) -> None:
     if order.way is Way.USER:
         known = {forward.forward for forward in before.space.forwards} if before is not None else set()
         ports.require_free(item.forward for item in order.space.forwards if item.forward not in known)
+
+
+def _host_addresses() -> list[str]:
+    """All that this host has now, without their lengths."""
+    with contextlib.closing(Netlink()) as kernel:
+        return [address.partition("/")[0] for _, address in kernel.addresses()]
 
 
 def _load_order(folder: Path) -> SpaceOrder | None:

@@ -53,6 +53,9 @@ class Netlink:
         self._sequence = 0
         self.number = int(self._socket.getsockname()[0])
 
+    def close(self) -> None:
+        self._socket.close()
+
     def index_of(self, device: str) -> int:
         """Raises OSError when there is no such device."""
         return socket.if_nametoindex(device)

@@ -62,7 +62,7 @@ Door = tuple[str, str, int, int]
 async def doors(api_socket: Path) -> dict[Door, int]:
     """The forwards that are open, with the numbers to close them by. Raises HostFailure."""
     reply = await _ask(api_socket, {"execute": "list_hostfwd"})
-    entries = reply.get("return", {}).get("entries", [])
+    entries = reply.get("return", reply).get("entries", [])  # 1.2 leaves out what its manual puts around them
     return {(e["proto"], e["host_addr"], int(e["host_port"]), int(e["guest_port"])): int(e["id"]) for e in entries}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from insula.domain.firewall import Action, Direction, Firewall, Peer, PeerKind
 from insula.domain.network import IpNetwork, Network, Port, Space, firewalls_by_instance, parse_prefix
@@ -59,8 +59,11 @@ class Memory:
         return found
 
 
-def compile_table(space: Space, memory: Memory | None = None) -> Table:
-    """The whole table of a space that has passed :func:`insula.domain.network.check`."""
+def compile_table(space: Space, memory: Memory | None = None, host: Sequence[str] = ()) -> Table:
+    """The whole table of a space that has passed :func:`insula.domain.network.check`.
+
+    `host` are addresses and prefixes beyond the way out that guests may not reach: the host's own.
+    """
     networks = {network.id: network for network in space.networks}
     devices = {port.id: device_of(port, networks[port.network_id]) for port in space.ports}
     firewalls = firewalls_by_instance(space)
@@ -73,6 +76,8 @@ def compile_table(space: Space, memory: Memory | None = None) -> Table:
         **_port_objects(space, devices),
         **_outside(space),
         **_peer_groups(space, firewalls),
+        "host4": _set("ipv4_addr", matching.collapsed(_parsed(host), 4), flags="interval"),
+        "host6": _set("ipv6_addr", matching.collapsed(_parsed(host), 6), flags="interval"),
     }
     return Table(skeleton.CHAINS, chains, groups, _counters(space, firewalls), _limits(space))
 

@@ -52,6 +52,9 @@ _REACH = (
     f'{_PORT} oifname "p*" ip6 saddr . ip6 daddr @reach6 accept',
     f'{_PORT} oifname "p*" ip saddr . ip daddr @reach_also4 accept',
     f'{_PORT} oifname "p*" ip6 saddr . ip6 daddr @reach_also6 accept',
+    # The host itself is not the outside.
+    f'{_PORT} oifname "up*" ip daddr @host4 counter name apart drop',
+    f'{_PORT} oifname "up*" ip6 daddr @host6 counter name apart drop',
     f'{_PORT} oifname "up*" iifname @outward accept',
     'iifname "up*" oifname "p*" ct status dnat accept',
     "counter name apart drop",
