@@ -87,14 +87,15 @@ async def test_others_rules_are_left_alone(world: World) -> None:
 async def test_devices_addresses_and_routes_come_back(world: World) -> None:
     await world.apply(_SPACE)
     await world.clear()
-    for disturbance in (
+    disturbances: list[list[tuple[object, ...]]] = [
         [("link-away", "n1")],
         [("route-away", "10.1.0.18/32", "p1-2", "")],
         [("neighbour-away", "p1-2", "10.1.0.18")],
         [("address-away", "lo", "169.254.169.254/32")],
         [("route", "10.1.0.18/32", "p1-1", "")],
         [("link", "p1-2", "06:00:00:00:00:09", 1300)],
-    ):
+    ]
+    for disturbance in disturbances:
         await _by_another(world, disturbance)
         assert await _reconcile(world) == ("devices",), disturbance
         assert await _reconcile(world) == ()

@@ -144,11 +144,12 @@ def observed(found: Mapping[str, Any], wanted: Layout) -> Layout:
         for name, (mac, mtu, up) in found["links"].items()
         if name in wanted.links or name[:1] in {"p", "n"}
     }
+    ours = {name for name, link in links.items() if link.kind != "given"}
     return Layout(
         links,
-        frozenset(item for item in _seen(found["addresses"]) if item[0] in links or item in wanted.addresses),
-        frozenset(item for item in map(tuple, found["routes"]) if item[1] in links or item in wanted.routes),
-        frozenset(item for item in map(tuple, found["neighbours"]) if item[0] in links),
+        frozenset(item for item in _seen(found["addresses"]) if item[0] in ours or item in wanted.addresses),
+        frozenset(item for item in map(tuple, found["routes"]) if item[1] in ours or item in wanted.routes),
+        frozenset(item for item in map(tuple, found["neighbours"]) if item[0] in ours),
     )
 
 

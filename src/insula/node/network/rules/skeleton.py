@@ -13,6 +13,7 @@ from insula.node.network.rules.table import Chain
 
 METADATA_ADDRESS = "169.254.169.254"
 _PORT = 'iifname "p*"'
+_LOOPED = 5  # PACKET_LOOPBACK: what the router itself has sent to a group, heard again
 
 # Neighbour and router discovery is between a guest and its router only; MLD is what Linux sends with it.
 _TO_ROUTER = "{ nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert, mld-listener-report, mld2-listener-report }"
@@ -20,6 +21,7 @@ _NEVER_FORWARDED = "{ nd-router-solicit, nd-router-advert, nd-neighbor-solicit, 
 
 _GUARD = (
     'iifname != "p*" accept',
+    f"meta pkttype {_LOOPED} accept",
     "limit name iifname map @limit_sent counter name too_fast drop",
     "iifname . ether saddr . ip saddr @own4 goto sent4",
     "iifname . ether saddr . ip6 saddr @own6 goto sent6",
