@@ -13,7 +13,7 @@ from insula.node.network.rules.table import Chain
 
 METADATA_ADDRESS = "169.254.169.254"
 _PORT = 'iifname "p*"'
-_LOOPED = 5  # PACKET_LOOPBACK: what the router itself has sent to a group, heard again
+_OWN = 86  # what the router itself sends to a group is heard by itself again, as if the guest had sent it
 
 # Neighbour and router discovery is between a guest and its router only; MLD is what Linux sends with it.
 _TO_ROUTER = "{ nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert, mld-listener-report, mld2-listener-report }"
@@ -21,7 +21,7 @@ _NEVER_FORWARDED = "{ nd-router-solicit, nd-router-advert, nd-neighbor-solicit, 
 
 _GUARD = (
     'iifname != "p*" accept',
-    f"meta pkttype {_LOOPED} accept",
+    f"meta mark {_OWN} accept",
     "limit name iifname map @limit_sent counter name too_fast drop",
     "iifname . ether saddr . ip saddr @own4 goto sent4",
     "iifname . ether saddr . ip6 saddr @own6 goto sent6",
@@ -97,6 +97,10 @@ CHAINS: Mapping[str, Chain] = {
     ),
     "inbound": Chain((_ESTABLISHED, "oifname vmap @inbound"), "type filter hook forward priority 0 ; policy accept ;"),
     "router": Chain(_TO_THE_ROUTER, "type filter hook input priority 0 ; policy drop ;"),
+    "spoken": Chain(
+        (f'oifname "p*" ip6 daddr ff00::/8 meta mark set {_OWN}',),
+        "type filter hook output priority 0 ; policy accept ;",
+    ),
     "ways_out": Chain(_WAYS_OUT, "type nat hook postrouting priority srcnat ; policy accept ;"),
     "received": Chain(
         (
