@@ -39,6 +39,7 @@ _MOST_CHARS_OF_USERS = 24_000
 _MOST_CHARS_OF_ROOT = 1 << 30
 _METADATA_PORT = 80
 _END_S = 5.0
+_UNSEEN = frozenset({"limit", "redirect"})  # they are set again with every look, since nobody looks at them
 
 
 @dataclass(frozen=True)
@@ -226,7 +227,7 @@ class SpaceKeeper:
         found = await steward.ask("look")
         todo = changes(observed(found, layout), layout)
         await steward.ask("change", changes=todo)
-        return len([change for change in todo if change[0] != "limit"])
+        return len([change for change in todo if change[0] not in _UNSEEN])
 
     async def _mend(self, order: SpaceOrder) -> tuple[str, ...]:
         had_namespaces = await asyncio.to_thread(self._lives, "holder")

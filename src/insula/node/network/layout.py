@@ -18,6 +18,7 @@ from insula.node.network.rules.skeleton import METADATA_ADDRESS
 
 ROUTER_MAC = "06:69:6e:73:75:6c"
 ROUTER_LINK_LOCAL = "fe80::1"
+_OURS = frozenset("pni")  # how names of our devices begin
 _LOOPBACK_MTU = 65536
 
 Change = tuple[Any, ...]
@@ -25,7 +26,7 @@ Change = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Link:
-    """`kind` is `tap`, `bridge`, or `given` for one that is there without us; its MAC address is empty then."""
+    """`kind` is `tap`, `bridge`, `ifb`, or `given` for one that is there without us; its MAC address is empty then."""
 
     kind: str
     mac: str
@@ -35,13 +36,15 @@ class Link:
 @dataclass(frozen=True)
 class Layout:
     """Addresses are (device, address with length), routes (prefix, device, gateway, source), neighbours (device,
-    address, MAC address). Limits are megabits a second by device."""
+    address, MAC address). Limits are megabits a second by device, of what leaves there. What comes in at the first
+    device of a redirect passes through the second one before."""
 
     links: Mapping[str, Link] = field(default_factory=dict)
     addresses: frozenset[tuple[str, str]] = frozenset()
     routes: frozenset[tuple[str, str, str, str]] = frozenset()
     neighbours: frozenset[tuple[str, str, str]] = frozenset()
     limits: Mapping[str, int] = field(default_factory=dict)
+    redirects: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -84,8 +87,17 @@ def layout_of(space: Space, uplink: Uplink | None = None) -> Layout:
         addresses |= {(uplink.device, address) for address in uplink.addresses}
         ways = ((("::/0" if ":" in gateway else "0.0.0.0/0"), gateway) for gateway in uplink.gateways)
         routes |= {(prefix, uplink.device, gateway, "") for prefix, gateway in ways}
-    limits = {device_of(p, networks[p.network_id]): p.megabits_per_second for p in space.ports if p.megabits_per_second}
-    return Layout(links, frozenset(addresses), frozenset(routes), frozenset(neighbours), limits)
+    limits: dict[str, int] = {}
+    redirects: set[tuple[str, str]] = set()
+    for port in space.ports:
+        if port.megabits_per_second:
+            device = device_of(port, networks[port.network_id])
+            # A device can only hold back what leaves it, so what comes from the guest leaves another one on its way.
+            waiting = f"i{device[1:]}"
+            links[waiting] = Link("ifb", "", networks[port.network_id].mtu)
+            redirects.add((device, waiting))
+            limits |= {device: port.megabits_per_second, waiting: port.megabits_per_second}
+    return Layout(links, frozenset(addresses), frozenset(routes), frozenset(neighbours), limits, frozenset(redirects))
 
 
 def _whole(address: str) -> str:
@@ -117,6 +129,7 @@ def changes(old: Layout, new: Layout) -> list[Change]:
         for device, address in sorted(old.addresses - new.addresses)
         if device not in gone
     ]
+    orders += [("redirect-away", *item) for item in sorted(old.redirects - new.redirects) if item[0] not in gone]
     orders += [("link-away", name) for name in sorted(gone)]
     for name, link in new.links.items():
         if name in fresh and link.kind != "given":
@@ -134,6 +147,7 @@ def changes(old: Layout, new: Layout) -> list[Change]:
         before = 0 if name in fresh else old.limits.get(name, 0)
         if name in new.links and before != new.limits.get(name, 0):
             orders.append(("limit", name, new.limits.get(name, 0)))
+    orders += [("redirect", *item) for item in sorted(new.redirects) if item not in old.redirects or fresh & set(item)]
     return orders
 
 
@@ -142,7 +156,7 @@ def observed(found: Mapping[str, Any], wanted: Layout) -> Layout:
     links = {
         name: _seen_link(wanted.links.get(name), mac, mtu, up)
         for name, (mac, mtu, up) in found["links"].items()
-        if name in wanted.links or name[:1] in {"p", "n"}
+        if name in wanted.links or name[:1] in _OURS
     }
     ours = {name for name, link in links.items() if link.kind != "given"}
     return Layout(

@@ -6,6 +6,7 @@ A library takes 35 MB and a third of a second of every space's steward; this tak
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -18,7 +19,8 @@ _NEWLINK, _DELLINK, _GETLINK = 16, 17, 18
 _NEWADDR, _DELADDR, _GETADDR = 20, 21, 22
 _NEWROUTE, _DELROUTE, _GETROUTE = 24, 25, 26
 _NEWNEIGH, _DELNEIGH, _GETNEIGH = 28, 29, 30
-_NEWQDISC, _DELQDISC = 36, 37
+_NEWQDISC, _DELQDISC, _NEWFILTER = 36, 37, 44
+_INGRESS, _INGRESS_HANDLE, _ALL_PROTOCOLS, _STOLEN, _REDIRECT_OUT = 0xFFFFFFF1, 0xFFFF0000, 3, 4, 1
 _REQUEST, _ACK, _DUMP, _REPLACE, _EXCL, _CREATE = 0x1, 0x4, 0x300, 0x100, 0x200, 0x400
 _ERROR, _DONE = 2, 3
 _HEADER = struct.Struct("=IHHII")
@@ -60,8 +62,9 @@ class Netlink:
         """Raises OSError when there is no such device."""
         return socket.if_nametoindex(device)
 
-    def add_bridge(self, device: str) -> None:
-        info = _nested(18, _text(1, "bridge"))
+    def add_link(self, kind: str, device: str) -> None:
+        """`kind` is a kind of the kernel's: bridge, ifb."""
+        info = _nested(18, _text(1, kind))
         self._change(_NEWLINK, _CREATE | _EXCL, _LINK.pack(0, 0, 0, 0, 0) + _text(3, device) + info)
 
     def set_link(self, device: str, mac: str, mtu: int) -> None:
@@ -138,6 +141,27 @@ class Netlink:
             self._change(_DELQDISC, 0, body)
         except FileNotFoundError:
             return  # there was none
+
+    def redirect(self, device: str, through: str) -> None:
+        """What comes in at the device passes through another one first, where it waits as if it left there."""
+        self.remove_redirect(device)
+        arriving = _QDISC.pack(0, self.index_of(device), _INGRESS_HANDLE, _INGRESS, 0) + _text(1, "ingress")
+        self._change(_NEWQDISC, _CREATE | _EXCL, arriving)
+        body = _QDISC.pack(0, self.index_of(device), 0, _INGRESS_HANDLE, 1 << 16 | socket.htons(_ALL_PROTOCOLS))
+        mirror = struct.pack("=IIiiiiI", 0, 0, _STOLEN, 0, 0, _REDIRECT_OUT, self.index_of(through))
+        action = _nested(1, _text(1, "mirred") + _nested(2, _attribute(2, mirror)))
+        everything = struct.pack("=BBBxHHhhI", 1, 0, 1, 0, 0, 0, 0, 0) + bytes(16)
+        options = _attribute(5, everything) + _nested(7, action)
+        self._change(_NEWFILTER, _CREATE | _EXCL, body + _text(1, "u32") + _nested(2, options))
+
+    def remove_redirect(self, device: str, through: str = "") -> None:
+        try:
+            self._change(_DELQDISC, 0, _QDISC.pack(0, self.index_of(device), _INGRESS_HANDLE, _INGRESS, 0))
+        except FileNotFoundError:
+            return  # there was none
+        except OSError as trouble:
+            if trouble.errno != errno.EINVAL:
+                raise
 
     def links(self) -> dict[str, tuple[str, int, bool]]:
         """MAC address, MTU and whether it is up, by the device's name."""

@@ -69,7 +69,9 @@ class Steward:
         self._ways: dict[str, Callable[..., None]] = {
             "link": kernel.set_link,
             "tap": _make_tap,
-            "bridge": kernel.add_bridge,
+            "bridge": lambda device: kernel.add_link("bridge", device),
+            "ifb": lambda device: kernel.add_link("ifb", device),
+            "redirect": kernel.redirect,
             "address": kernel.address,
             "route": kernel.route,
             "neighbour": kernel.neighbour,
@@ -77,6 +79,7 @@ class Steward:
         }
         self._away: dict[str, Callable[..., None]] = {
             "link": kernel.delete_link,
+            "redirect": kernel.remove_redirect,
             "address": kernel.remove_address,
             "route": kernel.remove_route,
             "neighbour": kernel.remove_neighbour,
