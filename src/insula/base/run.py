@@ -50,6 +50,8 @@ PACKAGE_OF: Mapping[str, str] = {
     "mkfs.xfs": "xfsprogs",
     "ip": "iproute2",
     "tc": "iproute2",
+    "nft": "nftables",
+    "dnsmasq": "dnsmasq-base",
     "dpkg-deb": "dpkg",
     "apt-get": "apt",
     "gpgv": "gpgv",
