@@ -53,9 +53,13 @@ class World:
         self.space = Space("prj_test")
         self._revision = 0
 
-    async def apply(self, space: Space, way: Way = Way.NONE) -> None:
+    async def apply_only(self, space: Space, way: Way = Way.NONE) -> None:
+        """Without opening new ports' taps."""
         self._revision += 1
         await self.keeper.apply(SpaceOrder(space, self._revision, way))
+
+    async def apply(self, space: Space, way: Way = Way.NONE) -> None:
+        await self.apply_only(space, way)
         gone = {name for name in self.taps if name != OUTSIDE} - {port.id for port in space.ports}
         for name in gone:
             os.close(self.taps.pop(name))
