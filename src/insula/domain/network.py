@@ -9,14 +9,16 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
+from typing import TypeVar
 
 from insula.base.errors import InvalidInput
 from insula.domain.firewall import HAS_PORTS, Firewall, PeerKind, Rule
 from insula.domain.instance import PortForward
 
+_Item = TypeVar("_Item")
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 MAX_NETWORK_NUMBER = 9999
@@ -136,9 +138,15 @@ def firewalls_by_instance(space: Space) -> dict[str, tuple[Firewall, ...]]:
     return found
 
 
-def check(space: Space) -> None:
-    """Raise :class:`InvalidInput` when the space contradicts itself; what passes is safe to put into rules."""
-    problems = [*_ids(space), *_networks(space), *_ports(space), *_firewalls(space), *_outside(space)]
+def check(space: Space, known: Space | None = None) -> None:
+    """Raise :class:`InvalidInput` when the space contradicts itself; what passes is safe to put into rules.
+
+    `known` has passed before: the very objects that it shares with `space` are not looked at again.
+    """
+    problems = [*_ids(space), *_firewalls(space, known)]
+    if known is None or (space.networks, space.ports, space.members) != (known.networks, known.ports, known.members):
+        problems += [*_networks(space), *_ports(space)]
+    problems += _outside(space)
     if problems:
         raise InvalidInput(
             "These networks cannot be made",
@@ -146,6 +154,32 @@ def check(space: Space) -> None:
             todo="Correct what is named",
             code="invalid-network",
         )
+
+
+def sharing(space: Space, known: Space) -> Space:
+    """The same space, with the objects of `known` where they are equal, so that comparing the two is quick."""
+    kept: dict[object, object] = {}
+    for item in (*known.networks, *known.members, *known.ports, *known.firewalls):
+        kept[_name_of(item)] = item
+
+    def shared(items: tuple[_Item, ...]) -> tuple[_Item, ...]:
+        return tuple(_known_or(item, kept.get(_name_of(item))) for item in items)
+
+    return replace(
+        space,
+        networks=shared(space.networks),
+        members=shared(space.members),
+        ports=shared(space.ports),
+        firewalls=shared(space.firewalls),
+    )
+
+
+def _known_or(item: _Item, known: object) -> _Item:
+    return known if isinstance(known, type(item)) and (known is item or known == item) else item
+
+
+def _name_of(item: object) -> object:
+    return item.instance_id if isinstance(item, Member) else getattr(item, "id", None)
 
 
 @lru_cache(maxsize=65536)
@@ -167,8 +201,8 @@ def _first_host(prefix: str) -> str:
 def _ids(space: Space) -> Iterable[str]:
     named = [space.id, *(n.id for n in space.networks), *(m.instance_id for m in space.members)]
     named += [*(p.id for p in space.ports), *(f.id for f in space.firewalls)]
-    named += [rule.id for firewall in space.firewalls for rule in firewall.rules]
     yield from (f"{text!r} is no identifier" for text in named if not _ID.fullmatch(text))
+    named += [rule.id for firewall in space.firewalls for rule in firewall.rules]
     yield from (f"{text!r} is there twice" for text in sorted(_twice(named)))
 
 
@@ -243,17 +277,27 @@ def _is_within(text: str, prefix: str, router: str) -> bool:
     return text != router and address not in ends
 
 
-def _firewalls(space: Space) -> Iterable[str]:
-    known = {
+def _firewalls(space: Space, known: Space | None) -> Iterable[str]:
+    names = _peer_names(space)
+    same: set[int] = set()
+    if known is not None and names == _peer_names(known):
+        same = {id(firewall) for firewall in known.firewalls}
+    for firewall in space.firewalls:
+        if id(firewall) not in same:
+            for rule in firewall.rules:
+                yield from _rule(rule, names)
+
+
+def _peer_names(space: Space) -> dict[PeerKind, set[str]]:
+    return {
         PeerKind.NETWORK: {network.id for network in space.networks},
         PeerKind.FIREWALL: {firewall.id for firewall in space.firewalls},
     }
-    for firewall in space.firewalls:
-        for rule in firewall.rules:
-            yield from _rule(rule, known)
 
 
 def _rule(rule: Rule, known: dict[PeerKind, set[str]]) -> Iterable[str]:
+    if not _ID.fullmatch(rule.id):
+        yield f"{rule.id!r} is no identifier"
     if rule.ports and rule.traffic not in HAS_PORTS:
         yield f"rule {rule.id} is about {rule.traffic}, which has no ports"
     for ports in rule.ports:

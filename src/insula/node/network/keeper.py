@@ -8,7 +8,7 @@ import os
 import shutil
 import signal
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -16,7 +16,7 @@ import msgspec
 from insula.base.errors import Conflict, HostFailure, NotFound
 from insula.base.files import write_atomic
 from insula.base.log import get_logger
-from insula.domain.network import check
+from insula.domain.network import Space, check, sharing
 from insula.node.network import attendants, dnsmasq, ports, record
 from insula.node.network.attendants import Place
 from insula.node.network.counting import counts_in, traffic_of
@@ -61,6 +61,7 @@ class SpaceKeeper:
         self._steward: StewardLink | None = None
         self._standing: _Standing | None = None
         self._memory = Memory()
+        self._laid_out: tuple[tuple[object, ...], Layout] | None = None
         self._mended: tuple[str, ...] = ()
         self.order: SpaceOrder | None = None
 
@@ -81,7 +82,7 @@ class SpaceKeeper:
                     todo="Look at the networks again and repeat",
                     code="old-revision",
                 )
-            await asyncio.to_thread(_check, order, before)
+            order = await asyncio.to_thread(_checked, order, before)
             await asyncio.to_thread(_save_order, self._folder, order)
             self.order = order
             await self._make(order)
@@ -164,7 +165,8 @@ class SpaceKeeper:
         try:
             units = tables.difference(standing.table, table)
             generation = await _send_rules(steward, units, standing.generation)
-            await steward.ask("change", changes=changes(standing.layout, layout))
+            if layout is not standing.layout:
+                await steward.ask("change", changes=changes(standing.layout, layout))
         except HostFailure as error:
             # Somebody else was at work, so what stands has to be looked at.
             _log.warning("a space is made anew", space=order.space.id, why=error.why)
@@ -207,10 +209,15 @@ class SpaceKeeper:
         return not lives and written is not None
 
     def _compile(self, order: SpaceOrder) -> tuple[Layout, Table]:
-        if order.way is not Way.USER:
-            return layout_of(order.space), compile_table(order.space, self._memory)
-        table = compile_table(order.space, self._memory, [*_host_addresses(), attendants.CIDR])
-        return layout_of(order.space, attendants.USER_UPLINK), table
+        is_user = order.way is Way.USER
+        host = [*_host_addresses(), attendants.CIDR] if is_user else []
+        return self._layout(order.space, is_user), compile_table(order.space, self._memory, host)
+
+    def _layout(self, space: Space, is_user: bool) -> Layout:
+        parts = (space.networks, space.ports, is_user)
+        if self._laid_out is None or self._laid_out[0] != parts:
+            self._laid_out = (parts, layout_of(space, attendants.USER_UPLINK if is_user else None))
+        return self._laid_out[1]
 
     async def _make_anew(self, steward: StewardLink, layout: Layout, table: Table) -> None:
         """From whatever there is. Connections that stand go on: the kernel knows them apart from the rules."""
@@ -316,13 +323,18 @@ async def _send_rules(steward: StewardLink, units: Iterable[tables.Unit], genera
     return generation
 
 
-def _check(order: SpaceOrder, before: SpaceOrder | None) -> None:
-    """Raise InvalidInput for what contradicts itself, and Conflict where a new forward's port is taken."""
-    if before is None or before.space is not order.space:
-        check(order.space)
+def _checked(order: SpaceOrder, before: SpaceOrder | None) -> SpaceOrder:
+    """The order, sharing what it can with the one before.
+
+    Raises InvalidInput for what contradicts itself, and Conflict where a new forward's port is taken.
+    """
+    if before is not None:
+        order = replace(order, space=sharing(order.space, before.space))
+    check(order.space, before.space if before is not None else None)
     if order.way is Way.USER:
         known = {forward.forward for forward in before.space.forwards} if before is not None else set()
         ports.require_free(item.forward for item in order.space.forwards if item.forward not in known)
+    return order
 
 
 def _host_addresses() -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from insula.domain.firewall import Action, Direction, Firewall, Peer, PeerKind
 from insula.domain.network import IpNetwork, Network, Port, Space, firewalls_by_instance, parse_prefix
@@ -34,29 +35,53 @@ def default_counter(instance_id: str, direction: Direction) -> str:
     return f"default_{direction.value}_{instance_id}"
 
 
+@dataclass(frozen=True)
+class _Frame:
+    """What only networks and ports decide."""
+
+    devices: Mapping[str, str]
+    groups: Mapping[str, Group]
+    limits: Mapping[str, str]
+    counters: frozenset[str]
+
+
+@dataclass(frozen=True)
+class _Compiled:
+    firewall: Firewall
+    chains: Mapping[str, Chain]
+    counters: frozenset[str]
+    groups: frozenset[Peer]  # the peers whose addresses stand in sets
+
+
 class Memory:
-    """The chains of firewalls as they were compiled last: most firewalls stay as they are from one time to the next."""
+    """What was compiled last: most of a space stays as it is from one time to the next."""
 
     def __init__(self) -> None:
-        self._networks: tuple[Network, ...] = ()
-        self._known: dict[str, tuple[Firewall, dict[str, Chain]]] = {}
+        self._space: Space | None = None
+        self._frame: _Frame | None = None
+        self._known: dict[str, _Compiled] = {}
 
-    def chains_of(self, space: Space) -> dict[str, Chain]:
-        """All firewalls' chains."""
-        if space.networks != self._networks:
-            self._known.clear()
-            self._networks = space.networks
-        networks = {network.id: network for network in space.networks}
-        known: dict[str, tuple[Firewall, dict[str, Chain]]] = {}
-        found: dict[str, Chain] = {}
+    def frame_of(self, space: Space, networks: Mapping[str, Network]) -> _Frame:
+        before = self._space
+        parts = (space.networks, space.ports, space.joined)
+        if self._frame is None or before is None or parts != (before.networks, before.ports, before.joined):
+            if before is None or space.networks != before.networks:
+                self._known.clear()
+            self._frame = _frame(space, networks)
+        self._space = space
+        return self._frame
+
+    def firewalls_of(self, space: Space, networks: Mapping[str, Network]) -> list[_Compiled]:
+        """Comes after :meth:`frame_of`, which forgets them when networks change."""
+        known: dict[str, _Compiled] = {}
         for firewall in space.firewalls:
             before = self._known.get(firewall.id)
-            if before is None or (before[0] is not firewall and before[0] != firewall):
-                before = (firewall, _firewall_chains(firewall, networks))
+            if before is None or (before.firewall is not firewall and before.firewall != firewall):
+                names = frozenset(matching.counter_name(rule.id) for rule in firewall.rules)
+                before = _Compiled(firewall, _firewall_chains(firewall, networks), names, _group_peers(firewall))
             known[firewall.id] = before
-            found.update(before[1])
         self._known = known
-        return found
+        return list(known.values())
 
 
 def compile_table(space: Space, memory: Memory | None = None, host: Sequence[str] = ()) -> Table:
@@ -64,22 +89,36 @@ def compile_table(space: Space, memory: Memory | None = None, host: Sequence[str
 
     `host` are addresses and prefixes beyond the way out that guests may not reach: the host's own.
     """
+    memory = memory or Memory()
     networks = {network.id: network for network in space.networks}
-    devices = {port.id: device_of(port, networks[port.network_id]) for port in space.ports}
+    frame = memory.frame_of(space, networks)
     firewalls = firewalls_by_instance(space)
-    chains = (memory or Memory()).chains_of(space)
-    chains.update(_instance_chains(firewalls))
+    compiled = memory.firewalls_of(space, networks)
+    chains: dict[str, Chain] = {}
+    for item in compiled:
+        chains.update(item.chains)
+    chains.update(_instance_chains(firewalls, chains))
     groups = {
-        **_own_addresses(space, devices),
-        **_reach(space, networks, devices),
-        **_verdicts(space, devices, chains),
-        **_port_objects(space, devices),
+        **frame.groups,
+        **_verdicts(space, frame.devices, chains),
         **_outside(space),
-        **_peer_groups(space, firewalls),
+        **_peer_groups(space, firewalls, frozenset().union(*(item.groups for item in compiled))),
         "host4": _set("ipv4_addr", matching.collapsed(_parsed(host), 4), flags="interval"),
         "host6": _set("ipv6_addr", matching.collapsed(_parsed(host), 6), flags="interval"),
     }
-    return Table(skeleton.CHAINS, chains, groups, _counters(space, firewalls), _limits(space))
+    counters = skeleton.COUNTERS.union(frame.counters, _defaults(firewalls), *(item.counters for item in compiled))
+    return Table(skeleton.CHAINS, chains, groups, counters, frame.limits)
+
+
+def _frame(space: Space, networks: Mapping[str, Network]) -> _Frame:
+    devices = {port.id: device_of(port, networks[port.network_id]) for port in space.ports}
+    groups = {
+        **_own_addresses(space, devices),
+        **_reach(space, networks, devices),
+        **_port_objects(space, devices),
+    }
+    counters = frozenset(name for port in space.ports for name in (sent_counter(port), received_counter(port)))
+    return _Frame(devices, groups, _limits(space), counters)
 
 
 def _firewall_chains(firewall: Firewall, networks: Mapping[str, Network]) -> dict[str, Chain]:
@@ -90,19 +129,18 @@ def _firewall_chains(firewall: Firewall, networks: Mapping[str, Network]) -> dic
     return chains
 
 
-def _instance_chains(firewalls: Mapping[str, tuple[Firewall, ...]]) -> Iterator[tuple[str, Chain]]:
+def _instance_chains(firewalls: Mapping[str, tuple[Firewall, ...]], known: Mapping[str, Chain]) -> dict[str, Chain]:
+    chains = {}
     for instance_id, applied in firewalls.items():
         for direction in Direction:
-            rules = [
-                f"jump {matching.chain_name(firewall.id, direction)}"
-                for firewall in applied
-                if matching.has_rules(firewall, direction)
-            ]
+            names = (matching.chain_name(firewall.id, direction) for firewall in applied)
+            rules = [f"jump {name}" for name in names if name in known]
             if any(firewall.default_of(direction) is Action.DROP for firewall in applied):
                 rules += [matching.log_of(f"default {instance_id}")]
                 rules += [f"counter name {default_counter(instance_id, direction)} drop"]
             if rules:
-                yield matching.chain_name(instance_id, direction), Chain(tuple(rules))
+                chains[matching.chain_name(instance_id, direction)] = Chain(tuple(rules))
+    return chains
 
 
 def _own_addresses(space: Space, devices: Mapping[str, str]) -> dict[str, Group]:
@@ -230,14 +268,14 @@ def _outside(space: Space) -> dict[str, Group]:
     return groups
 
 
-def _peer_groups(space: Space, firewalls: Mapping[str, tuple[Firewall, ...]]) -> dict[str, Group]:
-    peers = {
-        peer
-        for firewall in space.firewalls
-        for rule in firewall.rules
-        for peer in rule.peers
-        if peer.kind in {PeerKind.TAG, PeerKind.FIREWALL}
-    }
+def _group_peers(firewall: Firewall) -> frozenset[Peer]:
+    kinds = {PeerKind.TAG, PeerKind.FIREWALL}
+    return frozenset(peer for rule in firewall.rules for peer in rule.peers if peer.kind in kinds)
+
+
+def _peer_groups(
+    space: Space, firewalls: Mapping[str, tuple[Firewall, ...]], peers: frozenset[Peer]
+) -> dict[str, Group]:
     if not peers:
         return {}
     inside: dict[Peer, set[str]] = {peer: set() for peer in peers}
@@ -258,16 +296,13 @@ def _peer_groups(space: Space, firewalls: Mapping[str, tuple[Firewall, ...]]) ->
     return groups
 
 
-def _counters(space: Space, firewalls: Mapping[str, tuple[Firewall, ...]]) -> frozenset[str]:
-    names = {matching.counter_name(rule.id) for firewall in space.firewalls for rule in firewall.rules}
-    names |= {name for port in space.ports for name in (sent_counter(port), received_counter(port))}
-    for instance_id, applied in firewalls.items():
-        names |= {
-            default_counter(instance_id, direction)
-            for direction in Direction
-            if any(firewall.default_of(direction) is Action.DROP for firewall in applied)
-        }
-    return skeleton.COUNTERS | names
+def _defaults(firewalls: Mapping[str, tuple[Firewall, ...]]) -> list[str]:
+    return [
+        default_counter(instance_id, direction)
+        for instance_id, applied in firewalls.items()
+        for direction in Direction
+        if any(firewall.default_of(direction) is Action.DROP for firewall in applied)
+    ]
 
 
 def _set(of: str, elements: Iterable[str], *, flags: str = "", opens: bool = False) -> Group:
