@@ -55,7 +55,7 @@ async def test_the_router_has_the_hardware_address_of_every_neighbour(world: Wor
         world.send("prt_1", frames.arp(mac, "0.0.0.0", target))
         await asyncio.sleep(0.03)
         assert [frame for frame in world.frames_at("prt_1") if frame[12:14] == b"\x08\x06"] == []
-    assert world.frames_at("prt_2") == []
+    assert [frame for frame in world.frames_at("prt_2") if frame[12:14] == b"\x08\x06"] == []
 
 
 async def test_answers_come_back_through_a_way_out_and_strangers_do_not(world: World) -> None:

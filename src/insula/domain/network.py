@@ -146,7 +146,7 @@ def check(space: Space, known: Space | None = None) -> None:
     problems = [*_ids(space), *_firewalls(space, known)]
     if known is None or (space.networks, space.ports, space.members) != (known.networks, known.ports, known.members):
         problems += [*_networks(space), *_ports(space)]
-    problems += _outside(space)
+    problems += [*_joined(space), *_outside(space)]
     if problems:
         raise InvalidInput(
             "These networks cannot be made",
@@ -230,6 +230,9 @@ def _networks(space: Space) -> Iterable[str]:
     for one, next_one in pairwise(ordered):
         if one.version == next_one.version and one.overlaps(next_one):
             yield f"{one} and {next_one} overlap"
+
+
+def _joined(space: Space) -> Iterable[str]:
     ids = {network.id for network in space.networks}
     yield from (f"{one} and {other} cannot be joined" for one, other in space.joined if not {one, other} <= ids)
 
