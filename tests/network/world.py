@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from insula.domain.network import Member, Network, Port, Space
+from insula.node.network.host_side import HostSide
 from insula.node.network.keeper import SpaceKeeper
 from insula.node.network.steward_link import StewardLink
 from insula.protocol.network import SpaceOrder, Way
@@ -47,8 +48,8 @@ def space_of(networks: Sequence[Network], ports: Sequence[Port], **parts: object
 class World:
     """One space that stands, with its ports' taps open."""
 
-    def __init__(self, folder: Path) -> None:
-        self.keeper = SpaceKeeper(folder, UID)
+    def __init__(self, folder: Path, host: HostSide | None = None) -> None:
+        self.keeper = SpaceKeeper(folder, UID, host)
         self.taps: dict[str, int] = {}
         self.space = Space("prj_test")
         self._revision = 0

@@ -13,14 +13,16 @@ from pathlib import Path
 
 import msgspec
 
-from insula.base.errors import Conflict, HostFailure, NotFound
+from insula.base.errors import Conflict, HostFailure, NotFound, Unsupported
 from insula.base.files import write_atomic
 from insula.base.log import get_logger
 from insula.domain.network import Space, check, sharing
 from insula.node.network import attendants, dnsmasq, ports, record
 from insula.node.network.attendants import Place
 from insula.node.network.counting import counts_in, traffic_of
-from insula.node.network.layout import Layout, changes, layout_of, observed
+from insula.node.network.host_rules import Transit
+from insula.node.network.host_side import HostSide
+from insula.node.network.layout import Layout, Uplink, changes, layout_of, observed
 from insula.node.network.netlink import Netlink
 from insula.node.network.rules import table as tables
 from insula.node.network.rules.compile import Memory, compile_table, device_of
@@ -33,7 +35,7 @@ from insula.protocol.network import SpaceOrder, SpaceReport, SpaceTraffic, Way
 _log = get_logger(__name__)
 
 WAY = "space"
-_ORDER = "order.json"
+_ORDER, _NUMBER = "order.json", "transit"
 # What an ordinary user may send to the kernel at once: 208 KiB by default, and a rule takes some six times its text.
 _MOST_CHARS_OF_USERS = 24_000
 _MOST_CHARS_OF_ROOT = 1 << 30
@@ -52,10 +54,15 @@ class _Standing:
 
 
 class SpaceKeeper:
-    """Keeps one space in `folder`. `uid` is whose processes it consists of, None for our own."""
+    """Keeps one space in `folder`. `uid` is whose processes it consists of, None for our own.
 
-    def __init__(self, folder: Path, uid: int | None) -> None:
+    `host` is the host's side for spaces that reach the outside through it; without it there are none.
+    """
+
+    def __init__(self, folder: Path, uid: int | None, host: HostSide | None = None) -> None:
         self._folder = folder
+        self._host = host
+        self._transit: Transit | None = None
         self._uid = uid
         self._lock = asyncio.Lock()
         self._steward: StewardLink | None = None
@@ -132,6 +139,8 @@ class SpaceKeeper:
     async def remove(self) -> None:
         """Take everything away. May be repeated."""
         async with self._lock:
+            if self._host is not None and self.order is not None:
+                await self._host.disconnect(self.order.space.id)
             self.close()
             self._standing = self.order = None
             await record.end_processes(self._folder)
@@ -149,12 +158,13 @@ class SpaceKeeper:
     async def _make(self, order: SpaceOrder) -> None:
         steward = await self._ensure_namespaces()
         place = await self._place()
-        if order.way is Way.USER:
-            await self._ensure_way_out(place)
+        await self._ensure_way_out(order, place)
         await self._make_inside(steward, order)
         await self._ensure_names(order, place)
         if order.way is Way.USER:
             await attendants.set_doors(place, order.space)
+        elif order.way is Way.ROUTED:
+            await self._host_side().set_doors(order.space.id, order.space)
 
     async def _make_inside(self, steward: StewardLink, order: SpaceOrder) -> None:
         layout, table = await asyncio.to_thread(self._compile, order)
@@ -182,13 +192,33 @@ class SpaceKeeper:
         await asyncio.to_thread(place.prepare)
         return place
 
-    async def _ensure_way_out(self, place: Place) -> bool:
-        """Whether slirp4netns had to be started; then its device is new, without addresses and routes."""
-        if await asyncio.to_thread(self._lives, "slirp4netns"):
-            return False
-        self._standing = None
-        await self._note(await attendants.start_slirp(place))
-        return True
+    async def _ensure_way_out(self, order: SpaceOrder, place: Place) -> bool:
+        """Whether it had to be made; then its device is new, without addresses and routes."""
+        if order.way is not Way.USER and await asyncio.to_thread(self._lives, "slirp4netns"):
+            await self._end("slirp4netns")
+        if order.way is Way.ROUTED:
+            number = await asyncio.to_thread(_read_number, self._folder)
+            self._transit, is_new = await self._host_side().connect(order.space.id, number, place.holder)
+            if self._transit.number != number:
+                await asyncio.to_thread(_write_number, self._folder, self._transit.number)
+        elif order.way is Way.USER and not await asyncio.to_thread(self._lives, "slirp4netns"):
+            await self._note(await attendants.start_slirp(place))
+            is_new = True
+        else:
+            is_new = False
+        if is_new:
+            self._standing = None
+        return is_new
+
+    def _host_side(self) -> HostSide:
+        if self._host is None:
+            raise Unsupported(
+                "Networks cannot reach the outside through this host",
+                why="That needs root",
+                todo="Use the way `user`, which needs no rights",
+                code="no-routed-networks",
+            )
+        return self._host
 
     async def _ensure_names(self, order: SpaceOrder, place: Place) -> bool:
         """Whether dnsmasq had to be started without a reason in the order."""
@@ -211,12 +241,15 @@ class SpaceKeeper:
     def _compile(self, order: SpaceOrder) -> tuple[Layout, Table]:
         is_user = order.way is Way.USER
         host = [*_host_addresses(), attendants.CIDR] if is_user else []
-        return self._layout(order.space, is_user), compile_table(order.space, self._memory, host)
+        uplink = attendants.USER_UPLINK if is_user else None
+        if order.way is Way.ROUTED and self._transit is not None:
+            uplink = self._transit.uplink
+        return self._layout(order.space, uplink), compile_table(order.space, self._memory, host)
 
-    def _layout(self, space: Space, is_user: bool) -> Layout:
-        parts = (space.networks, space.ports, is_user)
+    def _layout(self, space: Space, uplink: Uplink | None) -> Layout:
+        parts = (space.networks, space.ports, uplink)
         if self._laid_out is None or self._laid_out[0] != parts:
-            self._laid_out = (parts, layout_of(space, attendants.USER_UPLINK if is_user else None))
+            self._laid_out = (parts, layout_of(space, uplink))
         return self._laid_out[1]
 
     async def _make_anew(self, steward: StewardLink, layout: Layout, table: Table) -> None:
@@ -244,7 +277,7 @@ class SpaceKeeper:
             return ("namespaces",)
         place = await self._place()
         mended = []
-        if order.way is Way.USER and await self._ensure_way_out(place):
+        if await self._ensure_way_out(order, place):
             mended.append("way out")
         standing = self._standing
         if standing is None:
@@ -335,6 +368,17 @@ def _checked(order: SpaceOrder, before: SpaceOrder | None) -> SpaceOrder:
         known = {forward.forward for forward in before.space.forwards} if before is not None else set()
         ports.require_free(item.forward for item in order.space.forwards if item.forward not in known)
     return order
+
+
+def _read_number(folder: Path) -> int | None:
+    try:
+        return int((folder / _NUMBER).read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _write_number(folder: Path, number: int) -> None:
+    write_atomic(folder / _NUMBER, f"{number}\n".encode())
 
 
 def _host_addresses() -> list[str]:

@@ -18,7 +18,7 @@ from insula.node.network.rules.skeleton import METADATA_ADDRESS
 
 ROUTER_MAC = "06:69:6e:73:75:6c"
 ROUTER_LINK_LOCAL = "fe80::1"
-_OURS = frozenset("pni")  # how names of our devices begin
+_OURS = ("p", "n", "i")  # in a space
 _LOOPBACK_MTU = 65536
 
 Change = tuple[Any, ...]
@@ -151,19 +151,22 @@ def changes(old: Layout, new: Layout) -> list[Change]:
     return orders
 
 
-def observed(found: Mapping[str, Any], wanted: Layout) -> Layout:
-    """What the steward found, as far as it is ours: foreign devices and what belongs to them are left alone."""
+def observed(found: Mapping[str, Any], wanted: Layout, ours: tuple[str, ...] = _OURS) -> Layout:
+    """What the steward found, as far as it is ours: foreign devices and what belongs to them are left alone.
+
+    `ours` is how the names of our devices begin.
+    """
     links = {
         name: _seen_link(wanted.links.get(name), mac, mtu, up)
         for name, (mac, mtu, up) in found["links"].items()
-        if name in wanted.links or name[:1] in _OURS
+        if name in wanted.links or name.startswith(ours)
     }
-    ours = {name for name, link in links.items() if link.kind != "given"}
+    made = {name for name, link in links.items() if link.kind != "given"}
     return Layout(
         links,
-        frozenset(item for item in _seen(found["addresses"]) if item[0] in ours or item in wanted.addresses),
-        frozenset(item for item in map(tuple, found["routes"]) if item[1] in ours or item in wanted.routes),
-        frozenset(item for item in map(tuple, found["neighbours"]) if item[0] in ours),
+        frozenset(item for item in _seen(found["addresses"]) if item[0] in made or item in wanted.addresses),
+        frozenset(item for item in map(tuple, found["routes"]) if item[1] in made or item in wanted.routes),
+        frozenset(item for item in map(tuple, found["neighbours"]) if item[0] in made),
     )
 
 

@@ -67,6 +67,12 @@ class Netlink:
         info = _nested(18, _text(1, kind))
         self._change(_NEWLINK, _CREATE | _EXCL, _LINK.pack(0, 0, 0, 0, 0) + _text(3, device) + info)
 
+    def add_pair(self, device: str, other: str, process: int) -> None:
+        """Two devices that lead to each other, of which the other one is in the process's namespace."""
+        peer = _LINK.pack(0, 0, 0, 0, 0) + _text(3, other) + _attribute(19, struct.pack("=I", process))
+        info = _nested(18, _text(1, "veth") + _nested(2, _nested(1, peer)))
+        self._change(_NEWLINK, _CREATE | _EXCL, _LINK.pack(0, 0, 0, 0, 0) + _text(3, device) + info)
+
     def set_link(self, device: str, mac: str, mtu: int) -> None:
         """Give it its MAC address (empty: leave it) and MTU, no link-local address of its own, and set it up."""
         family = _nested(26, _nested(socket.AF_INET6, _attribute(8, b"\1")))

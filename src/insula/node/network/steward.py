@@ -70,6 +70,7 @@ class Steward:
             "link": kernel.set_link,
             "tap": _make_tap,
             "bridge": lambda device: kernel.add_link("bridge", device),
+            "veth": kernel.add_pair,
             "ifb": lambda device: kernel.add_link("ifb", device),
             "redirect": kernel.redirect,
             "address": kernel.address,
@@ -87,28 +88,38 @@ class Steward:
 
     def answer(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
         """The reply and descriptors to send along."""
-        verb = request["verb"]
-        if verb == "rules":
-            before = netlink.rules_generation()
-            _nft(request["text"], as_json=False)
-            return {"before": before, "after": netlink.rules_generation()}, []
-        if verb == "read-rules":
-            return {"output": _nft(request["text"], as_json=True)}, []
-        if verb == "change":
-            for change in request["changes"]:
-                self._change(*change)
-            return {}, []
-        if verb == "disturbed":
-            return {"disturbed": self._watch.is_disturbed(), "generation": netlink.rules_generation()}, []
-        if verb == "look":
-            return self._look(), []
-        if verb == "tap":
-            return {}, [_open_tap(request["device"], _IFF_TAP | _IFF_NO_PI | (_IFF_VNET_HDR * request["offload"]))]
-        if verb == "listen":
-            return {}, [_listen(request["address"], request["port"])]
-        raise ValueError(f"unknown verb {verb}")
+        verbs: dict[str, Callable[[dict[str, Any]], dict[str, Any] | int]] = {
+            "rules": self._rules,
+            "read-rules": lambda words: {"output": _nft(words["text"], as_json=True)},
+            "change": self._changes,
+            "disturbed": self._disturbed,
+            "look": self._look,
+            "set": self._set,
+            "tap": lambda words: _open_tap(words["device"], _IFF_TAP | _IFF_NO_PI | (_IFF_VNET_HDR * words["offload"])),
+            "listen": lambda words: _listen(words["address"], words["port"]),
+        }
+        answer = verbs[request["verb"]](request)
+        return ({}, [answer]) if isinstance(answer, int) else (answer, [])
 
-    def _look(self) -> dict[str, Any]:
+    def _rules(self, words: dict[str, Any]) -> dict[str, Any]:
+        before = netlink.rules_generation()
+        _nft(words["text"], as_json=False)
+        return {"before": before, "after": netlink.rules_generation()}
+
+    def _changes(self, words: dict[str, Any]) -> dict[str, Any]:
+        for change in words["changes"]:
+            self._change(*change)
+        return {}
+
+    def _disturbed(self, _: dict[str, Any]) -> dict[str, Any]:
+        return {"disturbed": self._watch.is_disturbed(), "generation": netlink.rules_generation()}
+
+    def _set(self, words: dict[str, Any]) -> dict[str, Any]:
+        for name, value in words["settings"]:
+            _write(f"/proc/sys/net/{name}", value)
+        return {}
+
+    def _look(self, _: dict[str, Any]) -> dict[str, Any]:
         kernel = self._netlink
         return {
             "links": kernel.links(),
@@ -320,7 +331,7 @@ def _start_ticks(pid: int) -> int:
 
 
 def run(words: list[str]) -> None:
-    """`SOCKET UID create MARKER` or `SOCKET UID enter HOLDER`: the whole program.
+    """`SOCKET UID create MARKER`, `SOCKET UID enter HOLDER` or `SOCKET UID stay`: the whole program.
 
     After `create` the holder's number and start are told first, and a line comes back when they are recorded.
     `- UID run PROGRAM…` becomes the program as the user, with a tun device that it may open.
@@ -340,7 +351,8 @@ def run(words: list[str]) -> None:
                 os.write(go, b"1")
             os.close(go)
         else:
-            enter(int(words[3]))
+            if words[2] == "enter":
+                enter(int(words[3]))
             _send(connection, {}, [])
     except OSError as trouble:
         _send(connection, {"error": str(trouble.strerror or trouble), "errno": trouble.errno}, [])

@@ -61,6 +61,17 @@ class StewardLink:
             raise
         return link
 
+    @classmethod
+    async def stay(cls, folder: Path) -> StewardLink:
+        """A steward where we are, on the host itself; its log is in `folder`."""
+        link = cls(await _start(folder, None, "stay"))
+        try:
+            await link._receive(_START_S)
+        except BaseException:
+            link.close()
+            raise
+        return link
+
     async def keep(self) -> None:
         """The holder has been recorded, and may stay."""
         await asyncio.to_thread(self._connection.sendall, b"1")
