@@ -75,6 +75,17 @@ async def test_a_forward_is_opened_changed_and_closed_while_everything_goes_on(w
         socket.create_connection(("127.0.0.1", number), timeout=5).close()
 
 
+async def test_a_forward_may_lead_to_another_port_of_the_guest(world: World) -> None:
+    number = _free_port(socket.SOCK_STREAM)
+    await world.apply(_forwarded(number, "prt_1"), Way.USER)
+    other = Forward("prt_1", PortForward(2200, number, "127.0.0.1"))
+    await world.apply(replace(_SPACE, forwards=(other,)), Way.USER)
+    await world.clear()
+    with socket.create_connection(("127.0.0.1", number), timeout=5):
+        opening = await _until(world, "prt_1", lambda packet: packet.payload[13] == frames.SYN)
+        assert opening.port == 2200
+
+
 async def test_a_taken_port_is_told_and_changes_nothing(world: World) -> None:
     await world.apply(_SPACE, Way.USER)
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -138,6 +138,11 @@ def firewalls_by_instance(space: Space) -> dict[str, tuple[Firewall, ...]]:
     return found
 
 
+def is_name(text: str) -> bool:
+    """Whether it may be an identifier here: short, and safe in rules and paths."""
+    return _ID.fullmatch(text) is not None
+
+
 def check(space: Space, known: Space | None = None) -> None:
     """Raise :class:`InvalidInput` when the space contradicts itself; what passes is safe to put into rules.
 

@@ -11,13 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import msgspec
-
 from insula.base.errors import Conflict, HostFailure, NotFound, Unsupported
-from insula.base.files import write_atomic
 from insula.base.log import get_logger
-from insula.domain.network import Space, check, sharing
-from insula.node.network import attendants, dnsmasq, ports, record
+from insula.domain.network import Space
+from insula.node.network import attendants, dnsmasq, orders, record
 from insula.node.network.attendants import Place
 from insula.node.network.counting import counts_in, traffic_of
 from insula.node.network.host_rules import Transit
@@ -35,7 +32,6 @@ from insula.protocol.network import SpaceOrder, SpaceReport, SpaceTraffic, Way
 _log = get_logger(__name__)
 
 WAY = "space"
-_ORDER, _NUMBER = "order.json", "transit"
 # What an ordinary user may send to the kernel at once: 208 KiB by default, and a rule takes some six times its text.
 _MOST_CHARS_OF_USERS = 24_000
 _MOST_CHARS_OF_ROOT = 1 << 30
@@ -75,7 +71,7 @@ class SpaceKeeper:
     async def load(self) -> SpaceOrder | None:
         """What was ordered last, also before a restart of the service."""
         if self.order is None:
-            self.order = await asyncio.to_thread(_load_order, self._folder)
+            self.order = await asyncio.to_thread(orders.load_order, self._folder)
         return self.order
 
     async def apply(self, order: SpaceOrder) -> SpaceReport:
@@ -89,8 +85,8 @@ class SpaceKeeper:
                     todo="Look at the networks again and repeat",
                     code="old-revision",
                 )
-            order = await asyncio.to_thread(_checked, order, before)
-            await asyncio.to_thread(_save_order, self._folder, order)
+            order = await asyncio.to_thread(orders.checked, order, before)
+            await asyncio.to_thread(orders.save_order, self._folder, order)
             self.order = order
             await self._make(order)
             return self._report(order)
@@ -132,9 +128,10 @@ class SpaceKeeper:
             answer = await steward.ask("read-rules", text=f"list counters table inet {tables.NAME}\n")
             return await asyncio.to_thread(lambda: traffic_of(order.space, counts_in(answer["output"])))
 
-    async def report(self) -> SpaceReport | None:
+    async def report(self, problem: str = "") -> SpaceReport | None:
+        """What is there, with the problem that the caller knows of; None when nothing was ordered."""
         order = await self.load()
-        return self._report(order) if order is not None else None
+        return replace(self._report(order), problem=problem) if order is not None else None
 
     async def remove(self) -> None:
         """Take everything away. May be repeated."""
@@ -197,10 +194,10 @@ class SpaceKeeper:
         if order.way is not Way.USER and await asyncio.to_thread(self._lives, "slirp4netns"):
             await self._end("slirp4netns")
         if order.way is Way.ROUTED:
-            number = await asyncio.to_thread(_read_number, self._folder)
+            number = await asyncio.to_thread(orders.load_number, self._folder)
             self._transit, is_new = await self._host_side().connect(order.space.id, number, place.holder)
             if self._transit.number != number:
-                await asyncio.to_thread(_write_number, self._folder, self._transit.number)
+                await asyncio.to_thread(orders.save_number, self._folder, self._transit.number)
         elif order.way is Way.USER and not await asyncio.to_thread(self._lives, "slirp4netns"):
             await self._note(await attendants.start_slirp(place))
             is_new = True
@@ -347,7 +344,7 @@ class SpaceKeeper:
 
 
 async def _send_rules(steward: StewardLink, units: Iterable[tables.Unit], generation: int) -> int:
-    """Returns the generation after it; one that is not ours alone is told as 0, so that the rules are looked at."""
+    """Returns the generation after it; one that is not ours alone is told as -1, so that the rules are looked at."""
     most_chars = _MOST_CHARS_OF_ROOT if os.geteuid() == 0 else _MOST_CHARS_OF_USERS
     for text in await asyncio.to_thread(lambda: list(tables.transactions(units, most_chars))):
         answer = await steward.ask("rules", text=text)
@@ -356,47 +353,7 @@ async def _send_rules(steward: StewardLink, units: Iterable[tables.Unit], genera
     return generation
 
 
-def _checked(order: SpaceOrder, before: SpaceOrder | None) -> SpaceOrder:
-    """The order, sharing what it can with the one before.
-
-    Raises InvalidInput for what contradicts itself, and Conflict where a new forward's port is taken.
-    """
-    if before is not None:
-        order = replace(order, space=sharing(order.space, before.space))
-    check(order.space, before.space if before is not None else None)
-    if order.way is Way.USER:
-        known = {forward.forward for forward in before.space.forwards} if before is not None else set()
-        ports.require_free(item.forward for item in order.space.forwards if item.forward not in known)
-    return order
-
-
-def _read_number(folder: Path) -> int | None:
-    try:
-        return int((folder / _NUMBER).read_text())
-    except (FileNotFoundError, ValueError):
-        return None
-
-
-def _write_number(folder: Path, number: int) -> None:
-    write_atomic(folder / _NUMBER, f"{number}\n".encode())
-
-
 def _host_addresses() -> list[str]:
     """All that this host has now, without their lengths."""
     with contextlib.closing(Netlink()) as kernel:
         return [address.partition("/")[0] for _, address in kernel.addresses()]
-
-
-def _load_order(folder: Path) -> SpaceOrder | None:
-    try:
-        return msgspec.json.decode((folder / _ORDER).read_bytes(), type=SpaceOrder)
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        _log.error("an order of a space is damaged", path=str(folder / _ORDER), problem=str(error))
-        return None
-
-
-def _save_order(folder: Path, order: SpaceOrder) -> None:
-    folder.mkdir(mode=0o711, parents=True, exist_ok=True)
-    write_atomic(folder / _ORDER, msgspec.json.encode(order))
