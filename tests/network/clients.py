@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 import struct
 from collections.abc import Callable
@@ -56,11 +57,14 @@ def dhcp_frame(mac: str, kind: int, *options: tuple[int, bytes], number: int = 7
     return b"\xff" * 6 + frame[6:]
 
 
-def read_dhcp(frame: bytes) -> Lease | None:
+def read_dhcp(frame: bytes, number: int | None = None) -> Lease | None:
+    """The lease in an answer; with a `number` only in an answer to the request of that number."""
     packet = frames.parse(frame)
     if packet is None or (packet.mark, packet.port) != (67, 68):
         return None
     body = packet.payload[8:]
+    if number is not None and int.from_bytes(body[4:8], "big") != number:
+        return None
     options, rest = {}, body[240:]
     while rest and rest[0] != 255:
         if rest[0] == 0:
@@ -75,10 +79,13 @@ async def dhcp(world: World, name: str, client_id: bytes = b"") -> Lease:
     """The four messages; the lease is that of the last."""
     mac = world.port(name).mac
     identity = [(61, client_id)] if client_id else []
-    offer = await _answer(world, name, dhcp_frame(mac, 1, *identity), read_dhcp)
+    first, second = random.randrange(1 << 32), random.randrange(1 << 32)
+    frame = dhcp_frame(mac, 1, *identity, number=first)
+    offer = await _answer(world, name, frame, lambda received: read_dhcp(received, first))
     assert isinstance(offer, Lease)
     wish = [*identity, (50, socket.inet_aton(offer.address)), (54, offer.options[54])]
-    acknowledged = await _answer(world, name, dhcp_frame(mac, 3, *wish), read_dhcp)
+    frame = dhcp_frame(mac, 3, *wish, number=second)
+    acknowledged = await _answer(world, name, frame, lambda received: read_dhcp(received, second))
     assert isinstance(acknowledged, Lease)
     assert acknowledged.options[53] == b"\x05"
     return acknowledged
