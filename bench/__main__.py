@@ -18,6 +18,7 @@ NAMES = (
     "rest",
     "limits",
     "network_limits",
+    "networks",
     "cold",
     "instant",
     "fork",

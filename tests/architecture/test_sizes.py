@@ -113,8 +113,9 @@ def test_only_one_module_starts_programs(name: str) -> None:
                 used = False
             if used:
                 users.add(str(path.relative_to(ROOT / "src")))
-    # inside.py is a program of its own, which base.run starts; it turns its children into the network's processes.
-    assert users <= {"insula/base/run.py", "insula/node/network/inside.py"}
+    # These are programs of their own, which base.run starts; their children become the networks' processes.
+    programs = {"insula/node/network/inside.py", "insula/node/network/steward.py"}
+    assert users <= {"insula/base/run.py", *programs}
 
 
 def test_no_command_is_given_to_a_shell() -> None:

@@ -1,178 +1,74 @@
-"""Files out of backups of real file systems, by debugfs in its jail."""
+"""Single files out of backups whose file systems were cut off, or lie in a partition."""
 
 from __future__ import annotations
 
-import os
-import shutil
 import struct
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from insula.base.errors import InsulaError, InvalidInput, NotFound, Unsupported
-from insula.base.run import SEARCH_PATH
 from insula.domain.backup import StoreKind, StorePlace
 from insula.domain.ids import Kind, new_id
-from insula.node.agent.background import Background
-from insula.node.agent.backup_facts import DISK
-from insula.node.agent.backup_files import BackupFiles
-from insula.node.agent.backup_stores import BackupStores
-from insula.node.backups.writer import DiskContent, Extent
+from insula.node.agent import Node
 from insula.protocol.backups import StoreSecret, StoreSpec
+from tests.conformance.backups.test_damage import emulated, off
+from tests.unit.node.agent.conftest import quiet
 
-pytestmark = pytest.mark.skipif(shutil.which("debugfs", path=SEARCH_PATH) is None, reason="needs debugfs")
-
-_DISK_BYTES = 16 << 20
-_PARTITION_SECTOR = 2048
-_LONG = "long-" * 20
+_MIB = 1 << 20
 
 
 @pytest.fixture
-def room() -> Iterator[Path]:
-    """A folder that an unprivileged user can reach, as the jail's user must."""
-    with tempfile.TemporaryDirectory(prefix="insula-", dir="/tmp") as name:
-        Path(name).chmod(0o755)
+def top() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="insula-", dir="/var/tmp") as name:
+        Path(name).chmod(0o711)
         yield Path(name)
 
 
-def make_content(top: Path) -> None:
-    for folder in ("etc", "usr/lib", "dir"):
-        (top / folder).mkdir(parents=True)
-    (top / "usr/lib/release").write_text("Tiny 1\n")
-    (top / "usr/lib" / _LONG).write_text("far away\n")
-    (top / "dir/empty").touch()
-    (top / "dir/large").write_bytes(os.urandom(3 << 20))
-    for name, target in {
-        "etc/release": "../usr/lib/release",
-        "etc/again": "release",
-        "etc/whole": "/usr/lib/release",
-        "etc/long": f"/usr/lib/{_LONG}",
-        "etc/loop": "loop",
-        "etc/gone": "/nowhere",
-        "etc/evil": 'release"\ndump "/usr/lib/release" "/tmp/evil',
-        "lib": "usr/lib",
-        "folder": "dir",
-    }.items():
-        (top / name).symlink_to(target)
-    os.mkfifo(top / "dir/pipe")
+def tool(*command: str | Path) -> str:
+    done = subprocess.run([str(word) for word in command], check=True, capture_output=True, text=True, timeout=60)
+    return done.stdout
 
 
-def make_disk(room: Path) -> bytes:
-    make_content(room / "content")
-    disk = room / "made"
-    with disk.open("wb") as file:
-        file.truncate(_DISK_BYTES)
-    mkfs = shutil.which("mkfs.ext4", path=SEARCH_PATH)
-    assert mkfs is not None
-    subprocess.run([mkfs, "-q", "-d", room / "content", disk], check=True, timeout=60)
+def cut_off(top: Path) -> bytes:
+    """A file system with a file whose new content is in the journal only."""
+    disk, old, new = top / "ext4", top / "old", top / "new"
+    old.write_bytes(b"old\n".ljust(4096, b"\0"))
+    new.write_bytes(b"new\n".ljust(4096, b"\0"))
+    tool("mke2fs", "-q", "-t", "ext4", "-b", "4096", disk, "32M")
+    tool("debugfs", "-w", "-R", f"write {old} file", disk)
+    block = tool("debugfs", "-R", "blocks /file", disk).strip()
+    commands = top / "commands"
+    commands.write_text(f"jo\njw -b {block} {new}\njc\n")
+    tool("debugfs", "-w", "-f", commands, disk)
+    assert "needs_recovery" in tool("dumpe2fs", "-h", disk)
     return disk.read_bytes()
 
 
-def partitioned(file_system: bytes) -> bytes:
-    """A disk with a table that has an empty entry, and then one for the file system."""
-    disk = bytearray(_PARTITION_SECTOR * 512) + file_system
-    disk[512:520] = b"EFI PART"
-    disk[512 + 72 : 512 + 88] = struct.pack("<QII", 2, 4, 128)
-    entry = bytearray(128)
-    entry[:16] = os.urandom(16)
-    entry[32:48] = struct.pack("<QQ", _PARTITION_SECTOR, len(disk) // 512 - 1)
-    disk[1024 + 128 : 1024 + 256] = entry
+def in_partition(content: bytes) -> bytes:
+    """A disk with a partition table of which only what is looked at is filled in."""
+    disk = bytearray(_MIB) + content + bytes(_MIB)
+    struct.pack_into("<8s64xQII", disk, 512, b"EFI PART", 2, 128, 128)
+    struct.pack_into("<16s16xQQ", disk, 1024, b"any kind but 0..", _MIB // 512, (_MIB + len(content)) // 512 - 1)
     return bytes(disk)
 
 
-class Kept:
-    """Disks in a store, and what reads files of them."""
-
-    def __init__(self, room: Path, background: Background) -> None:
-        self.stores = BackupStores(room / "node" / "stores", room / "node")
-        self.files = BackupFiles(self.stores, background, room / "scratch")
-        self.store = StoreSpec(new_id(Kind.STORE), StorePlace(StoreKind.FOLDER, str(room / "store")))
-
-    async def keep(self, disk: bytes) -> str:
-        async def content() -> AsyncIterator[Extent]:
-            yield Extent(0, len(disk), disk)
-
-        backup = new_id(Kind.BACKUP)
-        async with self.stores.opened(self.store.id) as repository:
-            await repository.write(backup, {DISK: DiskContent(len(disk), content())}, {})
-        return backup
-
-    async def read(self, backup: str, path: str) -> bytes:
-        return b"".join([piece async for piece in await self.files.read(self.store.id, backup, path)])
-
-    async def names(self, backup: str, path: str) -> dict[str, tuple[str, int]]:
-        found = await self.files.list(self.store.id, backup, path)
-        return {entry.name: (entry.kind, entry.size_bytes) for entry in found}
+async def content_of(node: Node, top: Path, name: str, disk: bytes, store: StoreSpec) -> bytes:
+    spec, backup = await off(node, top, name, disk), new_id(Kind.BACKUP)
+    await node.make_backup(spec.id, backup, store.id, quiet)
+    assert "file" in [entry.name for entry in await node.backup_files(store.id, backup, "/")]
+    pieces = await node.read_backup_file(store.id, backup, "/file")
+    return b"".join([piece async for piece in pieces])
 
 
-@pytest.fixture
-async def kept(room: Path) -> AsyncIterator[Kept]:
-    (room / "store").mkdir()
-    background = Background()
-    made = Kept(room, background)
-    await made.stores.open(made.store, StoreSecret())
-    yield made
-    await background.close()
-
-
-async def test_files_folders_and_links(kept: Kept, room: Path) -> None:
-    backup = await kept.keep(make_disk(room))
-    assert await kept.names(backup, "/dir") == {"empty": ("file", 0), "large": ("file", 3 << 20), "pipe": ("other", 0)}
-    assert await kept.names(backup, "/usr/lib/release") == {"release": ("file", 7)}
-    assert (await kept.names(backup, "/etc"))["release"][0] == "link"
-    assert await kept.read(backup, "/dir/large") == (room / "content/dir/large").read_bytes()
-    assert await kept.read(backup, "/dir/empty") == b""
-    for link in ("/etc/release", "/etc/again", "/etc/whole", "/lib/release"):
-        assert await kept.read(backup, link) == b"Tiny 1\n", link
-    assert await kept.read(backup, "/etc/long") == b"far away\n"
-    assert sorted(path.name for path in (room / "scratch" / backup).iterdir()) == ["disk"]
-
-
-async def test_what_has_no_content_is_told(kept: Kept, room: Path) -> None:
-    backup = await kept.keep(make_disk(room))
-    for path, why in {
-        "/dir": "is a directory",
-        "/folder": "is a directory",
-        "/dir/pipe": "is a FIFO",
-        "/etc/loop": "links lead to it",
-        "/etc/gone": "not found",
-        "/etc/evil": "",
-        "/nowhere": "not found",
-    }.items():
-        with pytest.raises(NotFound) as caught:
-            await kept.read(backup, path)
-        assert why in caught.value.why, path
-    assert sorted(path.name for path in (room / "scratch" / backup).iterdir()) == ["disk"]
-    for path in ("etc/release", "/etc/../dir", '/etc/a"b', "/etc/a\nb"):
-        with pytest.raises(InvalidInput):
-            await kept.read(backup, path)
-
-
-async def test_a_partition_is_found(kept: Kept, room: Path) -> None:
-    backup = await kept.keep(partitioned(make_disk(room)))
-    assert await kept.read(backup, "/etc/release") == b"Tiny 1\n"
-
-
-async def test_a_disk_without_a_file_system_is_told(kept: Kept) -> None:
-    backup = await kept.keep(os.urandom(1 << 20))
-    with pytest.raises(Unsupported, match="No files"):
-        await kept.read(backup, "/etc/release")
-
-
-async def test_what_a_killed_service_left_is_removed(kept: Kept, room: Path) -> None:
-    backup = await kept.keep(make_disk(room))
-    assert await kept.names(backup, "/")
-    await kept.files.clean()
-    assert not (room / "scratch").exists()
-    assert await kept.read(backup, "/etc/release") == b"Tiny 1\n"
-
-
-async def test_a_damaged_file_system_harms_nobody(kept: Kept, room: Path) -> None:
-    disk = bytearray(make_disk(room))
-    disk[2048 : 1 << 20] = os.urandom((1 << 20) - 2048)
-    backup = await kept.keep(bytes(disk))
-    with pytest.raises(InsulaError):
-        await kept.read(backup, "/etc/release")
+async def test_what_is_in_the_journal_is_in_the_file(top: Path) -> None:
+    place = top / "store"
+    place.mkdir()
+    store = StoreSpec(new_id(Kind.STORE), StorePlace(StoreKind.FOLDER, str(place)))
+    whole = cut_off(top)
+    async with emulated(top / "home") as node:
+        await node.open_store(store, StoreSecret())
+        for name, disk in (("whole", whole), ("partition", in_partition(whole))):
+            assert (await content_of(node, top, name, disk, store)).rstrip(b"\0") == b"new\n", name

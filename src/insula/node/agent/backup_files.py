@@ -1,7 +1,8 @@
 """Single files out of backups: the disk is restored to a file that only `debugfs` reads, in the jail.
 
 The copy is kept for some minutes, since who looks at a folder mostly wants a file of it next. Host and kernel never
-mount what a guest wrote. Source: debugfs(8), ext4's documentation of the superblock; UEFI specification 2.10, 5.3.
+mount what a guest wrote.
+Source: debugfs(8), e2fsck(8), ext4's documentation of the superblock; UEFI specification 2.10, 5.3.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from io import BufferedReader
 from pathlib import Path, PurePosixPath
 
 from insula.base.errors import InvalidInput, NotFound, Unsupported
+from insula.base.log import get_logger
 from insula.node.agent.background import Background
 from insula.node.agent.backup_facts import DISK
 from insula.node.agent.backup_stores import BackupStores
@@ -37,6 +39,7 @@ _GPT_SIGNATURE = b"EFI PART"
 _GPT_HEADER = struct.Struct("<QII")  # at byte 72: first entry's sector, number of entries, bytes of one
 _GPT_ENTRY_FIRST = struct.Struct("<Q")  # at byte 32 of an entry
 _MOST_PARTITIONS = 128
+_REPLAYED = frozenset({0, 1})  # nothing to do, done
 _NO_FOLDER = "is not a directory"
 _LINE = re.compile(
     r"\s*\d+\s+(?P<mode>[0-7]+) \(\d+\)\s+\d+\s+\d+\s+(?P<size>\d+) (?P<time>\d+-\w+-\d+ \d+:\d+) (?P<name>.*)"
@@ -47,6 +50,8 @@ _MOST_LINKS = 16
 _LINK_BYTES = 4096
 _UNSAFE = frozenset('"\\\n\r\0')  # could end a path that stands between quotation marks in a request to debugfs
 _KINDS = {0o100000: "file", 0o040000: "folder", 0o120000: "link"}
+
+_log = get_logger(__name__)
 
 
 class BackupFiles:
@@ -156,6 +161,7 @@ class BackupFiles:
                                 await asyncio.to_thread(os.pwrite, descriptor, piece.data, piece.offset)
                     finally:
                         os.close(descriptor)
+                await _replay(draft)
                 draft.rename(disk)
             except BaseException:
                 await asyncio.shield(asyncio.to_thread(shutil.rmtree, disk.parent, ignore_errors=True))
@@ -197,6 +203,22 @@ class BackupFiles:
         if complaints:
             raise _no_file(request.split('"')[1], complaints[0])
         return done.stdout.decode("utf-8", "replace")
+
+
+async def _replay(disk: Path) -> None:
+    """Do what the file system's journal says is still to be done: it was cut off if it had not been frozen."""
+    offset = await asyncio.to_thread(_file_system_at, disk)
+    if offset is None:
+        return
+    async with lent_to_stranger(disk) as uid:
+        jail = Jail(read_write=(disk,), uid=uid, dies_with_us=True)
+        command = ["e2fsck", "-y", "-E", "journal_only", f"{disk}?offset={offset}"]
+        done = await run_confined(command, jail, timeout_s=_TOOL_S, check=False)
+    if done.returncode not in _REPLAYED:
+        _log.warning(
+            "a journal in a backup cannot be replayed",
+            said=(done.stderr or done.stdout)[-300:].decode("utf-8", "replace"),
+        )
 
 
 def _file_system_at(disk: Path) -> int | None:

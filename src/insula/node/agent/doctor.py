@@ -13,6 +13,7 @@ from insula.base.run import find_program, run
 from insula.domain.capacity import DiskRoom, disk_room
 from insula.node.agent import disk_watch
 from insula.node.agent.host import available_memory_mib, disk_usage, memory_mib
+from insula.node.network import capabilities
 from insula.node.network.wiring import InstanceNetwork
 from insula.protocol.node import Check
 
@@ -22,7 +23,7 @@ _DISK_VERDICTS = {DiskRoom.ENOUGH: "ok", DiskRoom.LOW: "note", DiskRoom.SHORT: "
 _LEAST_MEMORY_MIB = 512
 _IN_NAMESPACE = ("unshare", "--user", "--map-root-user", "--net", "--")
 
-_PROGRAMS = ("qemu-img", "setpriv", "unshare", "nsenter", "ip", "tc", "mmdebstrap")
+_PROGRAMS = ("qemu-img", "setpriv", "unshare", "nsenter", "ip", "tc", "nft", "dnsmasq", "mmdebstrap")
 
 # What a kernel may lack, tried in a namespace of its own: name → (command, what is lost without it).
 _KERNEL_PARTS = {
@@ -44,6 +45,7 @@ async def examine(folder: Path, network: InstanceNetwork, driver_checks: DriverC
         disk_check(folder, usage),
         *(program_check(name) for name in _PROGRAMS),
         *network_checks(network),
+        *await capabilities.try_networks(),
         subuid_check(_user_name(), Path("/etc/subuid")),
         *tried,
         *(await driver_checks() if driver_checks is not None else ()),

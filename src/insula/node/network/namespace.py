@@ -79,7 +79,7 @@ class NamespaceNetwork:
                 os.close(ready_theirs)
             limits = asyncio.create_task(_limit(request))
             try:
-                await _await_ready(ready, log)
+                await await_ready(ready, log)
                 await self.forward(request.folder, request.forwards)
                 await limits
             except BaseException:
@@ -132,7 +132,7 @@ def entrance(pid: int) -> list[str]:
     return ["nsenter", f"--target={pid}", *into_user, "--net", "--"]
 
 
-async def _await_ready(pipe: int, log: Path) -> None:
+async def await_ready(pipe: int, log: Path) -> None:
     """slirp4netns writes one byte when it forwards packets, and closes the pipe when it fails."""
     loop = asyncio.get_running_loop()
     readable = asyncio.Event()
