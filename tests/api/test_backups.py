@@ -37,6 +37,16 @@ async def test_a_lost_instance_comes_back(world: World) -> None:
     assert sized["size_gib"] == made.size_gib
 
 
+async def test_what_the_next_backup_needs_is_no_leftover(world: World) -> None:
+    await world.create("kept")
+    await world.add_store("steady")
+    await world.back_up("kept", "steady", name="base")
+    repaired = await world.admin("POST", "/v1/host/repair", json={"remove": True})
+    assert repaired.json()["items"] == []
+    made = await world.back_up("kept", "steady", name="on-it")
+    assert made.based_on == (await world.admin("GET", "/v1/backups/base")).json()["id"]
+
+
 @pytest.mark.parametrize(
     ("path", "wish", "field"),
     [

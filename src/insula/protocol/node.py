@@ -346,4 +346,4 @@ class NodeApi(Protocol):
     def watch(self) -> AsyncIterator[InstanceReport]: ...  # every change from now on
     async def leftovers(
         self, known: frozenset[str], remove: bool
-    ) -> Sequence[Leftover]: ...  # `known` are the ids of instances, volumes and snapshots
+    ) -> Sequence[Leftover]: ...  # `known` are the ids of instances, volumes, snapshots, backups

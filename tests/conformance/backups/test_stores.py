@@ -104,6 +104,12 @@ async def test_a_place_that_is_away_is_told(kind: StoreKind, tmp_path: Path, fol
             await node.open_store(new_store(where), secret)
 
 
+async def test_a_bucket_that_is_not_there_is_told(tmp_path: Path, folder: Path) -> None:
+    async with place(StoreKind.S3, tmp_path) as (where, secret), make_node(folder) as node:
+        with pytest.raises(HostFailure, match="bucket nowhere is not there"):
+            await node.open_store(new_store(replace(where, bucket="nowhere")), secret)
+
+
 async def test_a_folder_that_is_not_mounted_is_told(tmp_path: Path, folder: Path) -> None:
     async with make_node(folder) as node:
         with pytest.raises(HostFailure, match="mount"):

@@ -58,9 +58,10 @@ class HostActions:
         instances = {instance.id for instance in await self.store.instances.all()}
         volumes = {volume.id for volume in await self.store.volumes.all()}
         snapshots = {snapshot.id for snapshot in await self.store.snapshots.all()}
+        backups = {backup.id for backup in await self.store.backups.all()}
         # What an operation makes for a while has no record of its own.
         used = {each for operation in await self.store.operations.active() for each in operation.works_on}
-        known = frozenset(instances | volumes | snapshots | used)
+        known = frozenset(instances | volumes | snapshots | backups | used)
         found: list[Leftover] = []
         for name in self._nodes.names():
             found.extend(await self._nodes.get(name).leftovers(known, remove))

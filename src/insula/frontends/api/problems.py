@@ -59,6 +59,7 @@ STATUS_OF_CODE: Mapping[str, int] = {
     "malformed-request": 400,
     "method-not-allowed": 405,
     "no-backup-folder": 409,
+    "no-bucket": 409,
     "not-acceptable": 406,
     "body-too-large": 413,
     "unsupported-media-type": 415,

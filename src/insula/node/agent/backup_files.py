@@ -44,9 +44,14 @@ _NO_FOLDER = "is not a directory"
 _LINE = re.compile(
     r"\s*\d+\s+(?P<mode>[0-7]+) \(\d+\)\s+\d+\s+\d+\s+(?P<size>\d+) (?P<time>\d+-\w+-\d+ \d+:\d+) (?P<name>.*)"
 )
-_log = get_logger(__name__)
-
+_TYPE = re.compile(r"Inode: \d+\s+Type: (\w[\w ]*\w)\s+Mode:")
+_LINK = re.compile(r'^Fast link dest: "(.*)"\s*\Z', re.MULTILINE)
+_MOST_LINKS = 16
+_LINK_BYTES = 4096
+_UNSAFE = frozenset('"\\\n\r\0')  # could end a path that stands between quotation marks in a request to debugfs
 _KINDS = {0o100000: "file", 0o040000: "folder", 0o120000: "link"}
+
+_log = get_logger(__name__)
 
 
 class BackupFiles:
@@ -80,17 +85,53 @@ class BackupFiles:
             return [entry for entry in beside if entry.name == place.name]
 
     async def read(self, store_id: str, backup_id: str, path: str) -> AsyncIterator[bytes]:
-        """The content of a file in chunks. It is copied out of the disk before this returns, so errors come early."""
+        """The content of a file in chunks, or of the one that a link leads to.
+
+        It is copied out of the disk before this returns, so errors come early. Raises as :meth:`list` does, and
+        NotFound for what has no content, such as a folder.
+        """
         place = _checked(path)
         async with self._busy, self._disk(store_id, backup_id) as disk:
-            copy = disk.with_name("file")
-            copy.unlink(missing_ok=True)
+            descriptor = await self._copied(disk, await self._followed(disk, place))
+        return _chunks(descriptor)
+
+    async def _copied(self, disk: Path, place: PurePosixPath) -> int:
+        """What debugfs takes as the content, in a file that has no name any more."""
+        copy = disk.with_name("file")
+        copy.unlink(missing_ok=True)
+        try:
             said = await self._debugfs(disk, f'dump "{place}" "{copy}"', copy)
             if not copy.exists() or (not copy.stat().st_size and said):
                 raise _no_file(place, said)
-            descriptor = os.open(copy, os.O_RDONLY | os.O_CLOEXEC)
-            copy.unlink()
-        return _chunks(descriptor)
+            return os.open(copy, os.O_RDONLY | os.O_CLOEXEC)
+        finally:
+            copy.unlink(missing_ok=True)
+
+    async def _followed(self, disk: Path, place: PurePosixPath) -> PurePosixPath:
+        """The file that a path leads to; debugfs follows links on the way to a file only."""
+        for _ in range(_MOST_LINKS):
+            said = await self._debugfs(disk, f'stat "{place}"')
+            found = _TYPE.search(said)
+            kind = found[1] if found is not None else "thing that debugfs does not know"
+            if kind == "regular":
+                return place
+            if kind != "symlink":
+                raise _no_file(f"file {place}", f"It is a {kind}, which has no content")
+            target = await self._target(disk, place, said)
+            if not target or _UNSAFE & set(target):
+                raise _no_file(f"file {place}", f"It is a link to {target!r}, which cannot be followed")
+            place = place.parent / target
+        raise _no_file(f"file {place}", f"More than {_MOST_LINKS} links lead to it")
+
+    async def _target(self, disk: Path, place: PurePosixPath, said: str) -> str:
+        """Where a link leads: debugfs tells of short ones, and long ones have it as their content."""
+        if (short := _LINK.search(said)) is not None:
+            return short[1]
+        descriptor = await self._copied(disk, place)
+        try:
+            return os.pread(descriptor, _LINK_BYTES, 0).decode("utf-8", "replace")
+        finally:
+            os.close(descriptor)
 
     @contextlib.asynccontextmanager
     async def _disk(self, store_id: str, backup_id: str) -> AsyncIterator[Path]:
@@ -208,7 +249,7 @@ def _partitions(file: BufferedReader) -> list[int]:
 def _checked(path: str) -> PurePosixPath:
     """A path that can stand between quotation marks in a request to debugfs."""
     place = PurePosixPath(path or "/")
-    if not place.is_absolute() or ".." in place.parts or any(letter in path for letter in '"\\\n\r\0'):
+    if not place.is_absolute() or ".." in place.parts or _UNSAFE & set(path):
         raise InvalidInput(
             f"{path[:80]!r} is no path of a file in a backup",
             why='It must begin with / and have no "..", quotation marks, backslashes or line ends',

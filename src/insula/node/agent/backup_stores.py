@@ -23,7 +23,7 @@ from insula.domain.ids import Kind, is_id
 from insula.node.backups import locks
 from insula.node.backups.folder import FolderTarget
 from insula.node.backups.keys import Way, new_recovery_key
-from insula.node.backups.limited import LimitedTarget
+from insula.node.backups.limited import LimitedTarget, Pace
 from insula.node.backups.repository import Repository
 from insula.node.backups.s3 import S3Place, S3Target
 from insula.node.backups.ssh import SshPlace, SshTarget
@@ -51,6 +51,8 @@ class BackupStores:
         self._home = home
         self._owner = ""
         self._freed: set[str] = set()
+        self._freeing = asyncio.Lock()
+        self._paces: dict[str, Pace] = {}  # by store: all work in one keeps to its limit together
 
     async def open(self, spec: StoreSpec, secret: StoreSecret) -> StoreOpened:
         """Make a store usable from now on; where there is none it is made. May be repeated.
@@ -72,6 +74,7 @@ class BackupStores:
         """Remove what opens it here. May be repeated."""
         for path in (self._path(store_id), self._private_key(store_id)):
             await asyncio.to_thread(path.unlink, missing_ok=True)
+        self._paces.pop(store_id, None)
 
     async def key(self, store_id: str) -> str:
         """Its recovery key. Raises NotFound."""
@@ -87,11 +90,13 @@ class BackupStores:
 
     async def _free(self, store_id: str, target: Target) -> None:
         """Take away the locks of a service before this one, which was killed."""
-        if store_id not in self._freed:
+        async with self._freeing:  # a second look would find the locks of who went on after the first
+            if store_id in self._freed:
+                return
             count = await locks.remove_of(target, self._own_name())
             self._freed.add(store_id)
-            if count:
-                _log.info("locks of a killed service removed", store_id=store_id, count=count)
+        if count:
+            _log.info("locks of a killed service removed", store_id=store_id, count=count)
 
     def _own_name(self) -> str:
         """What this node's locks are told by; the same for every service on its folder."""
@@ -107,11 +112,17 @@ class BackupStores:
     async def _target(self, known: _Known) -> AsyncIterator[Target]:
         target = await asyncio.to_thread(self._made_target, known)
         if known.spec.rate_mib_s:
-            target = LimitedTarget(target, known.spec.rate_mib_s * (1 << 20))
+            target = LimitedTarget(target, self._pace(known.spec))
         try:
             yield target
         finally:
             await target.close()
+
+    def _pace(self, spec: StoreSpec) -> Pace:
+        limit = spec.rate_mib_s * (1 << 20)
+        pace = self._paces.setdefault(spec.id, Pace(limit))
+        pace.bytes_a_second = limit  # it may have been changed; it holds for what is under way as well
+        return pace
 
     def _made_target(self, known: _Known) -> Target:
         place, secret = known.spec.place, known.secret

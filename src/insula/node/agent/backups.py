@@ -128,6 +128,10 @@ class Backups:
         await self.drop(self.points.in_store(store_id))
         await self.stores.forget(store_id)
 
+    def idle(self) -> list[str]:
+        """The backups for which something is kept, but for those that are being stored just now; oldest first."""
+        return [backup_id for backup_id in self.points.ids() if backup_id not in self._at_work]
+
     async def drop(self, backup_ids: Sequence[str]) -> None:
         """Forget what was kept for them. May be repeated."""
         await asyncio.to_thread(self.points.remove, backup_ids)

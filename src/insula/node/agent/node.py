@@ -295,7 +295,9 @@ class Node(NodeBackups):
 
     async def leftovers(self, known: frozenset[str], remove: bool) -> Sequence[Leftover]:
         machines, cgroups = self._templates.machines | self._publisher.machines, self._parts.cgroups
-        ground = sweep.Ground(self._records, self._volumes, self._snapshots, cgroups, self.forget, machines)
+        ground = sweep.Ground(
+            self._records, self._volumes, self._snapshots, self._backups, cgroups, self.forget, machines
+        )
         return await sweep.sweep(ground, known | self._pool.ids, remove)
 
     # Keepers

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from insula.base.errors import HostFailure
+from insula.node.agent.backups import Backups
 from insula.node.agent.records import Records
 from insula.node.agent.snapshots import Snapshots
 from insula.node.agent.volumes import Volumes
@@ -37,6 +38,7 @@ class Ground:
     records: Records
     volumes: Volumes
     snapshots: Snapshots
+    backups: Backups
     cgroups: Cgroups | None
     forget: Callable[[str], Awaitable[None]]
     other_machines: frozenset[str] = frozenset()  # which are no instances, and have cgroups
@@ -82,6 +84,11 @@ async def _sweep_disks(ground: Ground, known: frozenset[str], remove: bool) -> l
             if remove:
                 await ground.snapshots.remove(snapshot_id)
             found.append(Leftover("file", str(ground.snapshots.store.folder_of(snapshot_id)), remove))
+    for backup_id in ground.backups.idle():
+        if backup_id not in known:
+            if remove:
+                await ground.backups.drop([backup_id])
+            found.append(Leftover("file", str(ground.backups.points.path_of(backup_id)), remove))
     return found
 
 

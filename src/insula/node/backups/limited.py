@@ -9,19 +9,30 @@ from collections.abc import AsyncIterator
 from insula.node.backups.target import Stored, Target
 
 
-class LimitedTarget:
-    """Implements Target by another one. `bytes_a_second` is the limit of what is put there, all calls together."""
+class Pace:
+    """When the next one may send. `bytes_a_second` is the limit of all that keep to it, together."""
 
-    def __init__(self, target: Target, bytes_a_second: float) -> None:
-        self._target = target
-        self._bytes_a_second = bytes_a_second
+    def __init__(self, bytes_a_second: float) -> None:
+        self.bytes_a_second = bytes_a_second
         self._free_at_s = 0.0
 
-    async def put(self, name: str, data: bytes) -> None:
-        """Waits until those before have had their time; only then is this sent."""
+    async def turn(self, size_bytes: int) -> None:
+        """Wait until those before have had their time."""
         begins_s = max(self._free_at_s, time.monotonic())
-        self._free_at_s = begins_s + len(data) / self._bytes_a_second
+        self._free_at_s = begins_s + size_bytes / self.bytes_a_second
         await asyncio.sleep(max(0.0, begins_s - time.monotonic()))
+
+
+class LimitedTarget:
+    """Implements Target by another one. What is put there keeps to the pace, which others may share."""
+
+    def __init__(self, target: Target, pace: Pace) -> None:
+        self._target = target
+        self._pace = pace
+
+    async def put(self, name: str, data: bytes) -> None:
+        """Waits for its turn; only then is this sent."""
+        await self._pace.turn(len(data))
         await self._target.put(name, data)
 
     async def get(self, name: str, offset: int = 0, length: int | None = None) -> bytes:

@@ -11,7 +11,7 @@ import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import S3Store
 
-from insula.base.errors import Forbidden, NotFound, Unavailable
+from insula.base.errors import Forbidden, HostFailure, NotFound, Unavailable
 from insula.node.backups.target import Stored
 
 _TIMEOUT = "60s"
@@ -32,6 +32,7 @@ class S3Target:
 
     def __init__(self, place: S3Place, access_key: str, secret_key: str) -> None:
         self._name = f"bucket {place.bucket}"
+        self._address = place.endpoint or f"https://s3.{place.region}.amazonaws.com"
         self._store = S3Store(
             place.bucket,
             prefix=place.prefix or None,
@@ -39,12 +40,20 @@ class S3Target:
             access_key_id=access_key,
             secret_access_key=secret_key,
             client_options={"timeout": _TIMEOUT, "allow_http": place.endpoint.startswith("http://")},
-            endpoint=place.endpoint or f"https://s3.{place.region}.amazonaws.com",
+            endpoint=self._address,
         )
 
     async def put(self, name: str, data: bytes) -> None:
         with self._translated(name):
-            await obstore.put_async(self._store, name, data, use_multipart=False)
+            try:
+                await obstore.put_async(self._store, name, data, use_multipart=False)
+            except FileNotFoundError as error:  # only the bucket can be what is not found
+                raise HostFailure(
+                    f"The {self._name} is not there",
+                    why=f"{self._address} does not know it",
+                    todo="Make the bucket, or look for a mistake in its name, the region or the endpoint",
+                    code="no-bucket",
+                ) from error
 
     async def get(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         with self._translated(name):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,6 +17,9 @@ from insula.domain.ids import Kind, new_id
 from insula.domain.instance import Resources
 from insula.domain.snapshot import Consistency
 from insula.node.agent import Node
+from insula.node.backups import locks
+from insula.node.backups.limited import LimitedTarget
+from insula.node.backups.target import Target
 from insula.protocol.backups import StoreSecret, StoreSpec
 from insula.protocol.node import InstanceSpec
 
@@ -195,6 +199,57 @@ async def test_a_damaged_store_of_which_nothing_is_known(node: Node, folder: Pat
     record.write_text(json.dumps({"spec": 1}))
     with pytest.raises(InsulaError, match="is damaged"):
         await node.store_key(store.id)
+
+
+async def test_what_is_kept_for_a_backup_that_nobody_knows_is_left_over(
+    node: Node, new_spec: NewSpec, elsewhere: Path, folder: Path
+) -> None:
+    spec, store = new_spec(), at(elsewhere)
+    known, unknown = new_backup(), new_backup()
+    await booted(node, spec)
+    await node.open_store(store, NO_SECRET)
+    for backup in (known, unknown):
+        async with node._held(spec.id) as keeper:
+            await node._backups.freeze(keeper, backup, store.id)
+    assert await node.leftovers(frozenset({spec.id, known, unknown}), remove=True) == []
+    node._backups._at_work.add(unknown)
+    assert await node.leftovers(frozenset({spec.id, known}), remove=True) == []
+    node._backups._at_work.clear()
+    for remove in (False, True):
+        (found,) = await node.leftovers(frozenset({spec.id, known}), remove=remove)
+        assert (Path(found.name).stem, found.removed) == (unknown, remove)
+    assert [path.stem for path in (folder / "backups" / "points").iterdir()] == [known]
+    assert (await node.make_backup(spec.id, known, store.id, quiet)).added_bytes > 0
+
+
+async def test_who_finds_locks_of_a_killed_service_takes_none_of_this_one(
+    node: Node, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, looks = at(elsewhere), 0
+    await node.open_store(store, NO_SECRET)
+    remove_of = locks.remove_of
+
+    async def slow(target: Target, owner: str) -> int:
+        nonlocal looks
+        looks += 1
+        await asyncio.sleep(0.05)
+        return await remove_of(target, owner)
+
+    monkeypatch.setattr(locks, "remove_of", slow)
+    await asyncio.gather(*(node.stored_backups(store.id) for _ in range(3)))
+    assert looks == 1
+
+
+async def test_all_work_in_a_store_keeps_to_its_limit_together(node: Node, elsewhere: Path) -> None:
+    store = replace(at(elsewhere), rate_mib_s=3)
+    await node.open_store(store, NO_SECRET)
+    stores = node._backups.stores
+    async with stores.opened(store.id) as one, stores.opened(store.id) as other:
+        assert isinstance(one._target, LimitedTarget)
+        assert isinstance(other._target, LimitedTarget)
+        assert one._target._pace is other._target._pace
+    await node.open_store(replace(store, rate_mib_s=5), NO_SECRET)
+    assert one._target._pace.bytes_a_second == 5 << 20
 
 
 async def test_two_at_once_are_one(node: Node, new_spec: NewSpec, elsewhere: Path) -> None:

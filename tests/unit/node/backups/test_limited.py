@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from insula.node.backups.limited import LimitedTarget
+from insula.node.backups.limited import LimitedTarget, Pace
 
 from .memory import MemoryTarget
 
@@ -33,15 +33,25 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 async def test_each_waits_until_those_before_have_had_their_time(clock: Clock) -> None:
-    target = LimitedTarget(MemoryTarget(), bytes_a_second=1000)
+    target = LimitedTarget(MemoryTarget(), Pace(1000))
     began_s = clock.now_s
     for number in range(4):
         await target.put(f"packs/{number}", bytes(500))
     assert clock.now_s - began_s == pytest.approx(1.5)
 
 
+async def test_several_share_a_pace(clock: Clock) -> None:
+    pace = Pace(1000)
+    targets = [LimitedTarget(MemoryTarget(), pace) for _ in range(2)]
+    began_s = clock.now_s
+    for number in range(2):
+        for target in targets:
+            await target.put(f"packs/{number}", bytes(500))
+    assert clock.now_s - began_s == pytest.approx(1.5)
+
+
 async def test_time_in_which_nothing_was_sent_is_not_made_up_for(clock: Clock) -> None:
-    target = LimitedTarget(MemoryTarget(), bytes_a_second=1000)
+    target = LimitedTarget(MemoryTarget(), Pace(1000))
     await target.put("packs/0", bytes(500))
     clock.now_s += 60
     began_s = clock.now_s
@@ -52,7 +62,7 @@ async def test_time_in_which_nothing_was_sent_is_not_made_up_for(clock: Clock) -
 
 async def test_all_else_goes_through() -> None:
     store = MemoryTarget()
-    target = LimitedTarget(store, bytes_a_second=1e9)
+    target = LimitedTarget(store, Pace(1e9))
     await target.put("packs/0", b"content")
     assert await target.get("packs/0", 3, 2) == b"te"
     assert [found.name async for found in target.list("packs/")] == ["packs/0"]
