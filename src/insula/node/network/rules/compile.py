@@ -107,7 +107,7 @@ def compile_table(space: Space, memory: Memory | None = None, host: Sequence[str
         "host6": _set("ipv6_addr", matching.collapsed(_parsed(host), 6), flags="interval"),
     }
     counters = skeleton.COUNTERS.union(frame.counters, _defaults(firewalls), *(item.counters for item in compiled))
-    return Table(skeleton.CHAINS, chains, groups, counters, frame.limits)
+    return Table(skeleton.chains(has_limits=bool(frame.limits)), chains, groups, counters, frame.limits)
 
 
 def _frame(space: Space, networks: Mapping[str, Network]) -> _Frame:

@@ -7,8 +7,9 @@ import ipaddress
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network
 
-from insula.domain.firewall import Direction, Firewall, Peer, PeerKind, PortRange, Rule, Traffic
+from insula.domain.firewall import Action, Direction, Firewall, Peer, PeerKind, PortRange, Rule, Traffic
 from insula.domain.network import IpNetwork, Network, parse_prefix
+from insula.node.network.rules.skeleton import LET_IN
 from insula.node.network.rules.table import Chain
 
 LOG_GROUP = 86  # of nfnetlink_log; who listens there gets a sample of what was dropped
@@ -70,7 +71,8 @@ def _cut(lines: list[str]) -> Iterator[list[str]]:
 def _rule_lines(rule: Rule, networks: Mapping[str, Network]) -> Iterator[str]:
     side = "saddr" if rule.direction is Direction.INBOUND else "daddr"
     traffic = _traffic(rule.traffic, rule.ports)
-    verdict = f"counter name {counter_name(rule.id)} {rule.action.value}"
+    is_passed_on = rule.action is Action.ACCEPT and rule.direction is Direction.OUTBOUND
+    verdict = f"counter name {counter_name(rule.id)} {f'goto {LET_IN}' if is_passed_on else rule.action.value}"
     for peers in _peers(rule.peers, side, networks):
         match = f"{peers}{traffic}"
         if rule.log:

@@ -19,12 +19,11 @@ _OWN = 86  # what the router itself sends to a group is heard by itself again, a
 _TO_ROUTER = "{ nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert, mld-listener-report, mld2-listener-report }"
 _NEVER_FORWARDED = "{ nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, nd-redirect }"
 
+_GUARD_LIMITS = ("limit name iifname map @limit_sent counter name too_fast drop",)
 _GUARD = (
-    'iifname != "p*" accept',
-    f"meta mark {_OWN} accept",
-    "limit name iifname map @limit_sent counter name too_fast drop",
     "iifname . ether saddr . ip saddr @own4 goto sent4",
     "iifname . ether saddr . ip6 saddr @own6 goto sent6",
+    f"meta mark {_OWN} accept",
     "iifname . ether saddr != @macs goto forged_packets",
     "ip saddr 0.0.0.0 ip daddr 255.255.255.255 udp sport 68 udp dport 67 accept",
     f"ip6 saddr {{ ::, fe80::/64 }} icmpv6 type {_TO_ROUTER} accept",
@@ -35,30 +34,31 @@ _GUARD = (
     "iifname . ip6 saddr @also6 goto sent6",
     "goto forged_packets",
 )
+_COUNT_AND_PASS = ("counter name iifname map @sent", "accept")
 _SENT4 = (
+    "meta l4proto tcp counter name iifname map @sent accept",  # nothing else is asked of most packets
     "udp sport 67 udp dport 68 goto forged_packets",
     "icmp type { redirect, router-advertisement } goto forged_packets",
-    "counter name iifname map @sent",
-    "accept",
+    *_COUNT_AND_PASS,
 )
 _SENT6 = (
+    "meta l4proto tcp counter name iifname map @sent accept",
     "udp sport 547 udp dport 546 goto forged_packets",
     "icmpv6 type { nd-router-advert, nd-redirect } goto forged_packets",
-    "counter name iifname map @sent",
-    "accept",
+    *_COUNT_AND_PASS,
 )
 _REACH = (
     "ct state vmap { established : accept, related : accept, invalid : drop }",
     f"icmpv6 type {_NEVER_FORWARDED} drop",
-    f'{_PORT} oifname "p*" ip saddr . ip daddr @reach4 accept',
-    f'{_PORT} oifname "p*" ip6 saddr . ip6 daddr @reach6 accept',
-    f'{_PORT} oifname "p*" ip saddr . ip daddr @reach_also4 accept',
-    f'{_PORT} oifname "p*" ip6 saddr . ip6 daddr @reach_also6 accept',
+    f'{_PORT} oifname "p*" ip saddr . ip daddr @reach4 goto firewalls',
+    f'{_PORT} oifname "p*" ip6 saddr . ip6 daddr @reach6 goto firewalls',
+    f'{_PORT} oifname "p*" ip saddr . ip daddr @reach_also4 goto firewalls',
+    f'{_PORT} oifname "p*" ip6 saddr . ip6 daddr @reach_also6 goto firewalls',
     # The host itself is not the outside.
     f'{_PORT} oifname "up*" ip daddr @host4 counter name apart drop',
     f'{_PORT} oifname "up*" ip6 daddr @host6 counter name apart drop',
-    f'{_PORT} oifname "up*" iifname @outward accept',
-    'iifname "up*" oifname "p*" ct status dnat accept',
+    f'{_PORT} oifname "up*" iifname @outward goto firewalls',
+    'iifname "up*" oifname "p*" ct status dnat goto firewalls',
     "counter name apart drop",
 )
 _TO_THE_ROUTER = (
@@ -82,32 +82,37 @@ _WAYS_OUT = (
     'oifname "up*" snat ip6 to ip6 saddr map @address_out6',
     'oifname "up*" masquerade',
 )
-_ESTABLISHED = "ct state { established, related } accept"
+_RECEIVED_LIMITS = ("limit name oifname map @limit_received counter name too_fast drop",)
+_RECEIVED = ("counter name oifname map @received",)
 
-# Base chains at one hook are asked by priority, and every one has to accept.
-CHAINS: Mapping[str, Chain] = {
-    "forged_packets": Chain(("counter name forged drop",)),
-    "sent4": Chain(_SENT4),
-    "sent6": Chain(_SENT6),
-    "guard": Chain(_GUARD, "type filter hook prerouting priority raw ; policy accept ;"),
-    "doors": Chain(_DOORS, "type nat hook prerouting priority dstnat ; policy accept ;"),
-    "reach": Chain(_REACH, "type filter hook forward priority -20 ; policy drop ;"),
-    "outbound": Chain(
-        (_ESTABLISHED, "iifname vmap @outbound"), "type filter hook forward priority -10 ; policy accept ;"
-    ),
-    "inbound": Chain((_ESTABLISHED, "oifname vmap @inbound"), "type filter hook forward priority 0 ; policy accept ;"),
-    "router": Chain(_TO_THE_ROUTER, "type filter hook input priority 0 ; policy drop ;"),
-    "spoken": Chain(
-        (f'oifname "p*" ip6 daddr ff00::/8 meta mark set {_OWN}',),
-        "type filter hook output priority 0 ; policy accept ;",
-    ),
-    "ways_out": Chain(_WAYS_OUT, "type nat hook postrouting priority srcnat ; policy accept ;"),
-    "received": Chain(
-        (
-            "limit name oifname map @limit_received counter name too_fast drop",
-            "counter name oifname map @received",
-        ),
-        "type filter hook postrouting priority 300 ; policy accept ;",
-    ),
-}
+# Where a sender's rule that accepts goes on: the receiver is asked as well.
+LET_IN = "let_in"
 COUNTERS = frozenset({"forged", "too_fast", "apart"})
+
+
+def chains(*, has_limits: bool) -> Mapping[str, Chain]:
+    """All of them, in an order in which each knows those that it leads to.
+
+    Limits of packets are looked up only where somebody has one, since every packet pays for the question.
+    """
+    guard = (*_GUARD_LIMITS, *_GUARD) if has_limits else _GUARD
+    received = (*_RECEIVED_LIMITS, *_RECEIVED) if has_limits else _RECEIVED
+    return {
+        "forged_packets": Chain(("counter name forged drop",)),
+        "sent4": Chain(_SENT4),
+        "sent6": Chain(_SENT6),
+        "guard": Chain(
+            ('iifname != "p*" accept', *guard), "type filter hook prerouting priority raw ; policy accept ;"
+        ),
+        "doors": Chain(_DOORS, "type nat hook prerouting priority dstnat ; policy accept ;"),
+        LET_IN: Chain(("oifname vmap @inbound", "accept")),
+        "firewalls": Chain(("iifname vmap @outbound", f"goto {LET_IN}")),
+        "reach": Chain(_REACH, "type filter hook forward priority 0 ; policy drop ;"),
+        "router": Chain(_TO_THE_ROUTER, "type filter hook input priority 0 ; policy drop ;"),
+        "spoken": Chain(
+            (f'oifname "p*" ip6 daddr ff00::/8 meta mark set {_OWN}',),
+            "type filter hook output priority 0 ; policy accept ;",
+        ),
+        "ways_out": Chain(_WAYS_OUT, "type nat hook postrouting priority srcnat ; policy accept ;"),
+        "received": Chain(received, "type filter hook postrouting priority 300 ; policy accept ;"),
+    }

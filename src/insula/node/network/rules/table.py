@@ -68,7 +68,7 @@ def creation(table: Table, counts: Mapping[str, Count] | None = None) -> Iterato
     """
     counts = counts or {}
     bare = Table(table.skeleton, {}, {name: _emptied(table.groups[name]) for name in _groups_of(table.skeleton)})
-    yield (f"add table {_TABLE}", f"delete table {_TABLE}", f"add table {_TABLE}", *_skeleton(bare, table))
+    yield (f"add table {_TABLE}", f"delete table {_TABLE}", f"add table {_TABLE}", *_skeleton(bare, table, counts))
     for name in sorted(table.counters):
         if name not in _counters_of(table.skeleton):
             yield (_add_counter(name, counts.get(name)),)
@@ -76,7 +76,7 @@ def creation(table: Table, counts: Mapping[str, Count] | None = None) -> Iterato
 
 
 def difference(old: Table, new: Table) -> Iterator[Unit]:
-    """What turns `old` into `new`, whose skeletons are the same."""
+    """What turns `old` into `new`, whose skeletons have the same chains."""
     for name in sorted(new.counters - old.counters):
         yield (_add_counter(name, None),)
     yield from _growth(old, new)
@@ -112,8 +112,9 @@ def _groups_of(chains: Mapping[str, Chain]) -> list[str]:
     return sorted({name for names in found for name in names})
 
 
-def _skeleton(bare: Table, table: Table) -> Iterator[str]:
-    yield from (_add_counter(name, None) for name in sorted(_counters_of(table.skeleton) & table.counters))
+def _skeleton(bare: Table, table: Table, counts: Mapping[str, Count]) -> Iterator[str]:
+    named = sorted(_counters_of(table.skeleton) & table.counters)
+    yield from (_add_counter(name, counts.get(name)) for name in named)
     yield from (_declare(name, group) for name, group in bare.groups.items())
     for name, chain in table.skeleton.items():
         yield f"add chain {_TABLE} {name}{f' {{ {chain.hook} }}' if chain.hook else ''}"
@@ -148,8 +149,9 @@ def _growth(old: Table, new: Table) -> Iterator[Unit]:
 
 def _chains(old: Table, new: Table) -> Iterator[Unit]:
     yield from ((f"add chain {_TABLE} {name}",) for name in new.chains if name not in old.chains)
-    for name, chain in new.chains.items():
-        before = old.chains.get(name)
+    known = {**old.skeleton, **old.chains}
+    for name, chain in {**new.skeleton, **new.chains}.items():
+        before = known.get(name)
         if before != chain:
             adding = tuple(f"add rule {_TABLE} {name} {rule}" for rule in chain.rules)
             yield adding if before is None else (f"flush chain {_TABLE} {name}", *adding)
