@@ -29,6 +29,7 @@ _MODULES = (
     "virtio_console",
     "virtio_rng",
     "virtio_net",
+    "af_packet",
     "button",
     "evdev",
     "pvpanic-mmio",
