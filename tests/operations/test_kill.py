@@ -80,7 +80,8 @@ async def all_ids(control: Control) -> frozenset[str]:
     store = control.store
     instances = {record.id for record in await store.instances.all()}
     volumes = {record.id for record in await store.volumes.all()}
-    return frozenset(instances | volumes | {record.id for record in await store.snapshots.all()})
+    copies = {record.id for record in (*await store.snapshots.all(), *await store.backups.all())}
+    return frozenset(instances | volumes | copies)
 
 
 async def kill_at_each(url: str, folder: Path, fates: Sequence[Fate], target: Target, params: dict[str, Any]) -> None:
