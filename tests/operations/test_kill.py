@@ -80,8 +80,9 @@ async def all_ids(control: Control) -> frozenset[str]:
     store = control.store
     instances = {record.id for record in await store.instances.all()}
     volumes = {record.id for record in await store.volumes.all()}
-    copies = {record.id for record in (*await store.snapshots.all(), *await store.backups.all())}
-    return frozenset(instances | volumes | copies)
+    snapshots = {record.id for record in await store.snapshots.all()}
+    backups = {record.id for record in await store.backups.all()}
+    return frozenset(instances | volumes | snapshots | backups)
 
 
 async def kill_at_each(url: str, folder: Path, fates: Sequence[Fate], target: Target, params: dict[str, Any]) -> None:
