@@ -162,6 +162,26 @@ async def test_a_disk_without_a_file_system_is_told(kept: Kept) -> None:
         await kept.read(backup, "/etc/release")
 
 
+async def test_what_is_too_large_is_told(kept: Kept, room: Path) -> None:
+    make_disk(room)
+    large = room / "large"
+    with large.open("wb") as file:
+        file.truncate((4 << 30) + 1)
+    subprocess.run(["/usr/sbin/debugfs", "-w", "-R", f"write {large} huge", room / "made"], check=True, timeout=60)
+    backup = await kept.keep((room / "made").read_bytes())
+    with pytest.raises(Unsupported, match="/huge is too large"):
+        await kept.read(backup, "/huge")
+    assert await kept.read(backup, "/etc/release") == b"Tiny 1\n"
+
+
+async def test_only_some_copies_of_disks_are_kept(kept: Kept, room: Path) -> None:
+    disk = make_disk(room)
+    first, second, *others = [await kept.keep(disk) for _ in range(5)]
+    for backup in (first, second, others[0], first, *others[1:]):
+        assert await kept.read(backup, "/etc/release") == b"Tiny 1\n"
+    assert {path.name for path in (room / "scratch").iterdir()} == {first, *others[1:]}
+
+
 async def test_what_a_killed_service_left_is_removed(kept: Kept, room: Path) -> None:
     backup = await kept.keep(make_disk(room))
     assert await kept.names(backup, "/")

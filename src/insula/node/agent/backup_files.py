@@ -30,6 +30,7 @@ from insula.node.storage.confined import lent_to_stranger, run_confined
 from insula.protocol.backups import FileEntry
 
 _KEPT_S = 300.0
+_MOST_KEPT = 3  # copies of disks; each may take as much room as its disk
 _TOOL_S = 120.0
 _CHUNK_BYTES = 1 << 20
 _LARGEST_BYTES = 4 << 30
@@ -45,6 +46,7 @@ _LINE = re.compile(
     r"\s*\d+\s+(?P<mode>[0-7]+) \(\d+\)\s+\d+\s+\d+\s+(?P<size>\d+) (?P<time>\d+-\w+-\d+ \d+:\d+) (?P<name>.*)"
 )
 _TYPE = re.compile(r"Inode: \d+\s+Type: (\w[\w ]*\w)\s+Mode:")
+_SIZE = re.compile(r"^User:.*\bSize: (\d+)$", re.MULTILINE)
 _LINK = re.compile(r'^Fast link dest: "(.*)"\s*\Z', re.MULTILINE)
 _MOST_LINKS = 16
 _LINK_BYTES = 4096
@@ -114,6 +116,7 @@ class BackupFiles:
             found = _TYPE.search(said)
             kind = found[1] if found is not None else "thing that debugfs does not know"
             if kind == "regular":
+                _refuse_too_large(place, said)
                 return place
             if kind != "symlink":
                 raise _no_file(f"file {place}", f"It is a {kind}, which has no content")
@@ -138,12 +141,20 @@ class BackupFiles:
         """The disk as a raw file, restored unless it is here from the last call."""
         disk = self._folder / backup_id / "disk"
         if not disk.exists():
+            await self._make_room()
             await self._restore(store_id, backup_id, disk)
-        self._uses[disk] = uses = self._uses.get(disk, 0) + 1
+        # Those that were used last come last.
+        self._uses[disk] = uses = self._uses.pop(disk, 0) + 1
         try:
             yield disk
         finally:
             self._background.spawn(self._expire(disk, uses), "copy of a backup's disk")
+
+    async def _make_room(self) -> None:
+        """Let go of those copies that were not used for longest, so that one more is not too many."""
+        for disk in list(self._uses)[: max(0, len(self._uses) - _MOST_KEPT + 1)]:
+            del self._uses[disk]
+            await asyncio.to_thread(shutil.rmtree, disk.parent, ignore_errors=True)
 
     async def _restore(self, store_id: str, backup_id: str, disk: Path) -> None:
         async with self._stores.opened(store_id) as repository:
@@ -271,6 +282,18 @@ def _entries(said: str) -> list[FileEntry]:
         modified_at = datetime.strptime(told["time"], "%d-%b-%Y %H:%M").replace(tzinfo=UTC)
         found.append(FileEntry(told["name"], kind, int(told["size"]), mode & 0o7777, modified_at))
     return found
+
+
+def _refuse_too_large(place: PurePosixPath, said: str) -> None:
+    """Raise Unsupported when what debugfs told of a file says that it is larger than may be copied out."""
+    size = _SIZE.search(said)
+    if size is not None and int(size[1]) > _LARGEST_BYTES:
+        raise Unsupported(
+            f"{place} is too large to be taken out of the backup",
+            why=f"It has {int(size[1]) >> 20:,} MiB, and {_LARGEST_BYTES >> 20:,} MiB are the most",
+            todo="Restore the disk to a volume, and attach that to an instance: `insula backup restore --volume`",
+            code="file-too-large",
+        )
 
 
 def _no_file(path: object, why: str) -> NotFound:
