@@ -184,24 +184,9 @@ class Backups:
         """All backups of a store, oldest first."""
         async with self.stores.opened(store_id) as repository:
             found, damaged = await repository.backups()
-            told = [await self._told(repository, backup) for backup in found]
+            notes = await repository.notes()
+            told = [_told(backup, notes.get(backup.id, ())) for backup in found]
         return [*told, *(StoredBackup(name, now_utc(), None, problem=str(why)) for name, why in damaged.items())]
-
-    async def _told(self, repository: Repository, backup: Backup) -> StoredBackup:
-        drills = [backup_facts.drill_of(note) for note in await repository.notes(backup.id)]
-        try:
-            facts = backup_facts.decode(backup.facts)
-        except InsulaError as error:
-            return StoredBackup(backup.id, backup.made_at, None, problem=str(error))
-        return StoredBackup(
-            backup.id,
-            backup.made_at,
-            facts.spec,
-            facts.consistency,
-            backup.disks[DISK].size_bytes if DISK in backup.disks else 0,
-            backup.added_bytes,
-            tuple(drill for drill in drills if drill is not None),
-        )
 
     async def remove(self, store_id: str, backup_ids: Sequence[str]) -> None:
         """Remove backups from a store; the space comes back with a prune. May be repeated."""
@@ -232,6 +217,23 @@ class Backups:
         """Keep a drill's result with the backup."""
         async with self.stores.opened(store_id) as repository:
             await repository.note(backup_id, backup_facts.note_of(drill))
+
+
+def _told(backup: Backup, notes: Sequence[Mapping[str, Any]]) -> StoredBackup:
+    drills = [backup_facts.drill_of(note) for note in notes]
+    try:
+        facts = backup_facts.decode(backup.facts)
+    except InsulaError as error:
+        return StoredBackup(backup.id, backup.made_at, None, problem=str(error))
+    return StoredBackup(
+        backup.id,
+        backup.made_at,
+        facts.spec,
+        facts.consistency,
+        backup.disks[DISK].size_bytes if DISK in backup.disks else 0,
+        backup.added_bytes,
+        tuple(drill for drill in drills if drill is not None),
+    )
 
 
 class _Reading:

@@ -10,7 +10,8 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import msgspec
 
@@ -18,6 +19,7 @@ from insula.base.errors import DataCorrupt, NotFound
 from insula.node.backups.sealing import ID_BYTES, Sealer
 from insula.node.backups.target import Target
 from insula.node.backups.tree import Tree
+from insula.node.backups.turns import in_turns
 
 BACKUPS = "backups/"
 NOTES = "notes/"
@@ -86,17 +88,27 @@ async def add_note(target: Target, sealer: Sealer, backup_id: str, note: Mapping
     await target.put(name, sealer.seal(name.encode(), msgspec.json.encode(dict(note))))
 
 
-async def notes_of(target: Target, sealer: Sealer, backup_id: str) -> list[dict[str, Any]]:
-    """All notes, as far as they are whole, in the order of writing."""
-    found = []
-    stored = sorted([each async for each in target.list(f"{NOTES}{backup_id}/")], key=lambda each: each.modified_at_s)
-    for each in stored:
-        try:
-            content = sealer.open(each.name.encode(), await target.get(each.name), at_most=_MOST_BYTES)
-            found.append(_decode(content, dict[str, Any]))
-        except (DataCorrupt, NotFound):
-            continue
+async def read_notes(target: Target, sealer: Sealer, backup_id: str = "") -> dict[str, list[dict[str, Any]]]:
+    """All notes by the ids of their backups, or those of one, as far as they are whole, in the order of writing."""
+    below = f"{NOTES}{backup_id}/" if backup_id else NOTES
+    names = [
+        each.name for each in sorted([each async for each in target.list(below)], key=lambda each: each.modified_at_s)
+    ]
+    found: dict[str, list[dict[str, Any]]] = {}
+    for name, note in zip(
+        names, await in_turns(partial(_read_note, target, sealer, name) for name in names), strict=True
+    ):
+        if note is not None:
+            found.setdefault(name.split("/")[1], []).append(note)
     return found
+
+
+async def _read_note(target: Target, sealer: Sealer, name: str) -> dict[str, Any] | None:
+    try:
+        content = sealer.open(name.encode(), await target.get(name), at_most=_MOST_BYTES)
+        return cast("dict[str, Any]", _decode(content, dict[str, Any]))
+    except (DataCorrupt, NotFound):
+        return None
 
 
 async def remove_notes(target: Target, backup_id: str) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from insula.base.errors import DataCorrupt, NotFound
 from insula.node.backups.index import Index
@@ -13,6 +14,7 @@ from insula.node.backups.pack import Place, object_of
 from insula.node.backups.sealing import CHUNK_BYTES, Sealer
 from insula.node.backups.target import Target
 from insula.node.backups.tree import Change, Leaf, Tree, Unreadable, leaves
+from insula.node.backups.turns import in_turns
 
 _AT_ONCE = 4
 _GAP_BYTES = 256 << 10  # read and thrown away rather than asked for in two requests
@@ -99,22 +101,12 @@ class Reader:
         return await self._pieces([chunk for chunk in leaf.chunks() if chunk.number in wanted], tree, tolerant)
 
     async def _pieces(self, wanted: Sequence[Change], tree: Tree, tolerant: bool) -> list[Piece]:
-        at_once = asyncio.Semaphore(_AT_ONCE)
         gone = [chunk for chunk in wanted if chunk.id not in self._index]
         if gone and not tolerant:
             raise _missing(gone[0].id)
 
-        async def read(run: _Run) -> list[Piece]:
-            async with at_once:
-                return await self._read_run(run, tree, tolerant)
-
-        tasks = [asyncio.create_task(read(run)) for run in _runs(wanted, self._index.find)]
-        try:
-            found = await asyncio.gather(*tasks)  # raises the first error as it is, not in a group
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        runs = _runs(wanted, self._index.find)
+        found = await in_turns((partial(self._read_run, run, tree, tolerant) for run in runs), _AT_ONCE)
         lost = [_piece(tree, chunk, lost=str(_missing(chunk.id))) for chunk in gone]
         pieces = [*lost, *(piece for pieces in found for piece in pieces)]
         return sorted(pieces, key=lambda piece: piece.offset)

@@ -9,6 +9,7 @@ import os
 import secrets
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 import msgspec
@@ -27,6 +28,7 @@ from insula.node.backups.repair import Repaired, repair
 from insula.node.backups.sealing import CHUNK_BYTES, KEY_BYTES, Sealer
 from insula.node.backups.target import Target
 from insula.node.backups.tree import Tree
+from insula.node.backups.turns import in_turns
 from insula.node.backups.writer import DiskContent, Writer
 
 CONFIG = "config"
@@ -138,13 +140,16 @@ class Repository:
         """All backups, oldest first, and the ids of those whose manifest is damaged."""
         found: list[Backup] = []
         damaged: dict[str, InsulaError] = {}
-        for backup_id in await manifest.backup_ids(self._target):
+
+        async def read(backup_id: str) -> None:
             try:
-                found.append(await manifest.read_backup(self._target, self._sealer, backup_id))
+                found.append(await self.backup(backup_id))
             except NotFound:  # it was removed just now
-                continue
+                return
             except DataCorrupt as error:
                 damaged[backup_id] = error
+
+        await in_turns(partial(read, backup_id) for backup_id in await manifest.backup_ids(self._target))
         return sorted(found, key=lambda backup: backup.made_at), damaged
 
     async def backup(self, backup_id: str) -> Backup:
@@ -170,8 +175,9 @@ class Repository:
         """Keep something that was learned about a backup, such as that it was restored."""
         await manifest.add_note(self._target, self._sealer, backup_id, note)
 
-    async def notes(self, backup_id: str) -> list[dict[str, Any]]:
-        return await manifest.notes_of(self._target, self._sealer, backup_id)
+    async def notes(self, backup_id: str = "") -> Mapping[str, list[dict[str, Any]]]:
+        """What was learned, by the ids of backups; of all backups unless one is named."""
+        return await manifest.read_notes(self._target, self._sealer, backup_id)
 
     # The store
 

@@ -203,7 +203,7 @@ async def test_notes_are_kept_beside_a_backup_and_go_with_it() -> None:
     await repository.write("b1", {"disk": disk({0: content(0)}, 1)}, {})
     await repository.note("b1", {"drill": "passed"})
     await repository.note("b1", {"drill": "failed"})
-    assert [note["drill"] for note in await repository.notes("b1")] == ["passed", "failed"]
+    assert [note["drill"] for note in (await repository.notes("b1"))["b1"]] == ["passed", "failed"]
     for _ in range(2):
         await repository.forget(["b1"])
     assert target.stored("notes/") == target.stored("backups/") == []
