@@ -75,7 +75,10 @@ class Disks:
             return
         if base not in behind:
             raise _foreign(target, str(base))
-        command = ["qemu-img", "rebase", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(base), str(target)]
+        # Written through, so that what was copied is in the file before the file names its new base: a tool that is
+        # killed keeps nothing back.
+        names = ["-f", "qcow2", "-F", "qcow2", "-b", str(base), str(target)]
+        command = ["qemu-img", "rebase", "-q", "-t", "writethrough", *names]
         with disk_full_explained(f"Merging the layers of {target.name}"):
             await run_confined(command, _jail_for(target, behind), timeout_s=_MERGE_TIMEOUT_S)
 

@@ -74,8 +74,9 @@ async def _begin(qmp: Qmp, base: Path) -> None:
     below = next((node["node-name"] for node in await _nodes(qmp) if node["file"] == str(base)), None)
     if below is None:
         raise _failed(f"QEMU does not have {base} open")
-    wish = {"job-id": _JOB, "device": active(await layers(qmp)).node, "base-node": below, "auto-dismiss": False}
-    await qmp.run("block-stream", wish)
+    node = active(await layers(qmp)).node
+    by_hand = {"auto-finalize": False, "auto-dismiss": False}
+    await qmp.run("block-stream", {"job-id": _JOB, "device": node, "base-node": below, **by_hand})
 
 
 async def _await_end(qmp: Qmp) -> None:
@@ -84,6 +85,11 @@ async def _await_end(qmp: Qmp) -> None:
         job = await _job(qmp)
         if job is None:
             return
+        if job["status"] == "pending":
+            # It has copied all, and names the new base in the disk next. QEMU writes that at once, but keeps tables
+            # that say where the copies are in memory: of a machine that is killed then, data would be missing.
+            await _flush(qmp)
+            await qmp.run("job-finalize", {"id": _JOB})
         if job["status"] == "concluded":
             break
         if monotonic_s() > deadline_s:
@@ -95,6 +101,15 @@ async def _await_end(qmp: Qmp) -> None:
         raise _failed(str(job["error"]))
     if job["current-progress"] < job["total-progress"]:
         raise _failed(f"It did not end within {_MERGED_S:g} s")
+    await _flush(qmp)  # the layers between are removed as soon as the disk's file does not name them any more
+
+
+async def _flush(qmp: Qmp) -> None:
+    """Have all that was written to the disk on the host's disk."""
+    # QMP has no command for this that does not stop the guest.
+    said = await qmp.run("human-monitor-command", {"command-line": f'qemu-io {active(await layers(qmp)).node} "flush"'})
+    if said.strip():
+        raise _failed(f"What was copied could not be written: {said.strip()}")
 
 
 def _failed(why: str) -> HostFailure:
