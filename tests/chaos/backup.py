@@ -10,7 +10,9 @@ import argparse
 import hashlib
 import os
 import random
+import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -20,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from insula.base.errors import Conflict, InsulaError
+from insula.base.run import SEARCH_PATH
 from insula.client import Client
 from insula.domain.backup import Backup, BackupState
 from insula.domain.instance import InstanceState
@@ -33,6 +36,7 @@ _KILL_WITHIN_S = 2.5
 _MOST_BACKUPS = 6
 _READ_EVERY, _FILES_EVERY, _DRILL_EVERY = 5, 10, 50
 _HOST = "web1"
+_FSCK = shutil.which("e2fsck", path=SEARCH_PATH) or "e2fsck"
 
 
 @dataclass
@@ -223,6 +227,10 @@ class Rounds:
         content = hashlib.sha256(b"".join(client.backups.read_file(each.id, "/root/data"))).hexdigest()
         if content != self._sums.get(each.id):
             self.tally.torn.append(f"round {number}: {each.name} does not have what was written before it")
+        copy = self.service.home / "node" / "backups" / "files" / each.id / "disk"
+        checked = subprocess.run([_FSCK, "-fn", copy], check=False, capture_output=True, text=True, timeout=120)
+        if checked.returncode != 0:
+            self.tally.torn.append(f"round {number}: the file system in {each.name}: {checked.stdout[-500:]}")
 
     def _look_for_rests(self, client: Client, number: int) -> None:
         node = self.service.home / "node"
