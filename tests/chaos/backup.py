@@ -80,7 +80,7 @@ class Rounds:
         return self.tally
 
     def _round(self, number: int) -> None:
-        began, before = time.monotonic(), len(self.tally.torn) + len(self.tally.leaked)
+        began, before = time.monotonic(), [*self.tally.torn, *self.tally.leaked]
         done = ""
         with self.service.client() as client:
             written = self._write(client)
@@ -102,10 +102,13 @@ class Rounds:
             self._account(client, number)
             self._tidy(client)
         self.tally.rounds += 1
-        self.tally.bad_rounds += len(self.tally.torn) + len(self.tally.leaked) > before
+        news = [line for line in (*self.tally.torn, *self.tally.leaked) if line not in before]
+        self.tally.bad_rounds += bool(news)
         self.tally.seen[f"{name} {done}"] += 1
         print(
             f"round {number}: {name}, {victim} struck, {done} ({time.monotonic() - began:.1f} s); {self.tally}",
+            *news,
+            sep="\n  ",
             flush=True,
         )
 
