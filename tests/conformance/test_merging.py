@@ -24,8 +24,9 @@ def write(disk: Path, *mib: int) -> None:
 
 
 def reads(disk: Path, mib: int) -> str:
-    command = ["qemu-io", "-r", "-f", "qcow2", "-c", f"read -q -P 7 {mib}M 64k", disk]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=30).stdout
+    command = ["qemu-io", "-r", "-f", "qcow2", "-c", f"read -q -P 7 {mib}M 64k", str(disk)]
+    said = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
+    return said.stdout
 
 
 @pytest.mark.parametrize("rig", [pytest.param("qemu", marks=pytest.mark.vm)], indirect=True)
