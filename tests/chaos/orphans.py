@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from insula.protocol.service_record import read_record
 
+_ENDS_WITHIN_S = 2.0
 _INSTANCE_ID = re.compile(r"ins_[0-9a-hjkmnp-tv-z]{26}")
 
 
 def orphans(home: Path, known: frozenset[str]) -> list[str]:
-    """Folders, files, processes and cgroups of `home` that belong to no instance in `known` (ids)."""
-    return sorted(
-        [*_folders(home, known), *_processes(home, known), *_cgroups(home, known), *_unfinished(home)],
-    )
+    """Folders, files, processes and cgroups of `home` that belong to no instance in `known` (ids).
+
+    What is there only at one of two looks was about to end.
+    """
+    if not (first := _seen(home, known)):
+        return []
+    time.sleep(_ENDS_WITHIN_S)
+    return sorted(first & _seen(home, known))
+
+
+def _seen(home: Path, known: frozenset[str]) -> set[str]:
+    return {*_folders(home, known), *_processes(home, known), *_cgroups(home, known), *_unfinished(home)}
 
 
 def _folders(home: Path, known: frozenset[str]) -> Iterator[str]:

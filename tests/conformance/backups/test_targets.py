@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -73,6 +74,22 @@ async def test_many_at_once(target: Target) -> None:
     await asyncio.gather(*(target.put(f"many/{number}", bytes([number])) for number in range(20)))
     found = await asyncio.gather(*(target.get(f"many/{number}") for number in range(20)))
     assert found == [bytes([number]) for number in range(20)]
+
+
+@pytest.mark.parametrize("target", ["folder", "ssh"], indirect=True)
+async def test_a_prune_removes_what_killed_writers_began(target: Target, tmp_path: Path) -> None:
+    repository = await Repository.create(target, new_recovery_key(), Way.RECOVERY_KEY)
+    await repository.write("b1", {"disk": disk({0: content(1)}, 100)}, {})
+    folder = next(one for one in (tmp_path / "store", tmp_path / "remote") if one.is_dir())
+    old, older, new = (folder / name for name in ("packs/.a.tmp", ".config.1234", "packs/.b.tmp"))
+    for draft in (old, older, new):
+        draft.parent.mkdir(exist_ok=True)
+        draft.write_bytes(b"half")
+    for draft in (old, older):
+        os.utime(draft, (time.time() - 2000, time.time() - 2000))
+    await repository.prune()
+    assert [draft.exists() for draft in (old, older, new)] == [False, False, True]
+    assert (await repository.check(read_data=True)).is_whole
 
 
 async def test_a_whole_store(target: Target) -> None:

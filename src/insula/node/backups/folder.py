@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import stat
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -55,18 +57,19 @@ class FolderTarget:
 
     async def list(self, prefix: str) -> AsyncIterator[Stored]:
         for stored in await asyncio.to_thread(self._found, prefix):
-            yield stored
+            if not _is_draft(stored):
+                yield stored
 
     def _found(self, prefix: str) -> Sequence[Stored]:
+        """Objects and drafts. What another removes meanwhile is left out."""
         self._require_folder()
         found = []
         for folder, _, names in os.walk(self._folder / prefix):
-            for name in names:
-                path = Path(folder, name)
-                if name.startswith(_DRAFT) or not path.is_file():
-                    continue
-                facts = path.stat()
-                found.append(Stored(str(path.relative_to(self._folder)), facts.st_size, facts.st_mtime))
+            for path in (Path(folder, name) for name in names):
+                with contextlib.suppress(FileNotFoundError):
+                    facts = path.lstat()
+                    if stat.S_ISREG(facts.st_mode):
+                        found.append(Stored(str(path.relative_to(self._folder)), facts.st_size, facts.st_mtime))
         return found
 
     async def delete(self, name: str) -> None:
@@ -80,6 +83,11 @@ class FolderTarget:
         except OSError as error:
             raise _failed(f"{self._folder / name} could not be removed", error) from error
 
+    async def remove_drafts(self, before_s: float) -> None:
+        for stored in await asyncio.to_thread(self._found, ""):
+            if _is_draft(stored) and stored.modified_at_s < before_s:
+                await self.delete(stored.name)
+
     async def close(self) -> None:
         """Nothing is open."""
 
@@ -91,6 +99,10 @@ class FolderTarget:
                 todo="Mount the disk or make the folder",
                 code="no-backup-folder",
             )
+
+
+def _is_draft(stored: Stored) -> bool:
+    return stored.name.rpartition("/")[2].startswith(_DRAFT)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -44,5 +44,8 @@ class LimitedTarget:
     async def delete(self, name: str) -> None:
         await self._target.delete(name)
 
+    async def remove_drafts(self, before_s: float) -> None:
+        await self._target.remove_drafts(before_s)
+
     async def close(self) -> None:
         await self._target.close()

@@ -58,6 +58,12 @@ async def remove_of(target: Target, owner: str) -> int:
     return len(left)
 
 
+async def remove_drafts(target: Target) -> None:
+    """Remove what those left unfinished whose locks would have expired; for one who holds a lock of its own."""
+    renewed_s = max([stored.modified_at_s async for stored in target.list(LOCKS)], default=0.0)
+    await target.remove_drafts(renewed_s - EXPIRES_S)
+
+
 @asynccontextmanager
 async def _held(target: Target, begin: str, bars: str) -> AsyncIterator[None]:
     name = f"{LOCKS}{begin}{secrets.token_hex(8)}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from insula.base.errors import DataCorrupt
+from insula.node.backups import locks
 from insula.node.backups.index import Index, PackFacts, read_index, write_part
 from insula.node.backups.manifest import NOTES, backup_ids, read_backup
 from insula.node.backups.pack import PACKS, object_of
@@ -52,6 +53,7 @@ async def prune(target: Target, sealer: Sealer) -> Pruned:
             await target.delete(part)
     freed = await _remove_packs(target, {facts.name for facts in kept} | writer.packs)
     await _remove_orphans(target)
+    await locks.remove_drafts(target)
     kept_bytes = sum(facts.size_bytes for facts in kept) + writer.added_bytes
     return Pruned(len(unused), len(mixed), freed - writer.added_bytes, kept_bytes)
 

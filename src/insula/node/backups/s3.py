@@ -81,6 +81,9 @@ class S3Target:
         except NotFound:
             return
 
+    async def remove_drafts(self, before_s: float) -> None:
+        """There are none: what was not sent whole is nowhere."""
+
     async def close(self) -> None:
         """Connections end by themselves."""
 

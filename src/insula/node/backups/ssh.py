@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -76,25 +77,29 @@ class SshTarget:
                     return cast("bytes", await file.read(-1 if length is None else length, offset))
 
     async def list(self, prefix: str) -> AsyncIterator[Stored]:
+        async for stored in self._found(prefix):
+            if not _is_draft(stored.name):
+                yield stored
+
+    async def _found(self, prefix: str) -> AsyncIterator[Stored]:
+        """Objects and drafts."""
         with self._translated(prefix):
             client = await self._connected()
-            waiting = [prefix.rstrip("/")]
+            waiting = [PurePosixPath(prefix)]
             while waiting:
                 folder = waiting.pop()
                 try:
                     async with asyncio.timeout(_ANSWER_S):
-                        entries = await client.readdir(str(self._path(folder)))
+                        entries = await client.readdir(str(self._path(str(folder))))
                 except asyncssh.SFTPNoSuchFile:
                     continue
                 for entry in entries:
-                    entry_name = entry.filename if isinstance(entry.filename, str) else entry.filename.decode()
-                    name = f"{folder}/{entry_name}"
-                    if entry_name.startswith(_DRAFT):
-                        continue
-                    if entry.attrs.type == asyncssh.FILEXFER_TYPE_DIRECTORY:
-                        waiting.append(name)
-                    else:
+                    entry_name = os.fsdecode(entry.filename)
+                    if entry.attrs.type != asyncssh.FILEXFER_TYPE_DIRECTORY:
+                        name = str(folder / entry_name)
                         yield Stored(name, entry.attrs.size or 0, float(entry.attrs.mtime or 0))
+                    elif not entry_name.startswith("."):  # the folder itself and the one above are listed, too
+                        waiting.append(folder / entry_name)
 
     async def delete(self, name: str) -> None:
         try:
@@ -103,6 +108,11 @@ class SshTarget:
                     await (await self._connected()).remove(str(self._path(name)))
         except NotFound:
             return
+
+    async def remove_drafts(self, before_s: float) -> None:
+        for stored in [one async for one in self._found("")]:
+            if _is_draft(stored.name) and stored.modified_at_s < before_s:
+                await self.delete(stored.name)
 
     async def close(self) -> None:
         if self._connection is not None:
@@ -172,6 +182,10 @@ class SshTarget:
             todo="Look at the key and at the rights of the folder there",
             code="backup-target-forbidden",
         )
+
+
+def _is_draft(name: str) -> bool:
+    return PurePosixPath(name).name.startswith(_DRAFT)
 
 
 def _failed(error: asyncssh.SFTPError) -> InsulaError:

@@ -39,6 +39,10 @@ class Target(Protocol):
         """Remove an object; nothing happens when there is none."""
         ...
 
+    async def remove_drafts(self, before_s: float) -> None:
+        """Remove what writers who were killed began and did not touch since that time, by the target's own clock."""
+        ...
+
     async def close(self) -> None:
         """Let go of connections."""
         ...

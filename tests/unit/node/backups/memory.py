@@ -51,6 +51,9 @@ class MemoryTarget:
         self._count()
         self.objects.pop(name, None)
 
+    async def remove_drafts(self, before_s: float) -> None:
+        """There are none."""
+
     async def close(self) -> None:
         """Nothing is open."""
 
