@@ -21,7 +21,7 @@ from pathlib import Path
 from bench.measure import Row, at_most, spread
 from insula.base import settings
 from insula.domain.backup import StoreKind, StorePlace
-from insula.domain.ids import Kind, new_id, new_mac
+from insula.domain.ids import Kind, new_id
 from insula.domain.instance import Resources
 from insula.node.agent import Node, assemble
 from insula.protocol.backups import BackupReport, StoreSecret, StoreSpec
@@ -174,7 +174,7 @@ async def _node(home: Path) -> AsyncIterator[Node]:
 async def _instance(node: Node) -> InstanceSpec:
     """One that was never started: its disk is a layer over the image's."""
     resources = Resources(vcpus=1, memory_mib=256, disk_gib=_DISK_GIB, cpu_percent=100)
-    spec = InstanceSpec(new_id(Kind.INSTANCE), "bench", "web", "web", "bench", resources, new_mac())
+    spec = InstanceSpec(new_id(Kind.INSTANCE), "bench", "web", "web", "bench", resources)
     await node.configure(spec)
     await node.make_disk(spec, cold=True)
     return spec
@@ -196,7 +196,7 @@ async def _backup(node: Node, spec: InstanceSpec, store: str) -> tuple[BackupRep
 async def _restored(node: Node, store: str) -> float:
     (backup,) = await node.stored_backups(store)
     resources = Resources(vcpus=1, memory_mib=256, disk_gib=_DISK_GIB, cpu_percent=100)
-    spec = InstanceSpec(new_id(Kind.INSTANCE), "bench", "copy", "copy", "bench", resources, new_mac())
+    spec = InstanceSpec(new_id(Kind.INSTANCE), "bench", "copy", "copy", "bench", resources)
     await node.configure(spec)
     began = time.perf_counter()
     await node.make_disk_from_backup(spec, store, backup.id, _ignore)

@@ -20,7 +20,8 @@ from bench.measure import Row
 from insula.base.clock import monotonic_s
 from insula.base.run import run
 from insula.domain.firewall import Direction, Firewall, Peer, PeerKind, PortRange, Rule, Traffic
-from insula.domain.network import Member, Network, Port, PublicAddress, Space
+from insula.domain.network import Member, Network, PublicAddress, Space
+from insula.domain.port import Port
 from insula.node.network.layout import ROUTER_MAC
 from insula.node.network.rules import table as tables
 from insula.node.network.rules.compile import compile_table

@@ -48,6 +48,7 @@ class Process:
 
     command: str
     instances: frozenset[str]
+    is_of_network: bool
 
 
 def processes_of(home: Path) -> dict[int, Process]:
@@ -65,7 +66,8 @@ def processes_of(home: Path) -> dict[int, Process]:
             continue
         if marker in told and alive:
             shown = command.replace(b"\0", b" ").decode("utf-8", "replace").strip()
-            found[int(entry.name)] = Process(shown, frozenset(_INSTANCE_ID.findall(told.decode("utf-8", "replace"))))
+            instances = frozenset(_INSTANCE_ID.findall(told.decode("utf-8", "replace")))
+            found[int(entry.name)] = Process(shown, instances, b"\0INSULA_SPACE=" in told)
     return found
 
 
@@ -74,6 +76,8 @@ def _processes(home: Path, known: frozenset[str]) -> Iterator[str]:
     for pid, process in processes_of(home).items():
         if process.instances and not process.instances & known:
             yield f"process {pid} {process.command[:160]}"
+        if process.is_of_network and known:
+            continue  # it is no instance's own, and goes some time after the last one
         if not process.instances and (service is None or not _descends(pid, service.pid)):
             yield f"process {pid} of nobody: {process.command[:160]}"
 

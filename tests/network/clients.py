@@ -9,7 +9,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from insula.domain.network import Port
+from insula.domain.port import Port
 from insula.node.network.layout import ROUTER_MAC
 from tests.network import frames
 from tests.network.world import World

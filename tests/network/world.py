@@ -7,7 +7,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from insula.domain.network import Member, Network, Port, Space
+from insula.domain.network import Member, Network, Space
+from insula.domain.port import Port
 from insula.node.network.host_side import HostSide
 from insula.node.network.keeper import SpaceKeeper
 from insula.node.network.steward_link import StewardLink

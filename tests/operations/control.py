@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from insula.base.clock import now_utc
-from insula.control.nodes import Nodes
+from insula.control.nodes import Nodes, Spaces
 from insula.control.operations import TRANSITIONS, VOLUME_STATES, Engine, EngineOptions, open_engine
 from insula.control.operations.engine.runner import RetryPolicy
 from insula.control.operations.engine.table import Tables
@@ -22,6 +22,7 @@ from insula.domain.fork import children_of
 from insula.domain.ids import Kind, new_id
 from insula.domain.instance import Identity, Instance, InstanceState, PortForward, Resources
 from insula.domain.operation import Operation, OperationEvent, OperationState, Verb
+from insula.domain.project_network import port_wish
 from insula.domain.snapshot import Snapshot, SnapshotKind, SnapshotState
 from insula.domain.volume import FileSystem, Volume, VolumeState
 from insula.node.agent import Node, NodeParts
@@ -199,7 +200,8 @@ def make_instance(name: str = "web1", **fields: Any) -> Instance:
         updated_at=now,
         forwards=(PortForward(guest_port=22),),
     )
-    return replace(made, **fields)
+    made = replace(made, **fields)
+    return made if "ports" in fields else replace(made, ports=(port_wish(made.id, made.mac),))
 
 
 def make_volume(name: str = "data", **fields: Any) -> Volume:
@@ -310,12 +312,14 @@ async def open_control(
     """Control over `node`; `tables` may be ones that fail on purpose."""
     store = await Store.open(url)
     nodes = Nodes({"local": node})
+    spaces = Spaces(store, nodes)
     scheduler = Scheduler(store, nodes, POLICY)
-    engine = await open_engine(url, store, nodes, scheduler, options=options, tables=tables)
+    engine = await open_engine(url, store, nodes, spaces, scheduler, options=options, tables=tables)
     try:
         yield Control(store, node, scheduler, engine)
     finally:
         await engine.close()
+        await spaces.close()
         await store.close()
 
 

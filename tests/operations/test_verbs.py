@@ -21,7 +21,7 @@ async def test_create_makes_a_running_instance(control: Control) -> None:
     ended = await control.do(Verb.CREATE_INSTANCE, instance)
     assert ended.state is OperationState.SUCCEEDED, ended.error
     assert [(step.name, step.state) for step in ended.steps] == [
-        (name, StepState.DONE) for name in ("image", "configure", "disk", "boot")
+        (name, StepState.DONE) for name in ("image", "configure", "network", "disk", "boot")
     ]
     found = await control.store.instances.get("default", "web1")
     assert found.state is InstanceState.RUNNING

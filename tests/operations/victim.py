@@ -75,7 +75,7 @@ async def live(url: str, folder: Path, fate: Fate, target: Target | None, params
             await fill_pool(node, node_spec(target))
             drawn = await node.draw(node_spec(target))
             assert drawn is not None
-            target = replace(target, id=drawn.id, mac=drawn.mac)
+            target = replace(target, id=drawn.id, mac=drawn.port.mac, ports=(drawn.port,))
             if not fate.die_at:
                 os.kill(os.getpid(), signal.SIGKILL)
         if isinstance(target, Volume):

@@ -53,7 +53,7 @@ class BackupStory:
         self.measured: dict[str, int] = {}
         self.spec = parent_spec(home)
         self.copies = [replace(child_of(self.spec, number)) for number in (1, 2)]
-        self.cut = replace(child_of(self.spec, 3), network=False)
+        self.cut = replace(child_of(self.spec, 3), nics=())
         self.uefi = [replace(child_of(self.spec, number), firmware=Firmware.UEFI) for number in (4, 5)]
         self.uefi = [replace(one, resources=replace(one.resources, memory_mib=256)) for one in self.uefi]
         self.store = StoreSpec(new_id(Kind.STORE), StorePlace(StoreKind.FOLDER, str(home / "elsewhere")))

@@ -26,6 +26,7 @@ from insula.domain.ids import Kind, new_id
 from insula.domain.instance import BootPhase, PortForward, Resources
 from insula.node.agent import Node, assemble
 from insula.protocol.node import InstanceReport, InstanceSpec, Power, StopWay
+from tests.connected import NETWORK, connect, disconnect, nic
 
 READY_S = 120.0
 T = TypeVar("T")
@@ -50,9 +51,9 @@ class Life:
             hostname="tiny1",
             image="tiny",
             resources=Resources(vcpus=1, memory_mib=128, disk_gib=2, cpu_percent=100, network_mbps=100),
-            mac="52:54:00:12:34:56",
-            forwards=(PortForward(guest_port=22, host_port=ssh_port),),
+            nics=(nic("52:54:00:12:34:56"),),
         )
+        self.forward = PortForward(guest_port=22, host_port=ssh_port)
 
     async def node(self) -> Node:
         return await emulated_node(self.home)
@@ -72,7 +73,7 @@ class Life:
                 await self._crash(node)
                 before = await self._report(node)
             except BaseException:
-                await node.forget(self.spec.id)
+                await self._forget(node)
                 raise
         async with await self.node() as node:
             try:
@@ -80,9 +81,13 @@ class Life:
                 await self._power_off_inside(node)
                 await self._start_and_stop(node)
             finally:
-                await node.forget(self.spec.id)
+                await self._forget(node)
             await self._nothing_is_left(node)
         return self.times_ms
+
+    async def _forget(self, node: Node) -> None:
+        await node.forget(self.spec.id)
+        await disconnect(node, self.spec)
 
     async def _report(self, node: Node) -> InstanceReport:
         return next(report for report in await node.observe() if report.id == self.spec.id)
@@ -99,6 +104,7 @@ class Life:
 
     async def _first_boot(self, node: Node) -> None:
         await node.configure(self.spec)
+        await self._timed("connect", connect(node, self.spec, self.forward))
         await self._timed("make_disk", node.make_disk(self.spec))
         await self._timed("start", node.start(self.spec.id))
         seen: list[BootPhase] = []
@@ -127,12 +133,12 @@ class Life:
 
     async def _network(self, node: Node) -> None:
         with Listener("127.0.0.1") as private, Listener(_own_address()) as public:
-            for address in ("10.0.2.2", "10.0.2.3", "127.0.0.1", "10.0.2.15", _own_address()):
+            for address in (NETWORK.router4, "100.126.0.2", "100.126.0.3", "127.0.0.1"):
                 await self._exec(node, f"timeout 3 nc {address} {private.port} </dev/null")
             assert await private.connections() == 0, "the guest reached the host's loopback"
             await self._exec(node, f"echo hello | timeout 3 nc {public.address} {public.port}")
-            assert await public.connections() == 1, "the guest cannot reach the world outside"
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.spec.forwards[0].host_port)
+            assert await public.connections() == 0, "the guest reached the host"
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.forward.host_port)
         writer.write(b"SSH-2.0-test\r\n")
         async with asyncio.timeout(20):
             assert await reader.readexactly(8) == b"SSH-2.0-"
@@ -230,11 +236,11 @@ class Life:
     async def _nothing_is_left(self, node: Node) -> None:
         folder = self.home / "node" / "instances" / self.spec.id
         assert not folder.exists()
-        assert processes_of(folder) == []
+        assert processes_of(self.home) == []
         assert await node.leftovers(frozenset(), remove=False) == []
         with socket.socket() as port:
             port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            port.bind(("127.0.0.1", self.spec.forwards[0].host_port))
+            port.bind(("127.0.0.1", self.forward.host_port))
 
     async def _timed(self, name: str, work: Awaitable[T]) -> T:
         began_s = monotonic_s()

@@ -15,7 +15,8 @@ from insula.base import settings
 from insula.base.clock import monotonic_s
 from insula.domain.instance import PortForward, Resources
 from insula.node.agent import Node, assemble
-from insula.protocol.node import InstanceSpec
+from insula.protocol.node import InstanceSpec, Nic
+from tests.connected import SPACE, connect, open_network
 from tests.private_service import free_port
 
 from .life import READY_S, Life
@@ -26,9 +27,9 @@ _MEMORY_MIB = {"tiny": 128, "debian-12": 512}
 
 
 def model(home: Path, image: str) -> InstanceSpec:
-    """What members are made for; it has no forwards, and is itself never made."""
+    """What members are made for; it is itself never made."""
     resources = Resources(vcpus=1, memory_mib=_MEMORY_MIB[image], disk_gib=4, cpu_percent=100, network_mbps=100)
-    return replace(Life(home, 0).spec, image=image, resources=resources, forwards=())
+    return replace(Life(home, 0).spec, image=image, resources=resources)
 
 
 async def pooling_node(home: Path, image: str) -> Node:
@@ -42,6 +43,7 @@ async def fill(node: Node, wish: InstanceSpec) -> None:
     """Until two members wait for instances like this one."""
     await node.prepare_image(wish.image, lambda message, percent=-1: None)
     await node.make_template(wish)
+    await open_network(node)
     assert await node.draw(wish) is None
     async with asyncio.timeout(FILLED_S):
         while len(node._pool._waiting) < 2:
@@ -52,7 +54,8 @@ async def draw(node: Node, wish: InstanceSpec, **fields: object) -> InstanceSpec
     """The instance that takes the next member."""
     drawn = await node.draw(wish)
     assert drawn is not None
-    spec = replace(wish, id=drawn.id, mac=drawn.mac, forwards=(PortForward(22, free_port()),))
+    spec = replace(wish, id=drawn.id, nics=(Nic(drawn.port.mac, SPACE, drawn.port.id),))
+    await connect(node, spec, PortForward(22, free_port()), port=drawn.port)
     return replace(spec, **fields)  # type: ignore[arg-type]  # the tests give fitting values
 
 

@@ -25,6 +25,7 @@ from insula.node.hypervisor.qemu import forking
 from insula.node.hypervisor.qemu.live_memory import PAGE_BYTES, UnreadableError
 from insula.node.hypervisor.qemu.qmp import Qmp
 from insula.protocol.node import InstanceSpec, Power
+from tests.connected import alone, connect, disconnect, nic
 from tests.vm.test_identity import QUESTIONS, QUESTIONS_OF_TINY, assert_nothing_shared
 
 from .life import READY_S, Life, emulated_node, processes_of
@@ -75,12 +76,12 @@ def no_phase(phase: BootPhase) -> None:
 
 def parent_spec(home: Path) -> InstanceSpec:
     spec = replace(Life(home, 0).spec, name="web1", hostname="web1", user_data="#!/bin/sh\ndate >> /root/user-data\n")
-    return replace(spec, forwards=())
+    return replace(spec, nics=(alone("52:54:00:12:34:56"),))
 
 
 def child_of(spec: InstanceSpec, number: int) -> InstanceSpec:
     name, mac = f"{spec.name}-{number}", f"52:54:00:00:01:{number:02x}"
-    return replace(spec, id=new_id(Kind.INSTANCE), name=name, hostname=name, mac=mac, user_data="", forwards=())
+    return replace(spec, id=new_id(Kind.INSTANCE), name=name, hostname=name, nics=(alone(mac),), user_data="")
 
 
 async def start(node: Node, spec: InstanceSpec) -> None:
@@ -206,9 +207,10 @@ async def test_an_instance_is_forked_as_often_as_one_likes(home: Path) -> None:
 
 
 async def test_connections_and_uptime_of_the_parent_survive(home: Path, unused_tcp_port: int) -> None:
-    spec = replace(parent_spec(home), forwards=(PortForward(guest_port=7777, host_port=unused_tcp_port),))
+    spec = replace(parent_spec(home), nics=(nic("52:54:00:12:34:56"),))
     async with opened(home) as node:
         try:
+            await connect(node, spec, PortForward(guest_port=7777, host_port=unused_tcp_port))
             await booted(node, spec)
             await shell(node, spec, "setsid nc -l -p 7777 -e cat < /dev/null > /dev/null 2>&1 & sleep 0.5")
             reader, writer = await asyncio.open_connection("127.0.0.1", unused_tcp_port)
@@ -225,6 +227,7 @@ async def test_connections_and_uptime_of_the_parent_survive(home: Path, unused_t
             writer.close()
         finally:
             await node.forget(spec.id)
+            await disconnect(node, spec)
 
 
 async def test_a_child_that_keeps_its_identity_has_no_network(home: Path) -> None:

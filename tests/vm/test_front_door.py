@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.orphans import processes_of
+from tests.ordinary_user import command_as
 from tests.private_service import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,7 +60,7 @@ def _stranger(folder: Path, account: pwd.struct_passwd) -> Stranger:
     subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
     home = folder / "state"
     as_root = account.pw_uid == 0
-    become = [] if as_root else ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--init-groups"]
+    become = [] if as_root else command_as(account.pw_uid, account.pw_gid, "--init-groups")
     if not as_root:
         subprocess.run(["chown", "-R", f"{account.pw_uid}:{account.pw_gid}", str(folder)], check=True)
     keep = {name: value for name, value in os.environ.items() if not name.startswith(("INSULA_", "XDG_", "UV_"))}

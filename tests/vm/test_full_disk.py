@@ -17,6 +17,7 @@ from insula.domain.instance import BootPhase
 from insula.domain.volume import FileSystem
 from insula.node.agent import Node
 from insula.protocol.node import InstanceReport, InstanceSpec, Power, VolumeSpec
+from tests.connected import alone
 
 from .life import READY_S, Life, emulated_node, processes_of
 from .volume_story import find_disk
@@ -97,7 +98,7 @@ async def fill_up(node: Node, spec: InstanceSpec, volume: VolumeSpec | None, bal
 @pytest.mark.parametrize("volume", [None, VolumeSpec(new_id(Kind.VOLUME), "default", "data", 1, FileSystem.EXT4)])
 async def test_a_full_disk_stops_a_guest_and_harms_nothing(small_disk: Path, volume: VolumeSpec | None) -> None:
     home, ballast = small_disk, small_disk / "ballast"
-    spec = replace(Life(home, 0).spec, forwards=())
+    spec = replace(Life(home, 0).spec, nics=(alone("52:54:00:12:34:56"),))
     async with await emulated_node(home) as node:
         await node.prepare_image("tiny", lambda message, percent=-1: None)
         try:

@@ -17,6 +17,7 @@ from insula.domain.volume import FileSystem
 from insula.node.agent import Node
 from insula.protocol.backups import DiskSource, StoreSecret, StoreSpec
 from insula.protocol.node import InstanceSpec, Power, VolumeSpec
+from tests.connected import alone
 
 from .life import Life, emulated_node
 from .test_fork import booted, child_of
@@ -65,7 +66,9 @@ async def test_each_verb_leaves_its_source_as_it_was(small_disk: Path, tmp_path:
             Path(store.place.path).mkdir()
             await node.open_store(store, StoreSecret())
         try:
-            await fails_and_works_again(node, home, replace(Life(home, 0).spec, forwards=()), stores)
+            await fails_and_works_again(
+                node, home, replace(Life(home, 0).spec, nics=(alone("52:54:00:12:34:56"),)), stores
+            )
         finally:
             for path in home.glob("ballast-*"):
                 path.unlink()

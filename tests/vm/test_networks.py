@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from insula.domain.firewall import Direction, Firewall, Peer, PeerKind, PortRange, Rule, Traffic
-from insula.domain.network import Member, Network, Port, Space
+from insula.domain.network import Member, Network, Space
+from insula.domain.port import Port
 from insula.node.hypervisor.driver import TapNic
 from insula.node.network.keeper import SpaceKeeper
 from insula.protocol.network import SpaceOrder, Way

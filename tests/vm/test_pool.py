@@ -61,8 +61,8 @@ async def test_two_creates_get_two_members_that_share_nothing(home: Path, image:
             for spec, told in zip(specs, answers, strict=True):
                 assert (told["host name"], told["instance-id"], told["MAC"]) == (spec.hostname, spec.id, spec.mac)
                 assert abs(float(await shell(node, spec, "date +%s")) - time.time()) < 3
-                assert await _log_in(home / spec.name, spec) == spec.hostname
-            assert await _log_in(home / "web1", specs[1]) == "", "one's key opens the other"
+                assert await _log_in(node, home / spec.name, spec) == spec.hostname
+            assert await _log_in(node, home / "web1", specs[1]) == "", "one's key opens the other"
             await _boots_as_itself(node, specs[0], answers[0], _QUESTIONS[image])
         finally:
             for spec in specs:
@@ -127,11 +127,12 @@ async def _new_key(path: Path) -> str:
     return path.with_suffix(".pub").read_text().strip()
 
 
-async def _log_in(key: Path, spec: InstanceSpec) -> str:
+async def _log_in(node: Node, key: Path, spec: InstanceSpec) -> str:
     """The host name that a command over SSH sees; empty when the key does not open."""
     options = {"BatchMode": "yes", "StrictHostKeyChecking": "no", "UserKnownHostsFile": os.devnull, "LogLevel": "ERROR"}
     words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
-    port = str(spec.forwards[0].host_port)
+    (forward,) = node._parts.network.forwards(spec.nics)
+    port = str(forward.host_port)
     argv = ["ssh", "-F", "none", "-i", str(key), "-p", port, *words, "root@127.0.0.1", "hostname"]
     return (await run(argv, timeout_s=60, check=False)).text.strip()
 

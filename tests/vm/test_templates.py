@@ -18,6 +18,7 @@ from insula.node.agent import Node
 from insula.node.agent.first_start import PROGRAM
 from insula.node.storage.template import Template
 from insula.protocol.node import BootReport, InstanceSpec
+from tests.connected import alone
 
 from .life import READY_S, Life, emulated_node, processes_of
 
@@ -53,7 +54,7 @@ async def test_a_copy_that_fails_to_renew_itself_is_booted_as_itself(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("insula.node.agent.first_start.PROGRAM", "/bin/false")
-    spec = replace(Life(home, 0).spec, forwards=())
+    spec = replace(Life(home, 0).spec, nics=(alone("52:54:00:12:34:56"),))
     async with await emulated_node(home) as node:
         await node.prepare_image("tiny", lambda message, percent=-1: None)
         try:
@@ -72,9 +73,11 @@ async def test_a_copy_that_fails_to_renew_itself_is_booted_as_itself(
     ("machine_type", "firmware"), [(MachineType.Q35, Firmware.UEFI), (MachineType.MICROVM, Firmware.BIOS)]
 )
 async def test_other_boards_go_on_from_a_template(home: Path, machine_type: MachineType, firmware: Firmware) -> None:
-    model = replace(Life(home, 0).spec, forwards=(), machine_type=machine_type, firmware=firmware)
+    model = replace(
+        Life(home, 0).spec, nics=(alone("52:54:00:12:34:56"),), machine_type=machine_type, firmware=firmware
+    )
     model = replace(model, resources=replace(model.resources, memory_mib=256))  # UEFI needs that much
-    spec = replace(model, id=new_id(Kind.INSTANCE), name="web1", hostname="web1", mac="52:54:00:00:00:01")
+    spec = replace(model, id=new_id(Kind.INSTANCE), name="web1", hostname="web1", nics=(alone("52:54:00:00:00:01"),))
     times_ms: dict[str, int] = {}
     async with await emulated_node(home) as node:
         await node.prepare_image("tiny", lambda message, percent=-1: None)
@@ -92,9 +95,11 @@ async def test_other_boards_go_on_from_a_template(home: Path, machine_type: Mach
 
 async def test_two_instances_go_on_from_one_template(home: Path) -> None:
     node = await emulated_node(home)
-    model = replace(Life(home, 0).spec, forwards=())
+    model = replace(Life(home, 0).spec, nics=(alone("52:54:00:12:34:56"),))
     specs = [
-        replace(model, id=new_id(Kind.INSTANCE), name=f"web{n}", hostname=f"web{n}", mac=f"52:54:00:00:00:0{n}")
+        replace(
+            model, id=new_id(Kind.INSTANCE), name=f"web{n}", hostname=f"web{n}", nics=(alone(f"52:54:00:00:00:0{n}"),)
+        )
         for n in (1, 2)
     ]
     times_ms: dict[str, int] = {}

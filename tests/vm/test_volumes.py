@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from insula.base.run import run
+from tests.ordinary_user import command_as
 
 from .volume_story import VolumeStory
 
@@ -40,8 +41,7 @@ async def test_as_an_ordinary_user(home: Path) -> None:
     if not os.access(_ROOT, os.X_OK) or not all(parent.stat().st_mode & 0o001 for parent in _ROOT.parents):
         pytest.skip(f"other users cannot reach {_ROOT}")
     shutil.chown(home, _ORDINARY_UID, _ORDINARY_UID)
-    user = ["setpriv", f"--reuid={_ORDINARY_UID}", f"--regid={_ORDINARY_UID}", "--clear-groups", "--"]
-    argv = [*user, sys.executable, "-m", "tests.vm.volume_story", str(home)]
+    argv = [*command_as(_ORDINARY_UID, _ORDINARY_UID), sys.executable, "-m", "tests.vm.volume_story", str(home)]
     done = await run(argv, timeout_s=500, cwd=_ROOT, env={"HOME": str(home)})
     print(done.text)  # noqa: T201 - as above
     assert json.loads(done.text)["attach"] < 10_000

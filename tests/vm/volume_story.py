@@ -24,6 +24,7 @@ from insula.domain.instance import BootPhase, MachineType, Resources
 from insula.domain.volume import FileSystem
 from insula.node.agent import Node
 from insula.protocol.node import InstanceSpec, Power, VolumeSpec
+from tests.connected import alone
 
 from .life import READY_S, emulated_node, processes_of
 
@@ -39,7 +40,7 @@ def tiny(name: str, machine_type: MachineType = MachineType.Q35) -> InstanceSpec
         hostname=name,
         image="tiny",
         resources=Resources(vcpus=1, memory_mib=128, disk_gib=2, cpu_percent=100),
-        mac=f"52:54:00:00:00:0{name[-1]}",
+        nics=(alone(f"52:54:00:00:00:0{name[-1]}"),),
         machine_type=machine_type,
     )
 

@@ -40,7 +40,6 @@ PACKAGE_OF: Mapping[str, str] = {
     "unshare": "util-linux",
     "nsenter": "util-linux",
     "slirp4netns": "slirp4netns",
-    "passt": "passt",
     "mmdebstrap": "mmdebstrap",
     "newuidmap": "uidmap",
     "mke2fs": "e2fsprogs",

@@ -8,6 +8,7 @@ from dataclasses import replace
 from insula.base.clock import now_utc
 from insula.domain.ids import Kind, new_id, new_mac
 from insula.domain.instance import Identity, Instance, InstanceState, lease_end
+from insula.domain.project_network import port_wish
 
 MAX_CHILDREN = 32
 
@@ -36,6 +37,10 @@ def children_of(parent: Instance, names: Sequence[str], identity: Identity) -> t
         restarts=0,
         lease_until=lease_end(parent.lease_s),
     )
-    return tuple(
-        replace(child, id=new_id(Kind.INSTANCE), name=name, hostname=name.lower(), mac=new_mac()) for name in names
-    )
+    return tuple(_child(child, name, is_connected=bool(parent.ports) and identity is Identity.RENEW) for name in names)
+
+
+def _child(like: Instance, name: str, *, is_connected: bool) -> Instance:
+    instance_id, mac = new_id(Kind.INSTANCE), new_mac()
+    ports = (port_wish(instance_id, mac),) if is_connected else ()
+    return replace(like, id=instance_id, name=name, hostname=name.lower(), mac=mac, ports=ports)

@@ -25,6 +25,8 @@ class Kind(StrEnum):
     STORE = "sto"
     BACKUP = "bkp"
     NODE = "nod"
+    NETWORK = "net"
+    PORT = "prt"
 
 
 def new_id(kind: Kind) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from insula.base.clock import now_utc
 from insula.base.errors import Conflict
+from insula.domain.port import Port
 
 
 class InstanceState(StrEnum):
@@ -211,11 +212,17 @@ class Instance:
     lease_s: int | None = None  # how long its lease lasts once it is renewed; None: it stays until it is deleted
     lease_until: datetime | None = None  # None exactly when `lease_s` is
     snapshot_id: str | None = None  # that its disk went on from last
+    ports: tuple[Port, ...] = ()  # of its network cards; without one it is cut off from everything
 
     @property
     def ssh_port(self) -> int | None:
         """The host port that reaches the guest's port 22, if any."""
         return next((f.host_port for f in self.forwards if f.guest_port == 22 and f.protocol is Protocol.TCP), None)
+
+    @property
+    def limited_ports(self) -> tuple[Port, ...]:
+        """With the speed that its size grants."""
+        return tuple(replace(port, megabits_per_second=self.resources.network_mbps) for port in self.ports)
 
 
 def lease_end(lease_s: int | None) -> datetime | None:

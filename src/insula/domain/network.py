@@ -17,12 +17,12 @@ from typing import TypeVar
 from insula.base.errors import InvalidInput
 from insula.domain.firewall import HAS_PORTS, Firewall, PeerKind, Rule
 from insula.domain.instance import PortForward
+from insula.domain.port import MAX_PORT_NUMBER, Port
 
 _Item = TypeVar("_Item")
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 MAX_NETWORK_NUMBER = 9999
-MAX_PORT_NUMBER = 99_999_999
 
 # What the host, the way out and metadata need: no network may overlap with these.
 _RESERVED = tuple(
@@ -68,26 +68,6 @@ class Member:
     instance_id: str
     hostname: str
     tags: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Port:
-    """Where one network card of an instance is plugged in. `number` is unique in its space.
-
-    `also` are prefixes beyond its own addresses that the instance may send from, as a router or a VPN does. A limit of
-    0 is none; limits hold for each direction.
-    """
-
-    id: str
-    number: int
-    instance_id: str
-    network_id: str
-    mac: str
-    ipv4: str = ""
-    ipv6: str = ""
-    also: tuple[str, ...] = ()
-    megabits_per_second: int = 0
-    packets_per_second: int = 0
 
 
 @dataclass(frozen=True)

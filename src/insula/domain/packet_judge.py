@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from insula.domain.firewall import Action, Direction, Firewall, Peer, PeerKind, PortRange, Rule, Traffic
-from insula.domain.network import Network, Port, Space, firewalls_by_instance, parse_prefix
+from insula.domain.network import Network, Space, firewalls_by_instance, parse_prefix
+from insula.domain.port import Port
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from contextlib import AsyncExitStack
 
 from insula.base.settings import Settings
 from insula.control.actions import Actions
-from insula.control.nodes import Nodes
+from insula.control.nodes import Nodes, Spaces
 from insula.control.operations import open_engine
-from insula.control.reconcile import Collector, Reaper, Reconciler, Timekeeper
+from insula.control.reconcile import Collector, Connector, Reaper, Reconciler, Timekeeper
 from insula.control.scheduler import HostPolicy, Scheduler
 from insula.control.store import Store
 from insula.frontends.api.app import make_app
@@ -38,11 +38,14 @@ async def wire(settings: Settings, parts: AsyncExitStack) -> Listen:
         settings.reserve_memory_mib, settings.overcommit_vcpu, settings.overcommit_memory, settings.overcommit_disk
     )
     scheduler = Scheduler(store, nodes, policy)
-    engine = await open_engine(settings.database_url, store, nodes, scheduler)
+    spaces = Spaces(store, nodes)
+    parts.push_async_callback(spaces.close)
+    engine = await open_engine(settings.database_url, store, nodes, spaces, scheduler)
     parts.push_async_callback(engine.close)
     background = await parts.enter_async_context(Background())
     background.start("store watch", store.watch)
     background.start("reconciler", Reconciler(store, nodes).run)
+    background.start("connector", Connector(store, spaces).run)
     background.start("collector", Collector(store, nodes).run)
     background.start("reaper", Reaper(store, engine).run)
     background.start("timekeeper", Timekeeper(store, engine, scheduler).run)

@@ -16,7 +16,8 @@ from typing import Protocol
 from insula.domain.backup import Drill
 from insula.domain.capacity import Share
 from insula.domain.image import Image
-from insula.domain.instance import BootPhase, Firmware, MachineType, PortForward, Resources, RestartPolicy
+from insula.domain.instance import BootPhase, Firmware, MachineType, Resources, RestartPolicy
+from insula.domain.port import Port
 from insula.domain.snapshot import Consistency
 from insula.domain.volume import FileSystem
 from insula.protocol.backups import (
@@ -28,6 +29,17 @@ from insula.protocol.backups import (
     StoreSecret,
     StoreSpec,
 )
+from insula.protocol.network import NetworkNode
+
+
+@dataclass(frozen=True)
+class Nic:
+    """A network card. `port_id` is where it is plugged in, in the space of that id; one without a space is in a network
+    of its own, which leads nowhere."""
+
+    mac: str
+    space_id: str = ""
+    port_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -40,14 +52,17 @@ class InstanceSpec:
     hostname: str
     image: str
     resources: Resources
-    mac: str
+    nics: tuple[Nic, ...] = ()  # without one it is cut off from everything
     ssh_keys: tuple[str, ...] = ()
     user_data: str = ""
-    forwards: tuple[PortForward, ...] = ()
     firmware: Firmware = Firmware.AUTO
     machine_type: MachineType = MachineType.AUTO
     restart_policy: RestartPolicy = RestartPolicy.ALWAYS
-    network: bool = True  # without it is cut off from everything, for good
+
+    @property
+    def mac(self) -> str:
+        """Of its first network card; empty when it has none."""
+        return self.nics[0].mac if self.nics else ""
 
 
 @dataclass(frozen=True)
@@ -198,7 +213,7 @@ class NodeReport:
 
 @dataclass(frozen=True)
 class Leftover:
-    """Something on the host that no record owns. `what` is file, process, port, cgroup or namespace."""
+    """Something on the host that no record owns. `what` is file, process, port, cgroup, namespace or network."""
 
     what: str
     name: str
@@ -207,10 +222,13 @@ class Leftover:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A guest that was renewed ahead waits for the instance that is created with this id and MAC, but not for long."""
+    """A guest that was renewed ahead waits for the instance that is created with this id and port, but not for long.
+
+    The port's number and addresses are the node's choice. One that is plugged in elsewhere is of no use.
+    """
 
     id: str
-    mac: str
+    port: Port
 
 
 class Progress(Protocol):
@@ -227,7 +245,7 @@ class ConsoleStream(Protocol):
     async def close(self) -> None: ...
 
 
-class NodeApi(Protocol):
+class NodeApi(NetworkNode, Protocol):
     """What every node offers to control."""
 
     async def describe(self) -> NodeReport: ...

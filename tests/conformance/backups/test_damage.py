@@ -13,7 +13,7 @@ import pytest
 from insula.base import settings
 from insula.base.errors import DataCorrupt
 from insula.domain.backup import StoreKind, StorePlace
-from insula.domain.ids import Kind, new_id, new_mac
+from insula.domain.ids import Kind, new_id
 from insula.domain.instance import Resources
 from insula.domain.volume import FileSystem
 from insula.node.agent import Node, assemble
@@ -50,7 +50,7 @@ async def off(node: Node, top: Path, name: str, data: bytes) -> InstanceSpec:
             await disk.write(at, data[at : at + _MIB])
     await node.import_image(name, str(image), "qcow2", quiet)
     resources = Resources(vcpus=1, memory_mib=64, disk_gib=1, cpu_percent=100)
-    spec = InstanceSpec(new_id(Kind.INSTANCE), "p", name, name, name, resources, new_mac())
+    spec = InstanceSpec(new_id(Kind.INSTANCE), "p", name, name, name, resources)
     await node.configure(spec)
     await node.make_disk(spec, cold=True)
     return spec

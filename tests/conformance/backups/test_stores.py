@@ -13,7 +13,7 @@ import pytest
 
 from insula.base.errors import Forbidden, HostFailure, InsulaError, Unavailable
 from insula.domain.backup import StoreKind, StorePlace
-from insula.domain.ids import Kind, new_id, new_mac
+from insula.domain.ids import Kind, new_id
 from insula.domain.instance import Resources
 from insula.node.agent import Node
 from insula.protocol.backups import StoreSecret, StoreSpec
@@ -56,7 +56,7 @@ def new_store(where: StorePlace) -> StoreSpec:
 
 async def instance(node: Node, name: str) -> InstanceSpec:
     resources = Resources(vcpus=1, memory_mib=64, disk_gib=1, cpu_percent=100)
-    spec = InstanceSpec(new_id(Kind.INSTANCE), "p", name, name, "tiny", resources, new_mac())
+    spec = InstanceSpec(new_id(Kind.INSTANCE), "p", name, name, "tiny", resources)
     await node.configure(spec)
     return spec
 

@@ -9,17 +9,8 @@ import pytest
 from insula.base.errors import InvalidInput
 from insula.domain.firewall import Direction, Firewall, Peer, PeerKind, PortRange, Rule, Traffic
 from insula.domain.instance import PortForward
-from insula.domain.network import (
-    Forward,
-    Member,
-    Network,
-    Port,
-    PublicAddress,
-    Space,
-    check,
-    firewalls_by_instance,
-    sharing,
-)
+from insula.domain.network import Forward, Member, Network, PublicAddress, Space, check, firewalls_by_instance, sharing
+from insula.domain.port import Port
 
 RED = Network("net_red", 1, "10.1.0.0/24", "fd00:1::/64")
 PORT = Port("prt_1", 1, "ins_1", "net_red", "02:00:00:00:00:01", "10.1.0.5", "fd00:1::5")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from insula.domain.firewall import Action, Direction, Firewall, Peer, PeerKind, PortRange, Rule, Traffic
-from insula.domain.network import Member, Network, Port, Space
+from insula.domain.network import Member, Network, Space
 from insula.domain.packet_judge import Decision, Judge, Packet, Stage
+from insula.domain.port import Port
 
 _RED, _BLUE = Network("net_red", 1, "10.1.0.0/24"), Network("net_blue", 2, "10.2.0.0/24", gateway=False)
 _PORTS = tuple(

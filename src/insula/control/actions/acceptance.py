@@ -10,7 +10,7 @@ from insula.control.actions.caller import Caller, audit_line
 from insula.control.actions.ports import Engine, Scheduler
 from insula.control.store import Acceptance, Drilling, Place, Publishing, SnapshotUse, Store, VolumeChange
 from insula.domain.backup import Backup, BackupStore
-from insula.domain.ids import Kind, new_id, new_mac
+from insula.domain.ids import Kind, new_id
 from insula.domain.image import Image
 from insula.domain.instance import Identity, Instance, InstanceState, Resources
 from insula.domain.operation import Operation, Verb, new_operation
@@ -154,7 +154,7 @@ class Acceptor:
 
     async def drill(self, caller: Caller, backup: Backup, command: str) -> Operation:
         """Record the operation that tries a backup. Raises Conflict and CapacityExceeded."""
-        params = {"command": command, "mac": new_mac()}
+        params = {"command": command}
         operation = _operation(caller, Verb.DRILL_BACKUP, (backup.id, backup.name), params)
         place = await self._scheduler.placer(backup.resources, backup.node)
         drilling = Drilling(new_id(Kind.INSTANCE))

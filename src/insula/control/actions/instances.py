@@ -88,7 +88,7 @@ class InstanceActions:
         faults.raise_if_any(f"The instance {wish.name[:80]!r} cannot be created like this")
         assert resources is not None  # noqa: S101 - otherwise there was a fault
         wish = replace(wish, image=image.key if image is not None else wish.image)
-        drawn = await self._preparation.draw(wish, resources)
+        drawn = await self._preparation.draw(caller.project, wish, resources)
         instance = _new_instance(caller, wish, resources, keys, drawn)
         if snapshot is not None:
             instance = replace(instance, node=snapshot.node, snapshot_id=snapshot.id)
@@ -276,13 +276,14 @@ def _new_instance(
         plan=wish.plan,
         resources=resources,
         hostname=(wish.hostname or wish.name).lower(),
-        mac=drawn.mac,
+        mac=drawn.port.mac,
         node="",
         created_at=now,
         updated_at=now,
         ssh_keys=keys,
         user_data=wish.user_data,
         forwards=forwards,
+        ports=(drawn.port,),
         tags=check_tags(wish.tags),
         protected=wish.protected,
         firmware=wish.firmware,

@@ -18,7 +18,8 @@ from insula.control.store import Store
 from insula.domain.ids import Kind, new_id, new_mac
 from insula.domain.image import Image, ImageState, Provisioning
 from insula.domain.instance import Firmware, Instance, MachineType, Resources
-from insula.protocol.node import Drawn, InstanceSpec
+from insula.domain.project_network import port_wish, space_id_of
+from insula.protocol.node import Drawn, InstanceSpec, Nic
 
 _PARSED_INLINE_CHARS = 1024
 
@@ -31,19 +32,20 @@ class Preparation:
         self._nodes = nodes
         self._names = ImageNames(store, nodes)
 
-    async def draw(self, wish: CreateWish, resources: Resources) -> Drawn:
+    async def draw(self, project: str, wish: CreateWish, resources: Resources) -> Drawn:
         """Who the new instance is: a guest that was renewed ahead, where one waits, else nobody yet.
 
         Such a guest has been told everything but its name and its keys; user-data needs what happens before, and a
         snapshot or a backup has a guest of its own.
         """
         if not (wish.cold or wish.user_data or wish.snapshot or wish.backup):
-            spec = InstanceSpec("", "", "", "", wish.image, resources, "")
+            spec = InstanceSpec("", "", "", "", wish.image, resources, (Nic("", space_id_of(project)),))
             spec = replace(spec, firmware=wish.firmware, machine_type=wish.machine_type)
             for node in self._nodes.names():
                 if (drawn := await self._nodes.get(node).draw(spec)) is not None:
                     return drawn
-        return Drawn(new_id(Kind.INSTANCE), new_mac())
+        instance_id = new_id(Kind.INSTANCE)
+        return Drawn(instance_id, port_wish(instance_id, new_mac()))
 
     async def resolve_keys(self, project: str, keys: Sequence[str], faults: Faults) -> tuple[str, ...]:
         """Public keys as they are, names of stored keys as what they hold; each once."""

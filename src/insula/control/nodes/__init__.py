@@ -1,3 +1,4 @@
 from insula.control.nodes.nodes import Nodes
+from insula.control.nodes.spaces import Spaces
 
-__all__ = ["Nodes"]
+__all__ = ["Nodes", "Spaces"]

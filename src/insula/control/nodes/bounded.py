@@ -22,6 +22,7 @@ from insula.protocol.backups import (
     StoreSecret,
     StoreSpec,
 )
+from insula.protocol.network import SpaceOrder, SpaceReport, SpaceTraffic
 from insula.protocol.node import (
     BootReport,
     Check,
@@ -239,6 +240,18 @@ class BoundedNode:
     async def reboot(self, instance_id: str, graceful_s: float) -> StopReport:
         work = self._node.reboot(instance_id, graceful_s)
         return await self._ask("reboot the machine", graceful_s + _GRACE_S, work)
+
+    async def apply_space(self, order: SpaceOrder) -> SpaceReport:
+        return await self._ask("change its networks", _SLOW_S, self._node.apply_space(order))
+
+    async def remove_space(self, space_id: str) -> None:
+        await self._ask("remove a network", _SLOW_S, self._node.remove_space(space_id))
+
+    async def space_reports(self) -> tuple[SpaceReport, ...]:
+        return await self._ask("list its networks", _QUICK_S, self._node.space_reports())
+
+    async def space_traffic(self, space_id: str) -> SpaceTraffic:
+        return await self._ask("tell a network's traffic", _QUICK_S, self._node.space_traffic(space_id))
 
     async def execute(self, instance_id: str, argv: Sequence[str], stdin: bytes, timeout_s: float) -> ExecResult:
         work = self._node.execute(instance_id, argv, stdin, timeout_s)

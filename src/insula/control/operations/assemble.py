@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from insula.control.nodes import Nodes
+from insula.control.nodes import Nodes, Spaces
 from insula.control.operations.engine.dbos_ledger import DbosLedger
 from insula.control.operations.engine.engine import Engine, EngineOptions
 from insula.control.operations.engine.table import Tables
@@ -16,6 +16,7 @@ async def open_engine(
     database_url: str,
     store: Store,
     nodes: Nodes,
+    spaces: Spaces,
     scheduler: Scheduler,
     *,
     options: EngineOptions | None = None,
@@ -26,6 +27,6 @@ async def open_engine(
     One per process. Raises :class:`Unavailable` when the database does not answer.
     """
     ledger = DbosLedger(ledger_url(database_url))
-    engine = Engine(store, nodes, scheduler, ledger=ledger, tables=tables, options=options or EngineOptions())
+    engine = Engine(store, nodes, spaces, scheduler, ledger=ledger, tables=tables, options=options or EngineOptions())
     await engine.open()
     return engine

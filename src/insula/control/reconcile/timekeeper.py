@@ -20,7 +20,7 @@ from insula.control.scheduler import Scheduler
 from insula.control.store import Acceptance, AuditLine, Drilling, Store
 from insula.domain.access import SCHEDULE_SUBJECT
 from insula.domain.backup import Backup, BackupState, BackupStore, StoreState, free_name
-from insula.domain.ids import Kind, new_id, new_mac
+from insula.domain.ids import Kind, new_id
 from insula.domain.operation import Operation, OperationState, Verb, new_operation
 from insula.domain.retention import doomed
 from insula.domain.schedule import BackupSchedule, next_after, retry_after
@@ -167,7 +167,7 @@ class Timekeeper:
         if newest is None or schedule.drill is None or sight.works_on(newest.id):
             return
         operation = _operation(Verb.DRILL_BACKUP, newest.id, newest.name, schedule.project)
-        operation = replace(operation, params={"command": "", "mac": new_mac()})
+        operation = replace(operation, params={"command": ""})
         minute = (schedule.at_minute + _DRILL_AFTER_MIN) % _MINUTES_A_DAY
         noted = {"drill_at": next_after(schedule.drill, minute, sight.now)}
         try:

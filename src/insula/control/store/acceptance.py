@@ -39,6 +39,7 @@ from insula.control.store.image_acceptance import (
 )
 from insula.control.store.images import check_image
 from insula.control.store.instances import check_name_free, find_instance, insert_instance, write_fields
+from insula.control.store.networks import place_ports
 from insula.control.store.operations import check_idle, insert_operation
 from insula.control.store.projects import find_project
 from insula.control.store.schema import instance, operation, volume
@@ -220,7 +221,8 @@ def _add_instance(connection: Connection, new: Instance, place: Place | None) ->
     find_project(connection, new.project)
     check_name_free(connection, new.project, new.name)
     node = place(claims(connection)) if place is not None else new.node
-    insert_instance(connection, replace(new, node=node))
+    new = place_ports(connection, replace(new, node=node))
+    insert_instance(connection, new)
     forwards = ports.reserve(connection, node, new.id, new.forwards)
     if forwards != new.forwards:
         connection.execute(instance.update().where(instance.c.id == new.id).values(forwards=forwards))

@@ -66,6 +66,10 @@ class Instances:
         """The instances of all projects, in the order of their ids."""
         return list((await self.model.value()).by_id.values())
 
+    async def of_project(self, project: str) -> Sequence[Instance]:
+        """All instances of a project, in the order of their ids."""
+        return (await self.model.value()).by_project.get(project, ())
+
     async def list(
         self, project: str, *, after: str = "", limit: int = 100, where: InstanceFilter = _ALL
     ) -> Sequence[Instance]:

@@ -42,6 +42,7 @@ from insula.domain.instance import (
     RestartPolicy,
 )
 from insula.domain.operation import ACTIVE_STATES, OperationState, StepReport, Verb
+from insula.domain.port import Port
 from insula.domain.published import PublishedState
 from insula.domain.retention import Keep
 from insula.domain.schedule import Every
@@ -183,6 +184,7 @@ instance = Table(
     Column("lease_s", Integer),
     Column("lease_until", Moment),
     Column("snapshot_id", String(40)),
+    Column("ports", Json(tuple[Port, ...]), nullable=False),
     UniqueConstraint("project", "name"),
 )
 

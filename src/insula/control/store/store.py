@@ -21,6 +21,7 @@ from insula.control.store.images import Images
 from insula.control.store.instances import Instances
 from insula.control.store.keys import Keys
 from insula.control.store.migrations import migrate
+from insula.control.store.networks import Networks
 from insula.control.store.operations import Operations
 from insula.control.store.projects import Projects
 from insula.control.store.schema import project
@@ -44,6 +45,7 @@ class Store:
         self.projects = Projects(database, self.tokens.model)
         self.audit = Audit(database)
         self.instances = Instances(database)
+        self.networks = Networks(database)
         self.volumes = Volumes(database)
         self.images = Images(database)
         self.snapshots = Snapshots(database)

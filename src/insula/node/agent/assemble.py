@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import platform
 from collections.abc import Sequence
 
 from insula.base.settings import Settings
-from insula.node import network
 from insula.node.agent.node import Node
 from insula.node.agent.parts import NodeParts
 from insula.node.agent.pool_rules import PoolRules
@@ -14,7 +14,9 @@ from insula.node.agent.template_rules import Making, TemplateRules
 from insula.node.hypervisor.fake.driver import FakeDriver
 from insula.node.hypervisor.host_checks import host_checks
 from insula.node.hypervisor.qemu.driver import QemuDriver
+from insula.node.network.detect import lacks
 from insula.node.network.none import NoNetwork
+from insula.node.network.spaces import Spaces
 from insula.node.runtime.uids import UidRange
 from insula.node.storage.catalogue import open_library
 from insula.node.storage.disks import Disks
@@ -34,6 +36,7 @@ async def assemble(settings: Settings) -> Node:
         images = MemoryImages(folder / "images")
         parts = NodeParts(name, folder, FakeDriver(), images, MemoryDisks(), NoNetwork(), templates=rules, pool=pool)
         return Node(parts)
+    uids = UidRange() if UidRange.is_usable() else None
     driver = QemuDriver(settings.home, settings.accelerator)
     return Node(
         NodeParts(
@@ -42,8 +45,8 @@ async def assemble(settings: Settings) -> Node:
             driver=driver,
             images=open_library(folder / "images"),
             disks=Disks(),
-            network=await network.choose(),
-            uids=UidRange() if UidRange.is_usable() else None,
+            network=Spaces(folder / "networks", uids, lacks=await asyncio.to_thread(lacks)),
+            uids=uids,
             cgroups=driver.cgroups,
             driver_checks=lambda: _driver_checks(driver),
             templates=rules,

@@ -331,7 +331,6 @@ async def _has_ssh_banner(host: str, port: int) -> bool:
         async with asyncio.timeout(2):
             reader, writer = await asyncio.open_connection(host, port)
             try:
-                # Said first, since passt of 2023 holds the server's words back until the client speaks.
                 writer.write(b"SSH-2.0-insula\r\n")
                 return (await reader.read(4)) == b"SSH-"
             finally:

@@ -12,11 +12,11 @@ from typing import Any, Protocol
 from insula.base.clock import monotonic_s
 from insula.base.errors import GuestFailure
 from insula.domain.instance import BootPhase
-from insula.node.agent.background import Background
 from insula.node.agent.boot import BootSubject, BootWatch, next_boot_offset, ssh_address
 from insula.node.agent.guest import GuestAgent
 from insula.node.agent.phases import FIRMWARE
 from insula.node.agent.records import BootRecord, InstanceRecord
+from insula.node.agent.surroundings import Surroundings
 from insula.protocol.node import BootReport
 
 
@@ -33,10 +33,11 @@ class Owner(Protocol):
 class Boots:
     """Watches one boot at a time. `new_boot` is set when a reset has begun one."""
 
-    def __init__(self, owner: Owner, folder: Path, background: Background) -> None:
+    def __init__(self, owner: Owner, folder: Path, around: Surroundings) -> None:
         self._owner = owner
+        self._forwards = around.launcher.forwards
         self._console = folder / "console.log"
-        self._background = background
+        self._background = around.background
         self._current: BootWatch | None = None
         self._task: asyncio.Task[Any] | None = None
         self.new_boot = asyncio.Event()
@@ -128,7 +129,7 @@ class Boots:
     def _subject(self, started_at_s: float, offset: int, first: str) -> BootSubject:
         record = self._owner.record
         assert record.image is not None  # noqa: S101 - the launcher starts and adopts no machine without it
-        ssh = ssh_address(record.spec.forwards)
+        ssh = ssh_address(self._forwards(record))
         return BootSubject(
             record.spec.name, self._console, self._owner.agent, record.image.image, ssh, started_at_s, offset, first
         )

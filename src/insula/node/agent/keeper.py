@@ -45,7 +45,7 @@ class InstanceKeeper:
         self._life: Life | None = None
         self._revival = Revival(self, around.rules, around.background)
         self.agent = GuestAgent(self._folder / "agent.sock", record.spec.name)
-        self._boots = Boots(self, self._folder, around.background)
+        self._boots = Boots(self, self._folder, around)
         self.console = ConsoleHub(self._folder / "console.sock", record.spec.name, around.background)
 
     # Looking

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from insula.base.errors import Conflict, Unsupported
-from insula.domain.instance import Firmware, MachineType
+from insula.domain.instance import Firmware, MachineType, PortForward
 from insula.node.agent.boost import boosted
 from insula.node.agent.records import AttachedVolume, InstanceRecord, Records, SavedMemory
 from insula.node.hypervisor.driver import (
@@ -19,14 +19,14 @@ from insula.node.hypervisor.driver import (
     Machine,
     MachineSpec,
     MachineVolume,
-    Nic,
-    StreamNic,
     TapNic,
 )
-from insula.node.network.wiring import CanForward, InstanceNetwork, WireRequest, Wiring
+from insula.node.network.wiring import InstanceNetwork
 from insula.node.storage.backend import BootableImage
 from insula.node.storage.volumes import VolumeStore
+from insula.protocol.node import Nic
 
+_NOBODYS_MAC = "52:54:00:00:00:00"
 _UEFI_MEMORY_MIB = 256  # OVMF crashes with 128
 
 
@@ -60,28 +60,22 @@ class Launcher:
                 todo=f"Rebuild it: `insula rebuild {record.spec.name}`",
                 code="no-disk",
             )
-        request = WireRequest(
-            instance_id=record.spec.id,
-            folder=folder,
-            mac=record.spec.mac,
-            forwards=record.spec.forwards,
-            network_mbps=record.spec.resources.network_mbps,
-            uid=record.uid,
-        )
         accelerator = await self._driver.accelerator()
         _check_memory(record, record.image)
         _check_saved(record, accelerator)
-        with await self._network.wire(request) as wiring:
+        # A guest that was cut off in its memory has a card there, and nothing is plugged into it.
+        has_card = record.is_cut and (frozen is not None or record.saved is not None)
+        nics = (Nic(_NOBODYS_MAC),) if has_card else () if record.is_cut else record.spec.nics[:1]
+        with await self._network.plug(folder, nics, record.uid) as wiring:
             try:
-                spec = _machine_spec(record, record.image, folder, accelerator, _nic(record.spec.mac, wiring))
+                nic = TapNic(nics[0].mac, wiring.taps[0]) if wiring.taps else None
+                spec = _machine_spec(record, record.image, folder, accelerator, nic)
                 spec = replace(spec, volumes=await asyncio.to_thread(self._volumes_of, record))
                 if frozen is not None:
                     spec = replace(spec, saved=frozen.devices, memory=frozen.memory)
-                elif record.is_cut and record.saved is None:
-                    spec = replace(spec, nic=None)
                 return await self._driver.start(spec)
             except BaseException:
-                await self._network.unwire(folder)
+                await self._network.unplug(folder)
                 raise
 
     def _volumes_of(self, record: InstanceRecord) -> tuple[MachineVolume, ...]:
@@ -108,28 +102,17 @@ class Launcher:
         """How its last machine ended, when no service was there to see it."""
         return await self._driver.last_end(self._records.folder_of(record.spec.id))
 
-    async def network_broken(self, record: InstanceRecord) -> str:
-        """Return when a part of its network has ended by itself: which one."""
-        return await self._network.broken(self._records.folder_of(record.spec.id))
-
-    @property
-    def can_forward(self) -> bool:
-        """Whether the network of a machine that runs takes forwards."""
-        return isinstance(self._network, CanForward)
-
-    async def forward(self, record: InstanceRecord) -> None:
-        """Open the forwards of a machine that was started without. Raises what the network raises."""
-        if not isinstance(self._network, CanForward):
-            raise Unsupported(f"The network {self._network.name} takes no forwards later", code="no-forward")
-        await self._network.forward(self._records.folder_of(record.spec.id), record.spec.forwards)
+    def forwards(self, record: InstanceRecord) -> tuple[PortForward, ...]:
+        """The host's ports that lead to it."""
+        return self._network.forwards(record.spec.nics)
 
     async def put_down(self, record: InstanceRecord) -> None:
-        """Take the network away after the machine has ended. May be repeated."""
+        """Take away what was made for the machine's network alone, after it has ended. May be repeated."""
         await self.put_down_in(self._records.folder_of(record.spec.id))
 
     async def put_down_in(self, folder: Path) -> None:
         """The same for a machine whose files are in `folder`."""
-        await self._network.unwire(folder)
+        await self._network.unplug(folder)
 
 
 def _check_memory(record: InstanceRecord, image: BootableImage) -> None:
@@ -165,7 +148,7 @@ def _check_saved(record: InstanceRecord, accelerator: str) -> None:
 
 
 def _machine_spec(
-    record: InstanceRecord, image: BootableImage, folder: Path, accelerator: str, nic: Nic | None
+    record: InstanceRecord, image: BootableImage, folder: Path, accelerator: str, nic: TapNic | None
 ) -> MachineSpec:
     spec = record.spec
     firmware = firmware_of(spec.firmware, image)
@@ -198,14 +181,6 @@ def firmware_of(wish: Firmware, image: BootableImage) -> Firmware:
     """The wish, or what the image prefers; never AUTO."""
     wanted = image.image.firmware if wish is Firmware.AUTO else wish
     return Firmware.BIOS if wanted is Firmware.AUTO else wanted
-
-
-def _nic(mac: str, wiring: Wiring) -> Nic | None:
-    if wiring.tap_fd is not None:
-        return TapNic(mac, wiring.tap_fd)
-    if wiring.socket is not None:
-        return StreamNic(mac, wiring.socket)
-    return None
 
 
 def console_size(folder: Path) -> int:

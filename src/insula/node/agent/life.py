@@ -50,7 +50,6 @@ class Life:
         # Asked for now, so that nothing that happens before the task runs is missed.
         events = machine.events()
         around.background.spawn(self._follow(events), f"machine of {owner.record.spec.name}")
-        self.spawn(self._follow_network(), "network")
 
     def spawn(self, work: Coroutine[Any, Any, Any], what: str) -> None:
         """Do this for as long as the machine lives."""
@@ -95,9 +94,3 @@ class Life:
             if await asyncio.to_thread(has_room, folder):
                 await self._owner.has_room(self)
                 return
-
-    async def _follow_network(self) -> None:
-        record = self._owner.record
-        part = await self._around.launcher.network_broken(record) or "its record"
-        again = f"Reconnect it: `insula stop` and `start {record.spec.name}`"
-        await self._owner.change(problem=f"Its network is broken: {part} is gone. {again}")

@@ -25,10 +25,9 @@ from insula.node.agent.forks import Forks, ForkTools
 from insula.node.agent.keeper import InstanceKeeper
 from insula.node.agent.launch import Launcher, read_console
 from insula.node.agent.layers import Layers, LayerTools
-from insula.node.agent.node_backups import NodeBackups
+from insula.node.agent.node_networks import NodeNetworks
 from insula.node.agent.parts import NodeParts
 from insula.node.agent.pool import Pool, PoolTools
-from insula.node.agent.pool_rules import PoolRules
 from insula.node.agent.population import Population
 from insula.node.agent.publishing import Publisher, PublishingTools
 from insula.node.agent.records import Records
@@ -61,7 +60,7 @@ _log = get_logger(__name__)
 _ADOPT_AT_ONCE = 8
 
 
-class Node(NodeBackups):
+class Node(NodeNetworks):
     """Implements NodeApi. An async context manager: entering adopts what runs, leaving lets it run on."""
 
     def __init__(self, parts: NodeParts) -> None:
@@ -96,9 +95,9 @@ class Node(NodeBackups):
         tools = ForkTools(self._layers, self._records, launcher, parts.disks, self._background, memories)
         self._forks = Forks(tools)
         self._snapshots = Snapshots(snapshots, tools, self._keepers.values)
-        means = (self._templates, parts.disks, self._background)
+        means = (self._templates, parts.disks, parts.network, self._background)
         pool = PoolTools(self._records, launcher, *means, self._forget_unkept, parts.uids)
-        self._pool = Pool(pool, parts.pool if launcher.can_forward else PoolRules())
+        self._pool = Pool(pool, parts.pool)
         shared = (self._records, launcher, self._background, self._changes)
         of_disks = (self._layers, self._forks, memories, self._volumes)
         copying = (snapshots, everybody, parts.driver, parts.images, parts.disks, parts.uids, parts.cgroups)
@@ -122,6 +121,7 @@ class Node(NodeBackups):
         await self._parts.images.clean()
         await self._templates.clean()
         await self._publisher.clean()
+        await self._parts.network.open()
         at_once = asyncio.Semaphore(_ADOPT_AT_ONCE)
         async with asyncio.TaskGroup() as group:
             for instance_id in await asyncio.to_thread(self._records.ids):
@@ -130,6 +130,7 @@ class Node(NodeBackups):
         await self._remove_superseded()
         self._templates.warm(self._background, self._changes)
         self._background.spawn(self._pool.run(), "pool")
+        self._background.spawn(self._parts.network.watch(), "networks")
         self._background.spawn(disk_watch.watch(self._parts.folder), "disk watch")
         return self
 
@@ -139,6 +140,7 @@ class Node(NodeBackups):
         await asyncio.gather(*(keeper.detach() for keeper in self._keepers.values()))
         self._templates.close()
         self._forks.close()
+        self._parts.network.close()
 
     # The host
 
@@ -372,7 +374,7 @@ class Node(NodeBackups):
         machine = await self._parts.driver.adopt(instance_id, folder)
         if machine is not None:
             await machine.kill()
-        await self._parts.network.unwire(folder)
+        await self._parts.network.unplug(folder)
         await self._volumes.release(folder.stat().st_gid)  # which is its user's; see give_user
         await self._remove(instance_id)
         self._damaged.pop(instance_id, None)

@@ -18,6 +18,7 @@ from insula.base.log import get_logger
 from insula.domain.capacity import Share
 from insula.domain.ids import Kind, new_id, new_mac
 from insula.domain.instance import Resources
+from insula.domain.port import Port
 from insula.node.agent import new_disk
 from insula.node.agent.adoption import StandIn, adopt, stand_by
 from insula.node.agent.background import Background
@@ -29,11 +30,12 @@ from insula.node.agent.records import InstanceRecord, Records
 from insula.node.agent.templates import Templates
 from insula.node.agent.users import give_user
 from insula.node.hypervisor.driver import Machine
+from insula.node.network.wiring import InstanceNetwork
 from insula.node.runtime.uids import UidRange
 from insula.node.storage.backend import DiskBackend
 from insula.node.storage.identity import new_identity
 from insula.node.storage.template import Template
-from insula.protocol.node import Drawn, InstanceSpec
+from insula.protocol.node import Drawn, InstanceSpec, Nic
 
 NAME = "member"
 _SPARE_MIB = 512  # of memory, for the host itself
@@ -49,6 +51,7 @@ class PoolTools:
     launcher: Launcher
     templates: Templates
     disks: DiskBackend
+    network: InstanceNetwork
     background: Background
     remove: Callable[[str], Awaitable[None]]
     uids: UidRange | None = None
@@ -60,6 +63,7 @@ class Member:
 
     record: InstanceRecord
     shape: Shape
+    port: Port
     machine: Machine
     guest: StandIn
 
@@ -91,13 +95,13 @@ class Pool:
 
     async def draw(self, spec: InstanceSpec) -> Drawn | None:
         """A member for an instance like this one, which is held until it is claimed, but not for long."""
-        if self._rules.memory_mib <= 0:
+        if self._rules.memory_mib <= 0 or not spec.nics:
             return None
         try:
             key = await self._tools.templates.key_of(spec)
         except (InsulaError, OSError):  # its image is not there; whoever creates the instance is told so
             return None
-        shape = Shape(key, spec.image, spec.resources, spec.firmware, spec.machine_type)
+        shape = Shape(key, spec.nics[0].space_id, spec.image, spec.resources, spec.firmware, spec.machine_type)
         self._wishes.note(shape)
         self._news.set()
         member = next((each for each in self._waiting.values() if each.shape == shape), None)
@@ -106,7 +110,7 @@ class Pool:
         found = member.record.spec
         self._drawn[found.id] = self._waiting.pop(found.id)
         self._tools.background.spawn(self._expire(found.id), f"hold of {found.id}")
-        return Drawn(found.id, found.mac)
+        return Drawn(found.id, member.port)
 
     async def claim(self, spec: InstanceSpec) -> InstanceRecord:
         """The record that a new instance begins with: that of the member which was drawn for it, if one was."""
@@ -120,17 +124,17 @@ class Pool:
         return replace(member.record, spec=spec, is_member=False)
 
     async def begin(self, record: InstanceRecord) -> Member | None:
-        """The member that an instance claimed, with its forwards open; it is the instance's machine from now on.
+        """The member that an instance claimed; it is the instance's machine from now on.
 
-        None when there is none, or its forwards cannot be opened: nothing is left of it then but its disk.
+        None when there is none, or it is plugged in elsewhere than the instance: nothing is left of it then but its
+        disk.
         """
         member = self._claimed.pop(record.spec.id, None)
         if member is None:
             return None
-        try:
-            await self._tools.launcher.forward(record)
-        except (InsulaError, OSError) as error:
-            _log.warning("booting instead of a guest of the pool", instance_id=record.spec.id, problem=str(error))
+        port = self._tools.network.port(record.spec.nics[0]) if record.spec.nics else None
+        if port is None or not port.is_placed_like(member.port):
+            _log.warning("booting instead of a guest of the pool, which is plugged in elsewhere", id=record.spec.id)
             await member.end()
             await self._tools.launcher.put_down(record)
             return None
@@ -173,6 +177,13 @@ class Pool:
         self._wishes.give_up_image(image)
         await self._give_up()
         for member in [each for each in self._waiting.values() if each.record.uses_image(image)]:
+            await self._end(member)
+
+    async def end_in(self, space_id: str) -> None:
+        """End all members that wait in a space, which is about to go, and make none until it is asked for again."""
+        self._wishes.give_up_space(space_id)
+        await self._give_up()
+        for member in [each for each in self._waiting.values() if each.shape.space_id == space_id]:
             await self._end(member)
 
     async def run(self) -> None:
@@ -235,31 +246,42 @@ class Pool:
         return False
 
     async def _make(self, shape: Shape) -> None:
-        spec = InstanceSpec(new_id(Kind.INSTANCE), "", NAME, NAME, shape.image, shape.resources, new_mac())
-        spec = replace(spec, firmware=shape.firmware, machine_type=shape.machine_type)
+        instance_id, mac = new_id(Kind.INSTANCE), new_mac()
+        port = await self._tools.network.reserve(shape.space_id, instance_id, mac)
+        try:
+            nics = (Nic(mac, shape.space_id, port.id),)
+            spec = InstanceSpec(instance_id, "", NAME, NAME, shape.image, shape.resources, nics)
+            await self._make_at(port, shape, replace(spec, firmware=shape.firmware, machine_type=shape.machine_type))
+        except BaseException:
+            await asyncio.shield(self._tools.network.release(shape.space_id, port))
+            raise
+
+    async def _make_at(self, port: Port, shape: Shape, spec: InstanceSpec) -> None:
         with self._tools.templates.held_off():
             image, template = await self._tools.templates.require(spec, shape.key)
             record = InstanceRecord(spec, image=template.based(image), is_renewing=True, is_member=True)
             self._records[spec.id] = replace(record, identity=new_identity())
             try:
-                self._waiting[spec.id] = await self._start(shape, template, self._records[spec.id])
+                machine, guest = await self._start(template, self._records[spec.id])
+                self._waiting[spec.id] = Member(self._records[spec.id], shape, port, machine, guest)
             except BaseException:
                 await asyncio.shield(self._remove(spec.id))
                 raise
         self._tools.background.spawn(self._await_end(self._waiting[spec.id]), f"member {spec.id}")
 
-    async def _start(self, shape: Shape, template: Template, record: InstanceRecord) -> Member:
+    async def _start(self, template: Template, record: InstanceRecord) -> tuple[Machine, StandIn]:
         tools, spec = self._tools, record.spec
         folder = tools.records.folder_of(spec.id)
         await asyncio.to_thread(tools.records.save, record)
         if tools.uids is not None:
             record = replace(record, uid=await asyncio.to_thread(give_user, tools.uids, folder))
+            self._records[spec.id] = record
             await asyncio.to_thread(tools.records.save, record)
         await new_disk.write(record, tools.disks, folder, template)
         machine = await tools.templates.first_starts.start(record, template.key)
         agent = GuestAgent(folder / "agent.sock", NAME)
         try:
-            return Member(record, shape, machine, await stand_by(machine, agent, spec))
+            return machine, await stand_by(machine, agent, spec)
         except BaseException:
             await asyncio.shield(_end(machine, agent))
             raise
@@ -295,6 +317,7 @@ class Pool:
         try:
             await member.end()
             await self._remove(member.record.spec.id)
+            await self._tools.network.release(member.shape.space_id, member.port)
         finally:
             self._endings.pop(member.record.spec.id, None)
 

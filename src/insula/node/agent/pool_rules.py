@@ -32,9 +32,13 @@ class PoolRules:
 
 @dataclass(frozen=True)
 class Shape:
-    """What members have in common that can take each other's place. `key` is their template's."""
+    """What members have in common that can take each other's place. `key` is their template's.
+
+    Each waits in a network, where it has its place already; the space is the one that this is in.
+    """
 
     key: str
+    space_id: str
     image: str
     resources: Resources
     firmware: Firmware
@@ -60,6 +64,10 @@ class Wishes:
     def give_up_image(self, image: str) -> None:
         """Forget all that was asked for of an image."""
         self._asked = [(at_s, each) for at_s, each in self._asked if each.image != image]
+
+    def give_up_space(self, space_id: str) -> None:
+        """Forget all that was asked for in a space."""
+        self._asked = [(at_s, each) for at_s, each in self._asked if each.space_id != space_id]
 
     def targets(self, memory_mib: int) -> dict[Shape, int]:
         """How many members each shape should have within the budget, the most wanted first."""

@@ -81,7 +81,7 @@ class Restores:
                     await _write_file(repository, backup, name, layer / name)
                 image = backup_facts.placed(facts, layer / disk_files.DISK, layer)
                 nvram = await _nvram(repository, backup, folder)
-                await owner.change(image=image, template="", point="", saved=None, is_cut=not owner.record.spec.network)
+                await owner.change(image=image, template="", point="", saved=None, is_cut=not owner.record.spec.nics)
         await self._write_own(owner, image, folder, nvram)
         _log.info("instance restored", instance_id=owner.record.spec.id, backup_id=backup_id)
         owner.publish()

@@ -20,15 +20,13 @@ from insula.node.agent.backups import Backups
 from insula.node.agent.records import Records
 from insula.node.agent.snapshots import Snapshots
 from insula.node.agent.volumes import Volumes
-from insula.node.network import record as network_record
-from insula.node.network.wiring import MARKER
 from insula.node.runtime.cgroups import Cgroups
 from insula.node.runtime.processes import Process
 from insula.protocol.node import Leftover
 
 _END_S = 5.0
 # Only programs that we start: somebody may be reading a console log.
-_PROGRAMS = re.compile(r"(qemu-system-\w+|bwrap|passt(\.avx2)?|slirp4netns|sleep)$")
+_PROGRAMS = re.compile(r"(qemu-system-\w+|bwrap)$")
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ class _Stray:
 
 
 async def sweep(ground: Ground, known: frozenset[str], remove: bool) -> Sequence[Leftover]:
-    """What belongs to things that are not `known`, and helpers that a known instance has lost track of.
+    """What belongs to things that are not `known`.
 
     May be repeated. Raises HostFailure when a process does not end.
     """
@@ -93,15 +91,11 @@ async def _sweep_disks(ground: Ground, known: frozenset[str], remove: bool) -> l
 
 
 def _strays(records: Records, known: frozenset[str]) -> list[_Stray]:
-    found = []
-    for candidate in _candidates(records):
-        if candidate.instance_id not in known or _is_lost(candidate, records.folder_of(candidate.instance_id)):
-            found.append(candidate)
-    return found
+    return [candidate for candidate in _candidates(records) if candidate.instance_id not in known]
 
 
 def _candidates(records: Records) -> Iterable[_Stray]:
-    """Every process of ours that names an instance folder of this node in its arguments or its environment."""
+    """Every machine of ours that names an instance folder of this node in its arguments."""
     pattern = re.compile(re.escape(os.fsencode(records.folder)) + rb"/(ins_[0-9a-z]{26})(?![0-9a-z])")
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
@@ -110,31 +104,13 @@ def _candidates(records: Records) -> Iterable[_Stray]:
             arguments = (entry / "cmdline").read_bytes()
             name = (entry / "comm").read_text().strip()
             program = os.fsdecode(arguments.split(b"\0", 1)[0])
-            match = pattern.search(arguments) or pattern.search(_marker(entry))
+            match = pattern.search(arguments)
             if match is None or not _PROGRAMS.search(program):
                 continue
             process = Process.hold(int(entry.name))
             if process is not None:
                 yield _Stray(process.pid, process.start_ticks, match[1].decode(), name)
                 process.close()
-
-
-def _marker(process: Path) -> bytes:
-    prefix = f"{MARKER}=".encode()
-    try:
-        variables = (process / "environ").read_bytes().split(b"\0")
-    except OSError:
-        return b""
-    return next((variable for variable in variables if variable.startswith(prefix)), b"")
-
-
-def _is_lost(stray: _Stray, folder: Path) -> bool:
-    """Whether it is a network helper that its instance's record does not name: it was cut off by a `kill -9`."""
-    if not _marker(Path(f"/proc/{stray.pid}")):
-        return False  # a machine; the driver finds it by its own record
-    record = network_record.load(folder)
-    entries = record.processes if record is not None else ()
-    return all((entry.pid, entry.start_ticks) != (stray.pid, stray.start_ticks) for entry in entries)
 
 
 async def _end(stray: _Stray) -> None:

@@ -34,7 +34,7 @@ from insula.node.storage.atomic import disk_full_explained
 from insula.node.storage.backend import BootableImage, DiskBackend, SeedContents
 from insula.node.storage.manifest import FileFacts
 from insula.node.storage.template import DEVICES_FILE, DISK_FILE, MEMORY_FILE, Template, TemplateFacts, describe_files
-from insula.protocol.node import InstanceSpec
+from insula.protocol.node import InstanceSpec, Nic
 
 NAME = "template"
 MAC = "52:54:00:00:00:00"  # of a guest that nobody ever meets on a network
@@ -195,7 +195,7 @@ async def _fail_at_end(machine: Machine, watch: BootWatch) -> None:
 def _nobody(spec: InstanceSpec, machine_id: str) -> InstanceSpec:
     """Only what the machine's size and devices come from: nothing in a template may be its first instance's."""
     resources = replace(spec.resources, disk_iops=0, disk_mbps=0, network_mbps=0)
-    nobody = InstanceSpec(machine_id, "", NAME, NAME, spec.image, resources, MAC)
+    nobody = InstanceSpec(machine_id, "", NAME, NAME, spec.image, resources, (Nic(MAC),))
     return replace(nobody, firmware=spec.firmware, machine_type=spec.machine_type)
 
 

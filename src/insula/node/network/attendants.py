@@ -17,7 +17,6 @@ from insula.domain.network import Space
 from insula.node.network import dnsmasq, slirp
 from insula.node.network.doors import doors_of
 from insula.node.network.layout import Uplink
-from insula.node.network.namespace import await_ready
 from insula.node.network.ports import port_in_use
 from insula.node.network.record import ProcessEntry
 from insula.node.network.steward_link import MARKER, program
@@ -26,6 +25,7 @@ from insula.node.runtime.sockets import connect
 
 ATTENDANTS = "attendants"  # the folder that belongs to the space's user
 _START_S = 20.0
+_READY_S = 10.0
 CIDR = "100.126.0.0/24"
 _ADDRESS = "100.126.0.100"
 NAME_SERVER = "100.126.0.3"
@@ -109,11 +109,34 @@ async def start_slirp(place: Place) -> ProcessEntry:
             await detach(argv, log=log, env=env, cwd=place.attendants, pass_fds=(theirs,))
         finally:
             os.close(theirs)
-        await await_ready(ready, log)
+        await _await_ready(ready, log)
     finally:
         os.close(ready)
     with await connect(api_socket, _START_S) as connection:
         return await asyncio.to_thread(_entry_of, "slirp4netns", peer_pid(connection), place)
+
+
+async def _await_ready(pipe: int, log: Path) -> None:
+    """slirp4netns writes one byte when it forwards packets, and closes the pipe when it fails."""
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(pipe, readable.set)
+    try:
+        async with asyncio.timeout(_READY_S):
+            await readable.wait()
+        told = os.read(pipe, 1)
+    except TimeoutError:
+        told = b""
+    finally:
+        loop.remove_reader(pipe)
+    if told != b"1":
+        said = log.read_text(errors="replace").strip()[-2000:]
+        raise HostFailure(
+            "The way out of a network did not come up",
+            why=f"slirp4netns said: {said or 'nothing'}",
+            todo="Look at the host with `insula doctor`",
+            code="network-failed",
+        )
 
 
 async def set_doors(place: Place, space: Space) -> None:

@@ -11,7 +11,8 @@ import msgspec
 
 from insula.base.errors import InsulaError
 from insula.base.run import run
-from insula.domain.network import Member, Network, Port, Space
+from insula.domain.network import Member, Network, Space
+from insula.domain.port import Port
 from insula.node.network.keeper import SpaceKeeper
 from insula.node.network.rules import table as tables
 from insula.protocol.network import SpaceOrder, Way

@@ -14,6 +14,7 @@ from pathlib import Path
 from insula.base.errors import Conflict, HostFailure, NotFound, Unsupported
 from insula.base.log import get_logger
 from insula.domain.network import Space
+from insula.domain.port import Port
 from insula.node.network import attendants, dnsmasq, orders, record
 from insula.node.network.attendants import Place
 from insula.node.network.counting import counts_in, traffic_of
@@ -25,6 +26,7 @@ from insula.node.network.rules import table as tables
 from insula.node.network.rules.compile import Memory, compile_table, device_of
 from insula.node.network.rules.skeleton import METADATA_ADDRESS
 from insula.node.network.rules.table import Table
+from insula.node.network.spares import Spares
 from insula.node.network.steward_link import StewardLink
 from insula.node.runtime.processes import Process, is_alive
 from insula.protocol.network import SpaceOrder, SpaceReport, SpaceTraffic, Way
@@ -66,6 +68,7 @@ class SpaceKeeper:
         self._memory = Memory()
         self._laid_out: tuple[tuple[object, ...], Layout] | None = None
         self._mended: tuple[str, ...] = ()
+        self._spares = Spares()
         self.order: SpaceOrder | None = None
 
     async def load(self) -> SpaceOrder | None:
@@ -88,8 +91,30 @@ class SpaceKeeper:
             order = await asyncio.to_thread(orders.checked, order, before)
             await asyncio.to_thread(orders.save_order, self._folder, order)
             self.order = order
+            self._spares.give_way_to(order.space)
             await self._make(order)
             return self._report(order)
+
+    async def reserve(self, instance_id: str, mac: str) -> Port:
+        """A port beside those that were ordered, in the first network. Raises NotFound, HostFailure."""
+        async with self._lock:
+            order = await self.load()
+            if order is None or not order.space.networks:
+                raise NotFound("There is no such network", todo="Look at the project's networks")
+            port = self._spares.add(order.space, instance_id, mac)
+            try:
+                await self._make(order)
+            except BaseException:
+                self._spares.remove(port)
+                raise
+            return port
+
+    async def release(self, port: Port) -> None:
+        """Take a reserved port away that was not ordered meanwhile. May be repeated."""
+        async with self._lock:
+            order = await self.load()
+            if self._spares.remove(port) and order is not None:
+                await self._make(order)
 
     async def reconcile(self) -> tuple[str, ...]:
         """Bring back what somebody took away; returns what that was."""
@@ -105,9 +130,10 @@ class SpaceKeeper:
         """The tap device of the port, open for a machine; the caller closes it. Raises NotFound, HostFailure."""
         async with self._lock:
             order = await self.load()
-            for port in order.space.ports if order is not None else ():
-                if port.id == port_id and order is not None:
-                    network = next(network for network in order.space.networks if network.id == port.network_id)
+            space = self._spares.beside(order.space) if order is not None else Space("")
+            for port in space.ports:
+                if port.id == port_id:
+                    network = next(network for network in space.networks if network.id == port.network_id)
                     steward = await self._ensure_namespaces()
                     return await steward.ask_for_descriptor("tap", device=device_of(port, network), offload=offload)
         raise NotFound(f"There is no port {port_id}", todo="Look at the project's networks")
@@ -153,6 +179,7 @@ class SpaceKeeper:
         return SpaceReport(order.space.id, order.revision, order.way, mended=self._mended)
 
     async def _make(self, order: SpaceOrder) -> None:
+        order = replace(order, space=self._spares.beside(order.space))
         steward = await self._ensure_namespaces()
         place = await self._place()
         await self._ensure_way_out(order, place)
@@ -286,7 +313,7 @@ class SpaceKeeper:
                 await self._make_anew(steward, standing.layout, standing.table)
             elif seen["disturbed"] and await self._mend_layout(steward, standing.layout):
                 mended.append("devices")
-        if await self._ensure_names(order, place):
+        if await self._ensure_names(replace(order, space=self._spares.beside(order.space)), place):
             mended.append("names")
         return tuple(mended)
 

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from insula.domain.network import Port, Space, parse_prefix
+from insula.domain.network import Space, parse_prefix
+from insula.domain.port import Port
 from insula.node.network.rules.compile import device_of, network_device
 from insula.node.network.rules.skeleton import METADATA_ADDRESS
 

@@ -3,33 +3,74 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from insula.base.errors import NotFound
 from insula.domain.instance import PortForward
-from insula.node.network.wiring import WireRequest, Wiring
+from insula.domain.port import Port
+from insula.node.network.spares import Spares
+from insula.node.network.wiring import Wiring
+from insula.protocol.network import SpaceOrder, SpaceReport, SpaceTraffic
+from insula.protocol.node import Nic
 
 
 class NoNetwork:
-    """Implements InstanceNetwork and CanForward by connecting nothing."""
+    """Implements InstanceNetwork by remembering what was ordered."""
 
     name = "none"
 
-    async def wire(self, request: WireRequest) -> Wiring:
+    def __init__(self) -> None:
+        self.orders: dict[str, SpaceOrder] = {}
+        self._spares = Spares()
+
+    async def open(self) -> None:
+        """There is nothing to be found."""
+
+    async def watch(self) -> None:
+        await asyncio.Event().wait()  # what is not there cannot break
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
+
+    async def apply_space(self, order: SpaceOrder) -> SpaceReport:
+        self.orders[order.space.id] = order
+        self._spares.give_way_to(order.space)
+        return SpaceReport(order.space.id, order.revision, order.way)
+
+    async def remove_space(self, space_id: str) -> None:
+        self.orders.pop(space_id, None)
+
+    async def space_reports(self) -> tuple[SpaceReport, ...]:
+        return tuple(SpaceReport(order.space.id, order.revision, order.way) for order in self.orders.values())
+
+    async def space_traffic(self, space_id: str) -> SpaceTraffic:
+        self._ordered(space_id)
+        return SpaceTraffic()
+
+    async def plug(self, folder: Path, nics: Sequence[Nic], uid: int | None) -> Wiring:
         return Wiring()
 
-    async def forward(self, folder: Path, forwards: tuple[PortForward, ...]) -> None:
+    async def unplug(self, folder: Path) -> None:
         return
 
-    async def unwire(self, folder: Path) -> None:
-        return
+    async def reserve(self, space_id: str, instance_id: str, mac: str) -> Port:
+        return self._spares.add(self._ordered(space_id).space, instance_id, mac)
 
-    async def is_wired(self, folder: Path) -> bool:
-        return True
+    async def release(self, space_id: str, port: Port) -> None:
+        self._spares.remove(port)
 
-    async def broken(self, folder: Path) -> str:
-        await asyncio.Event().wait()  # what is not connected cannot break
-        return ""
+    def port(self, nic: Nic) -> Port | None:
+        order = self.orders.get(nic.space_id)
+        return next((port for port in order.space.ports if port.id == nic.port_id), None) if order else None
+
+    def forwards(self, nics: Sequence[Nic]) -> tuple[PortForward, ...]:
+        return ()  # nobody listens there
 
     def missing(self) -> Mapping[str, str]:
         return {"network": "The fake driver's machines are not connected; set INSULA_DRIVER=qemu for real ones"}
+
+    def _ordered(self, space_id: str) -> SpaceOrder:
+        if space_id not in self.orders:
+            raise NotFound(f"There is no space {space_id} on this node", todo="Look at the project's networks")
+        return self.orders[space_id]

@@ -67,31 +67,6 @@ def is_alive(record: NetworkRecord) -> bool:
     return True
 
 
-async def first_end(folder: Path) -> str:
-    """Wait until one of the recorded processes ends; returns its name, empty when nothing is recorded."""
-    record = await asyncio.to_thread(load, folder)
-    held: list[tuple[str, Process]] = []
-    try:
-        for entry in record.processes if record is not None else ():
-            process = Process.hold(entry.pid, entry.start_ticks)
-            if process is None:
-                return entry.name
-            held.append((entry.name, process))
-        waits = {asyncio.create_task(process.wait_end()): name for name, process in held}
-        if not waits:
-            return ""
-        try:
-            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
-        return waits[done.pop()]
-    finally:
-        for _, process in held:
-            process.close()
-
-
 async def end_processes(folder: Path) -> None:
     """End all recorded processes and remove the record. May be repeated.
 

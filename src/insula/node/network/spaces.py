@@ -1,42 +1,58 @@
-"""All spaces of a node: implements NetworkNode, and watches over what was made."""
+"""All spaces of a node: implements InstanceNetwork, and watches over what was made."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from insula.base.errors import InsulaError, InvalidInput, NotFound
 from insula.base.log import get_logger
-from insula.domain.network import is_name
+from insula.domain.instance import PortForward
+from insula.domain.network import Space, is_name
+from insula.domain.port import Port
+from insula.node.network import record, scratch
 from insula.node.network.host_side import HostSide
 from insula.node.network.keeper import SpaceKeeper
+from insula.node.network.strays import end_strays
+from insula.node.network.wiring import Wiring
+from insula.node.runtime.uids import UidRange
 from insula.protocol.network import SpaceOrder, SpaceReport, SpaceTraffic
+from insula.protocol.node import Nic
 
 _log = get_logger(__name__)
 
 _LOOK_EVERY_S = 1.0
+_SCRATCH = "scratch-"
 
 
 class Spaces:
     """Keeps each space in a folder of its own below `folder`.
 
-    `uid_of` gives the user whose processes a space consists of, None for our own; `host` is there where spaces may
-    reach the outside through the host.
+    `uids` gives the user whose processes a space consists of, without it they are our own; `host` is there where spaces
+    may reach the outside through the host. `lacks` is what was found missing on this host.
     """
 
+    name = "space"
+
     def __init__(
-        self, folder: Path, uid_of: Callable[[str], Awaitable[int | None]], host: HostSide | None = None
+        self,
+        folder: Path,
+        uids: UidRange | None = None,
+        host: HostSide | None = None,
+        lacks: Mapping[str, str] | None = None,
     ) -> None:
         self._folder = folder
-        self._uid_of = uid_of
+        self._uids = uids
         self._host = host
+        self._lacks = dict(lacks or {})
         self._keepers: dict[str, SpaceKeeper] = {}
         self._problems: dict[str, str] = {}
 
     async def open(self) -> None:
         """Find the spaces that were made before, and mend what happened to them meanwhile."""
         self._folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+        await asyncio.to_thread(end_strays, self._folder.parent)
         for path in sorted(self._folder.iterdir()):
             if is_name(path.name) and await (await self._keeper(path.name)).load() is None:
                 await self.remove_space(path.name)  # a making that was cut off
@@ -87,6 +103,8 @@ class Spaces:
         """See NetworkNode."""
         if is_name(space_id):
             await (await self._keeper(space_id)).remove()
+            if self._uids is not None:
+                await asyncio.to_thread(self._uids.release, self._folder / space_id)
             self._keepers.pop(space_id, None)
             self._problems.pop(space_id, None)
 
@@ -103,9 +121,61 @@ class Spaces:
         """See NetworkNode."""
         return await self._known(space_id).traffic()
 
-    async def open_port(self, space_id: str, port_id: str) -> int:
-        """The tap device of a port, open for a machine; the caller closes it. Raises NotFound, HostFailure."""
-        return await self._known(space_id).open_port(port_id)
+    # Machines
+
+    async def plug(self, folder: Path, nics: Sequence[Nic], uid: int | None) -> Wiring:
+        """See InstanceNetwork."""
+        await self.unplug(folder)
+        wiring = Wiring()
+        try:
+            for number, nic in enumerate(nics, 1):
+                if nic.space_id:
+                    wiring.taps.append(await self._known(nic.space_id).open_port(nic.port_id))
+                else:
+                    wiring.taps.append(await scratch.make(folder / f"{_SCRATCH}{number}", nic.mac, uid))
+        except BaseException:
+            with wiring:
+                await self.unplug(folder)
+            raise
+        return wiring
+
+    async def unplug(self, folder: Path) -> None:
+        """See InstanceNetwork."""
+        await record.end_processes(folder)  # of a version that had a network of its own for each machine
+        for made in await asyncio.to_thread(lambda: list(folder.glob(f"{_SCRATCH}*"))):
+            await SpaceKeeper(made, None).remove()
+
+    async def reserve(self, space_id: str, instance_id: str, mac: str) -> Port:
+        """See InstanceNetwork."""
+        return await self._known(space_id).reserve(instance_id, mac)
+
+    async def release(self, space_id: str, port: Port) -> None:
+        """See InstanceNetwork."""
+        if (keeper := self._keepers.get(space_id)) is not None:
+            await keeper.release(port)
+
+    def port(self, nic: Nic) -> Port | None:
+        """See InstanceNetwork."""
+        space = self._space(nic)
+        return next((port for port in space.ports if port.id == nic.port_id), None) if space is not None else None
+
+    def forwards(self, nics: Sequence[Nic]) -> tuple[PortForward, ...]:
+        """See InstanceNetwork."""
+        return tuple(
+            item.forward
+            for nic in nics
+            if (space := self._space(nic)) is not None
+            for item in space.forwards
+            if item.port_id == nic.port_id
+        )
+
+    def missing(self) -> Mapping[str, str]:
+        """See InstanceNetwork."""
+        return self._lacks
+
+    def _space(self, nic: Nic) -> Space | None:
+        keeper = self._keepers.get(nic.space_id)
+        return keeper.order.space if keeper is not None and keeper.order is not None else None
 
     def _known(self, space_id: str) -> SpaceKeeper:
         keeper = self._keepers.get(space_id)
@@ -116,6 +186,12 @@ class Spaces:
     async def _keeper(self, space_id: str) -> SpaceKeeper:
         keeper = self._keepers.get(space_id)
         if keeper is None:
-            uid = await self._uid_of(space_id)
+            uid = await asyncio.to_thread(self._user_of, self._folder / space_id)
             keeper = self._keepers.setdefault(space_id, SpaceKeeper(self._folder / space_id, uid, self._host))
         return keeper
+
+    def _user_of(self, folder: Path) -> int | None:
+        if self._uids is None:
+            return None
+        folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+        return self._uids.claim(folder)

@@ -1,55 +1,27 @@
-"""What the node needs of networks: connect an instance's machine to the world, and take that away again."""
+"""What a node needs of networks: cards of machines plugged into what control orders, and taken out again."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self, runtime_checkable
+from typing import Protocol, Self
 
 from insula.domain.instance import PortForward
-
-# The environment variable that names the instance's folder in every process of its network.
-MARKER = "INSULA_INSTANCE"
-
-# The folder in an instance's folder that belongs to the instance's user: sockets are made there.
-SOCKETS = "network"
-
-
-@dataclass(frozen=True)
-class WireRequest:
-    """One instance's connection. `folder` is the instance's; `network_mbps` 0 means unlimited; `uid` None our own."""
-
-    instance_id: str
-    folder: Path
-    mac: str
-    forwards: tuple[PortForward, ...] = ()
-    network_mbps: int = 0
-    uid: int | None = None
-
-
-def make_socket_folder(request: WireRequest) -> Path:
-    """An empty folder that the instance's user may write to, and nobody else may enter."""
-    folder = request.folder / SOCKETS
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if request.uid is not None:
-        os.chown(folder, request.uid, request.uid)
-    for left in folder.iterdir():
-        left.unlink()
-    return folder
+from insula.domain.port import Port
+from insula.protocol.network import NetworkNode
+from insula.protocol.node import Nic
 
 
 class Wiring:
-    """What the machine's network card is plugged into: an open tap device, a stream socket's path, or nothing.
+    """The tap devices that a machine's cards are plugged into, open, in the order of the cards; without some, nothing.
 
-    As a context manager it closes the tap's descriptor, which the machine has inherited by then.
+    As a context manager it closes the descriptors, which the machine has inherited by then.
     """
 
-    def __init__(self, *, tap_fd: int | None = None, socket: Path | None = None) -> None:
-        self.tap_fd = tap_fd
-        self.socket = socket
+    def __init__(self, taps: Sequence[int] = ()) -> None:
+        self.taps = list(taps)
 
     def __enter__(self) -> Self:
         return self
@@ -57,48 +29,56 @@ class Wiring:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.tap_fd is not None:
-            os.close(self.tap_fd)
-            self.tap_fd = None
+        while self.taps:
+            os.close(self.taps.pop())
 
 
-class InstanceNetwork(Protocol):
-    """One way of connecting instances. Both directions may be repeated and survive a restart of the service."""
+class InstanceNetwork(NetworkNode, Protocol):
+    """One way of having networks. What was ordered survives a restart of the service."""
 
     @property
     def name(self) -> str: ...
 
-    async def wire(self, request: WireRequest) -> Wiring:
-        """Connect; an earlier connection of the instance is replaced.
+    async def open(self) -> None:
+        """Find what was made before, and mend what happened to it meanwhile; before anything is plugged in."""
+        ...
 
-        Raises Conflict (code `port-in-use`, with the port and its holder) and HostFailure; nothing stays behind then.
+    async def watch(self) -> None:
+        """Look after it until cancelled."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it; it goes on by itself."""
+        ...
+
+    async def plug(self, folder: Path, nics: Sequence[Nic], uid: int | None) -> Wiring:
+        """Open what the cards of a machine are plugged into, whose files are in `folder`, and whose user is `uid`.
+
+        Raises NotFound for a port that was not ordered, and HostFailure; nothing stays behind then.
         """
         ...
 
-    async def unwire(self, folder: Path) -> None:
-        """Take away every process and file of the connection recorded in `folder`."""
+    async def unplug(self, folder: Path) -> None:
+        """Take away what was made for that machine alone; it has ended. May be repeated."""
         ...
 
-    async def is_wired(self, folder: Path) -> bool:
-        """Whether the connection recorded in `folder` still stands."""
+    async def reserve(self, space_id: str, instance_id: str, mac: str) -> Port:
+        """A port for a guest that nobody has asked for yet, which is there until :meth:`release`, or until control
+        orders one like it. Raises NotFound and HostFailure."""
         ...
 
-    async def broken(self, folder: Path) -> str:
-        """Return when a process of the connection has ended, with its name; never while all live."""
+    async def release(self, space_id: str, port: Port) -> None:
+        """Take a reserved port away, unless it is control's now. May be repeated."""
+        ...
+
+    def port(self, nic: Nic) -> Port | None:
+        """The port of a card, as control has ordered it."""
+        ...
+
+    def forwards(self, nics: Sequence[Nic]) -> tuple[PortForward, ...]:
+        """The host's ports that lead to these cards."""
         ...
 
     def missing(self) -> Mapping[str, str]:
-        """What this way cannot do here: capability → why, and what to do."""
-        ...
-
-
-@runtime_checkable
-class CanForward(Protocol):
-    """A network that takes forwards while it stands."""
-
-    async def forward(self, folder: Path, forwards: tuple[PortForward, ...]) -> None:
-        """Open them on the connection recorded in `folder`, which has none of them yet.
-
-        Raises Conflict (code `port-in-use`) and HostFailure; some of them may be open then.
-        """
+        """What cannot be had on this host: capability → why, and what to do."""
         ...

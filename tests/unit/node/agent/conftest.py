@@ -18,6 +18,7 @@ from insula.node.hypervisor.fake.driver import FakeDriver
 from insula.node.network.none import NoNetwork
 from insula.node.storage.memory import MemoryDisks, MemoryImages
 from insula.protocol.node import InstanceSpec
+from tests.connected import nic
 
 RULES = RestartRules(first_delay_s=0.01, longest_delay_s=0.02, quick_death_s=60, quick_deaths_allowed=3)
 NO_POOL = PoolRules()
@@ -78,7 +79,7 @@ def new_spec() -> Callable[..., InstanceSpec]:
             "hostname": "web1",
             "image": "tiny",
             "resources": Resources(vcpus=1, memory_mib=128, disk_gib=2, cpu_percent=100),
-            "mac": "52:54:00:00:00:01",
+            "nics": (nic("52:54:00:00:00:01"),),
         }
         return InstanceSpec(**(fields | changes))  # type: ignore[arg-type]  # the tests give fitting values
 

@@ -21,6 +21,7 @@ from insula.node.hypervisor.fake import state
 from insula.node.hypervisor.fake.driver import FakeDriver, Faults
 from insula.node.hypervisor.fake.machine import FakeMachine
 from insula.protocol.node import InstanceSpec, Power, StopWay
+from tests.connected import alone
 
 from .conftest import make_node, no_phase, quiet
 from .test_node import report_of
@@ -39,7 +40,7 @@ async def booted(node: Node, spec: InstanceSpec) -> None:
 def child_of(spec: InstanceSpec, number: int = 1) -> InstanceSpec:
     name = f"{spec.name}-{number}"
     mac = f"52:54:00:00:01:{number:02x}"
-    return replace(spec, id=new_id(Kind.INSTANCE), name=name, hostname=name, mac=mac, user_data="", forwards=())
+    return replace(spec, id=new_id(Kind.INSTANCE), name=name, hostname=name, nics=(alone(mac),), user_data="")
 
 
 async def child(node: Node, spec: InstanceSpec, point: str = POINT, *, keeps: bool = False) -> list[str]:

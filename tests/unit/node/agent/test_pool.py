@@ -11,17 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from insula.base.errors import HostFailure
 from insula.domain.capacity import Share
 from insula.domain.ids import Kind, new_id
-from insula.domain.instance import PortForward, Resources
+from insula.domain.instance import Resources
 from insula.node.agent import Node
 from insula.node.agent.pool_rules import PoolRules
 from insula.node.hypervisor.driver import MachineSpec
 from insula.node.hypervisor.fake import state
 from insula.node.hypervisor.fake.driver import FakeDriver, Faults
-from insula.node.network.none import NoNetwork
-from insula.protocol.node import InstanceSpec, Power
+from insula.protocol.node import InstanceSpec, Nic, Power
+from tests.connected import SPACE, connect, open_network
 
 from .conftest import ASKED, make_node, no_phase, quiet
 from .test_templates import phases
@@ -62,6 +61,7 @@ async def until(is_true: Callable[[], bool]) -> None:
 
 async def filled(node: Node, spec: InstanceSpec, count: int = 2) -> None:
     """The first who asks gets none; for the next some wait."""
+    await open_network(node)
     assert await node.draw(spec) is None
     await until(lambda: len(waiting(node)) == count)
 
@@ -69,7 +69,9 @@ async def filled(node: Node, spec: InstanceSpec, count: int = 2) -> None:
 async def drawn(node: Node, spec: InstanceSpec) -> InstanceSpec:
     found = await node.draw(spec)
     assert found is not None
-    return replace(spec, id=found.id, mac=found.mac)
+    made = replace(spec, id=found.id, nics=(Nic(found.port.mac, SPACE, found.port.id),))
+    await connect(node, made, port=found.port)
+    return made
 
 
 async def begun(node: Node, spec: InstanceSpec) -> InstanceSpec:
@@ -182,15 +184,10 @@ async def test_a_guest_that_does_not_adopt_is_booted(folder: Path, new_spec: New
         assert phases(await node.await_ready(spec.id, 5, no_phase))[0] == "firmware"
 
 
-async def test_a_forward_that_cannot_be_opened_leads_to_a_boot(
-    node: Node, new_spec: NewSpec, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def fail(self: NoNetwork, folder: Path, forwards: tuple[PortForward, ...]) -> None:
-        raise HostFailure("slirp4netns does not answer")
-
+async def test_one_that_is_plugged_in_elsewhere_leads_to_a_boot(node: Node, new_spec: NewSpec) -> None:
     await filled(node, new_spec())
     spec = await drawn(node, new_spec())
-    monkeypatch.setattr(NoNetwork, "forward", fail)
+    await connect(node, spec)  # control has given it another place than the node had chosen
     await begun(node, spec)
     assert phases(await node.await_ready(spec.id, 5, no_phase))[0] == "firmware"
 
@@ -208,6 +205,14 @@ async def test_an_instance_that_gives_up_before_its_start_leaves_nothing(
     for _ in range(2):
         await node.forget(spec.id)
     assert spec.id not in folders(folder)
+
+
+async def test_a_network_that_goes_takes_its_members_along(node: Node, folder: Path, new_spec: NewSpec) -> None:
+    await filled(node, new_spec())
+    await node.remove_space(SPACE)
+    await until(lambda: folders(folder) == frozenset())
+    await asyncio.sleep(_LONG_ENOUGH_S)
+    assert folders(folder) == frozenset()
 
 
 async def test_an_image_that_is_deleted_takes_its_members_along(node: Node, folder: Path, new_spec: NewSpec) -> None:
@@ -236,6 +241,7 @@ async def test_a_shape_that_cannot_have_one_is_given_up(folder: Path, new_spec: 
 
     async with pooling(folder, driver=FakeDriver(faults=faults)) as node:
         await ready_to_pool(node, new_spec())
+        await open_network(node)
         assert await node.draw(new_spec()) is None
         await until(lambda: bool(starts))
         await asyncio.sleep(_LONG_ENOUGH_S)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from insula.domain.instance import Firmware, MachineType, Resources
 from insula.node.agent.pool_rules import Shape, Wishes
 
-SMALL = Shape("k1", "tiny", Resources(1, 128, 2, 25), Firmware.AUTO, MachineType.AUTO)
-LARGE = Shape("k2", "tiny", Resources(2, 1024, 2, 100), Firmware.AUTO, MachineType.AUTO)
+SMALL = Shape("k1", "spc_1", "tiny", Resources(1, 128, 2, 25), Firmware.AUTO, MachineType.AUTO)
+LARGE = Shape("k2", "spc_1", "tiny", Resources(2, 1024, 2, 100), Firmware.AUTO, MachineType.AUTO)
 HOUR_S = 3600.0
 
 

@@ -18,6 +18,7 @@ from insula.node.hypervisor.fake import state
 from insula.node.hypervisor.fake.driver import FakeDriver, Faults
 from insula.node.storage.backend import BootableImage
 from insula.protocol.node import BootReport, InstanceSpec, Power
+from tests.connected import alone
 
 from .conftest import make_node, no_phase, quiet
 from .test_node import report_of
@@ -51,7 +52,7 @@ _INGREDIENTS = Ingredients(
         {"command_line": "quiet"},
         {"hypervisor": "QEMU 8.0"},
         {"accelerator": "tcg"},
-        {"network": "passt"},
+        {"network": "bridges"},
         {"machine_type": MachineType.MICROVM},
         {"firmware": Firmware.UEFI},
         {"vcpus": 2},
@@ -91,7 +92,7 @@ async def test_a_template_is_made_once_and_leaves_nothing_else(node: Node, new_s
         "template.json",
     ]
     before = template.disk.stat()
-    assert await node.make_template(new_spec(name="other", mac="52:54:00:00:00:09")) == template
+    assert await node.make_template(new_spec(name="other", nics=(alone("52:54:00:00:00:09"),))) == template
     assert template.disk.stat() == before
     assert await node.observe() == []
 
@@ -99,7 +100,7 @@ async def test_a_template_is_made_once_and_leaves_nothing_else(node: Node, new_s
 async def test_an_instance_goes_on_from_its_template_as_itself(node: Node, new_spec: NewSpec, folder: Path) -> None:
     await node.make_template(new_spec())
     for number in range(2):
-        spec = new_spec(name=f"web{number}", mac=f"52:54:00:00:00:0{number}")
+        spec = new_spec(name=f"web{number}", nics=(alone(f"52:54:00:00:00:0{number}"),))
         boot = await first_boot(node, spec)
         assert phases(boot) == ["renew", "ready"]
         assert (await report_of(node, spec)).power is Power.ON

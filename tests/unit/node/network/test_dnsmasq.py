@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from insula.domain.instance import PortForward
-from insula.domain.network import Forward, Member, Network, Port, Space
+from insula.domain.network import Forward, Member, Network, Space
+from insula.domain.port import Port
 from insula.node.network.counting import counts_in, traffic_of
 from insula.node.network.dnsmasq import files_for, needs_restart
 from insula.node.network.doors import doors_of

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from insula.domain.network import Member, Network, Port, Space
+from insula.domain.network import Member, Network, Space
+from insula.domain.port import Port
 from insula.node.network.layout import Layout, Uplink, changes, layout_of, observed
 
 _NETWORK = Network("net_1", 7, "10.1.0.0/24", "fd00:1::/64")

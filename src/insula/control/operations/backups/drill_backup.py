@@ -43,11 +43,9 @@ def spec(work: Work) -> InstanceSpec:
         hostname=then.instance_name,
         image=then.image,
         resources=msgspec.convert(work.params["resources"], Resources),
-        mac=str(work.params["mac"]),
         firmware=then.firmware,
         machine_type=then.machine_type,
         restart_policy=RestartPolicy.NEVER,
-        network=False,
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from insula.base.clock import monotonic_s, now_utc
 from insula.base.errors import InsulaError, Unavailable
 from insula.base.log import get_logger
-from insula.control.nodes import Nodes
+from insula.control.nodes import Nodes, Spaces
 from insula.control.operations.engine.hub import Hub
 from insula.control.operations.engine.journal import Journal
 from insula.control.operations.engine.lanes import BOOT, IMAGE, Lanes
@@ -47,6 +47,7 @@ class Engine:
         self,
         store: Store,
         nodes: Nodes,
+        spaces: Spaces,
         scheduler: Scheduler,
         *,
         ledger: Ledger,
@@ -55,7 +56,7 @@ class Engine:
     ) -> None:
         self._scheduler = scheduler
         self._hub = Hub(store)
-        self._room = Room(store, nodes, ledger, self._hub, Lanes(options.widths), tables, options.undo)
+        self._room = Room(store, nodes, spaces, ledger, self._hub, Lanes(options.widths), tables, options.undo)
         self._running: dict[str, Running] = {}
         self._breaks: Counter[str] = Counter()
         self._keeper: asyncio.Task[None] | None = None
@@ -147,7 +148,7 @@ class Engine:
         owner = instance or volume or snapshot or backup or backup_store
         node = self._room.nodes.get(owner.node if owner else self._image_node(operation))
         work = Work(
-            *(operation, instance, node, journal, self._room.lanes, StepClock()),
+            *(operation, instance, node, self._room.spaces, journal, self._room.lanes, StepClock()),
             volume=volume,
             snapshot=snapshot,
             backup=backup,

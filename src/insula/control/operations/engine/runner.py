@@ -11,7 +11,7 @@ from typing import Any
 from insula.base.clock import monotonic_s
 from insula.base.errors import Cancelled, GuestFailure, HostFailure, InsulaError, Unavailable, from_dict
 from insula.base.log import get_logger
-from insula.control.nodes import Nodes
+from insula.control.nodes import Nodes, Spaces
 from insula.control.operations.engine.hub import Hub
 from insula.control.operations.engine.journal import Journal
 from insula.control.operations.engine.lanes import Lanes
@@ -80,6 +80,7 @@ class Room:
 
     store: Store
     nodes: Nodes
+    spaces: Spaces
     ledger: Ledger
     hub: Hub
     lanes: Lanes

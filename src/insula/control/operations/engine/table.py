@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from insula.base.errors import InsulaError
+from insula.control.nodes import Spaces
 from insula.control.operations.engine.lanes import Lanes
 from insula.domain.backup import Backup, BackupStore
 from insula.domain.instance import BootPhase, Instance
@@ -45,6 +46,7 @@ class Work:
     operation: Operation
     instance: Instance | None
     node: NodeApi
+    spaces: Spaces
     report: Report
     lanes: Lanes
     deadline: Deadline

@@ -18,7 +18,7 @@ async def warm(work: Work) -> Facts:
     async with work.turn(IMAGE):
         image = await work.node.prepare_image(name, work.report.progress)
         work.report.progress(f"Booting {name} once, to freeze it when it is ready")
-        await work.node.warm_image(InstanceSpec("", "", "", "", name, resources, ""))
+        await work.node.warm_image(InstanceSpec("", "", "", "", name, resources))
     return image_facts(image)
 
 

@@ -18,6 +18,8 @@ from insula.control.operations.instances.steps import (
     boot_result,
     broken,
     configure,
+    connect,
+    disconnect,
     ensure_image,
     halt,
     image_step,
@@ -99,6 +101,7 @@ CREATE_INSTANCE = Table(
     (
         image_step(ensure_base),
         Step("configure", configure, forget),
+        Step("network", connect, disconnect, deadline_s=120),
         Step("disk", make_disk, remove_disk, deadline_s=DEADLINE_S),
         Step("boot", start, halt, deadline_s=BOOT_STEP.deadline_s),
     ),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from insula.control.operations.engine.table import Ending, Step, Table, Work
 from insula.control.operations.instances.create_instance import forget
-from insula.control.operations.instances.steps import back
+from insula.control.operations.instances.steps import back, disconnect
 from insula.domain.operation import Verb
+
+_GONE = "What is deleted is gone; deleting again goes on."
 
 
 def succeeded(_work: Work) -> Ending:
@@ -14,7 +16,10 @@ def succeeded(_work: Work) -> Ending:
 
 DELETE_INSTANCE = Table(
     Verb.DELETE_INSTANCE,
-    (Step("forget", forget, no_undo="What is deleted is gone; deleting again goes on.", deadline_s=600, final=True),),
+    (
+        Step("forget", forget, no_undo=_GONE, deadline_s=600, final=True),
+        Step("network", disconnect, no_undo=_GONE, deadline_s=120, final=True),
+    ),
     succeeded,
     back,
 )

@@ -69,6 +69,7 @@ async def _bring_up(work: Work, child: Instance) -> dict[str, Any]:
     node = work.node
     try:
         await node.configure(node_spec(child))
+        await work.spaces.connect(child)
         await node.make_child(node_spec(child), work.operation.id, keeps_identity(work))
         async with work.turn(BOOT):
             await node.start(child.id)
@@ -76,6 +77,7 @@ async def _bring_up(work: Work, child: Instance) -> dict[str, Any]:
     except InsulaError as error:
         work.report.progress(f"{child.name} failed: {error.what}")
         await node.forget(child.id)
+        await work.spaces.disconnect(child)
         return {"error": error.to_dict()}
     work.report.progress(f"{child.name} is ready")
     return dict(boot_facts(boot))
@@ -88,6 +90,7 @@ def _untold(phase: BootPhase) -> None:
 async def forget_children(work: Work) -> None:
     for child in children(work):
         await work.node.forget(child.id)
+        await work.spaces.disconnect(child)
 
 
 def succeeded(work: Work) -> Ending:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from insula.domain.instance import Instance
-from insula.protocol.node import InstanceSpec
+from insula.domain.project_network import space_id_of
+from insula.protocol.node import InstanceSpec, Nic
 
 
 def node_spec(instance: Instance) -> InstanceSpec:
@@ -15,10 +16,9 @@ def node_spec(instance: Instance) -> InstanceSpec:
         hostname=instance.hostname,
         image=instance.image,
         resources=instance.resources,
-        mac=instance.mac,
+        nics=tuple(Nic(port.mac, space_id_of(instance.project), port.id) for port in instance.ports),
         ssh_keys=instance.ssh_keys,
         user_data=instance.user_data,
-        forwards=instance.forwards,
         firmware=instance.firmware,
         machine_type=instance.machine_type,
         restart_policy=instance.restart_policy,

@@ -8,6 +8,7 @@ from insula.base.errors import Conflict
 from insula.control.operations.engine.table import Ending, Facts, Failure, Step, Table, Work
 from insula.control.operations.instances.steps import (
     BOOT_STEP,
+    CONNECT_STEP,
     REFRESH_STEP,
     back,
     boot,
@@ -59,6 +60,7 @@ START_INSTANCE = Table(
     (
         Step("discard memory", discard_memory, no_undo="Who asks for a cold start gives up what was in memory."),
         REFRESH_STEP,
+        CONNECT_STEP,
         Step("boot", boot, lie_down, deadline_s=BOOT_STEP.deadline_s),
     ),
     succeeded,

@@ -86,6 +86,17 @@ async def configure(work: Work) -> None:
     await work.node.configure(node_spec(work.target))
 
 
+async def connect(work: Work) -> None:
+    """Have its ports in the networks of its project."""
+    await work.spaces.connect(work.target)
+
+
+async def disconnect(work: Work) -> None:
+    """Have them gone: the undo of :func:`connect`."""
+    if work.instance is not None:
+        await work.spaces.disconnect(work.instance)
+
+
 async def shut_down(work: Work) -> Facts:
     """Let the guest shut down, and end the machine if it does not."""
     report = await work.node.stop(work.target.id, graceful_s(work))
@@ -99,6 +110,7 @@ async def boot_again(work: Work) -> None:
 
 
 BOOT_STEP = Step("boot", boot, halt, deadline_s=_BOOT_DEADLINE_S)
+CONNECT_STEP = Step("network", connect, no_undo="It repeats what the record says anyway.", deadline_s=120)
 REFRESH_STEP = Step("configure", configure, no_undo="It repeats what the record says anyway.")
 
 

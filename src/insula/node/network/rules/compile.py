@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from insula.domain.firewall import Action, Direction, Firewall, Peer, PeerKind
-from insula.domain.network import IpNetwork, Network, Port, Space, firewalls_by_instance, parse_prefix
+from insula.domain.network import IpNetwork, Network, Space, firewalls_by_instance, parse_prefix
+from insula.domain.port import Port
 from insula.node.network.doors import doors_of
 from insula.node.network.rules import matching, skeleton
 from insula.node.network.rules.table import Chain, Group, Table

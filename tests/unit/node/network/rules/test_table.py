@@ -11,7 +11,8 @@ from hypothesis import strategies as some
 
 from insula.domain.firewall import Direction, Firewall, Peer, PeerKind, PortRange, Rule, Traffic
 from insula.domain.instance import PortForward
-from insula.domain.network import Forward, Member, Network, Port, PublicAddress, Space, check
+from insula.domain.network import Forward, Member, Network, PublicAddress, Space, check
+from insula.domain.port import Port
 from insula.node.network.rules import table as tables
 from insula.node.network.rules.compile import Memory, compile_table
 from insula.node.network.rules.table import Count, Table

@@ -1,0 +1,108 @@
+"""Tells nodes the networks of projects as they are recorded: always whole, and only when something has changed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+
+from insula.base.clock import monotonic_s
+from insula.base.errors import InsulaError
+from insula.base.log import get_logger
+from insula.control.nodes.nodes import Nodes
+from insula.control.store import Store
+from insula.domain.instance import Instance
+from insula.domain.network import Forward, Member, Space
+from insula.domain.project_network import space_id_of
+from insula.protocol.network import SpaceOrder
+
+_log = get_logger(__name__)
+
+_EMPTY_FOR_S = 60.0  # what comes and goes, such as sandboxes, finds the network of the one before
+
+
+class Spaces:
+    """One per controller. Those that are told last are those that stand."""
+
+    def __init__(self, store: Store, nodes: Nodes) -> None:
+        self._store = store
+        self._nodes = nodes
+        self._told: dict[tuple[str, str], Space] = {}
+        self._empty_since_s: dict[tuple[str, str], float] = {}
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._cut: set[str] = set()
+
+    async def connect(self, instance: Instance) -> None:
+        """Have all of an instance's ports there. Repeatable. Raises what the node raises: Conflict, HostFailure."""
+        self._cut.discard(instance.id)
+        await self._tell(instance.project, instance.node)
+
+    async def disconnect(self, instance: Instance) -> None:
+        """Have its ports gone, though its record is there still. Repeatable."""
+        self._cut.add(instance.id)
+        await self._tell(instance.project, instance.node)
+
+    async def tell_all(self) -> None:
+        """Have all nodes know what is recorded, and nothing else. What a node refuses is logged."""
+        everybody = await self._store.instances.all()
+        self._cut &= {instance.id for instance in everybody}
+        wanted = {(instance.node, instance.project) for instance in everybody}
+        ids = {space_id_of(project): project for _, project in wanted}
+        for node in self._nodes.names():
+            try:
+                for report in await self._nodes.get(node).space_reports():
+                    if (node, ids.get(report.id, "")) not in wanted:
+                        await self._remove_empty(node, report.id)
+                for project in sorted(project for name, project in wanted if name == node):
+                    await self._tell(project, node)
+            except InsulaError as error:
+                _log.warning("a node could not be told its networks", node=node, error=str(error))
+
+    async def close(self) -> None:
+        """Leave nothing behind where no instance is."""
+        for node, space_id in list(self._empty_since_s):
+            try:
+                await self._nodes.get(node).remove_space(space_id)
+            except InsulaError as error:
+                _log.warning("a network could not be removed", node=node, space_id=space_id, error=str(error))
+
+    async def _remove_empty(self, node: str, space_id: str) -> None:
+        since_s = self._empty_since_s.setdefault((node, space_id), monotonic_s())
+        is_ours = (node, space_id) in self._told
+        if not is_ours or monotonic_s() - since_s > _EMPTY_FOR_S:
+            await self._nodes.get(node).remove_space(space_id)
+            self._empty_since_s.pop((node, space_id), None)
+            self._told.pop((node, space_id), None)
+
+    async def _tell(self, project: str, node: str) -> None:
+        async with self._locks[project]:
+            space = await self._space_of(project, node)
+            key = (node, space.id)
+            if space.ports:
+                self._empty_since_s.pop(key, None)
+            elif key in self._told:
+                self._empty_since_s.setdefault(key, monotonic_s())
+            if space == self._told.get(key) or not (space.ports or key in self._told):
+                return
+            revision = await self._store.networks.next_revision(project)
+            await self._nodes.get(node).apply_space(SpaceOrder(space, revision))
+            self._told[key] = space
+
+    async def _space_of(self, project: str, node: str) -> Space:
+        # The networks last: a port that is read is in one that is read.
+        there = [one for one in await self._store.instances.of_project(project) if self._belongs(one, node)]
+        networks = await self._store.networks.list(project)
+        return Space(
+            space_id_of(project),
+            tuple(network.network for network in networks),
+            tuple(Member(one.id, one.hostname, one.tags) for one in there),
+            tuple(port for one in there for port in one.limited_ports),
+            forwards=_forwards(there),
+        )
+
+    def _belongs(self, instance: Instance, node: str) -> bool:
+        return instance.node == node and bool(instance.ports) and instance.id not in self._cut
+
+
+def _forwards(instances: Sequence[Instance]) -> tuple[Forward, ...]:
+    return tuple(Forward(one.ports[0].id, forward) for one in instances for forward in one.forwards)

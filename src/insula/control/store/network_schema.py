@@ -1,0 +1,30 @@
+"""The tables of networks. See :mod:`insula.control.store.schema`."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Integer, String, Table, UniqueConstraint
+
+from insula.control.store.schema import Moment, metadata
+
+network = Table(
+    "network",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("project", String(63), ForeignKey("project.name", ondelete="CASCADE"), nullable=False),
+    Column("name", String(63), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("ipv4", String(18), nullable=False),
+    Column("ipv6", String(43), nullable=False),
+    Column("gateway", Boolean, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    UniqueConstraint("project", "name"),
+    UniqueConstraint("project", "number"),
+)
+
+# How often the networks of a project were told to nodes, which refuse what is older than what they know.
+space = Table(
+    "space",
+    metadata,
+    Column("project", String(63), ForeignKey("project.name", ondelete="CASCADE"), primary_key=True),
+    Column("revision", BigInteger, nullable=False),
+)
