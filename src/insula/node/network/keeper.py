@@ -39,7 +39,9 @@ _MOST_CHARS_OF_USERS = 24_000
 _MOST_CHARS_OF_ROOT = 1 << 30
 _METADATA_PORT = 80
 _END_S = 5.0
-_UNSEEN = frozenset({"limit", "redirect"})  # they are set again with every look, since nobody looks at them
+# Limits are set again with every look, since nobody looks at them; an entry for a neighbour goes with a card that was
+# plugged in anew.
+_UNSEEN = frozenset({"limit", "redirect", "neighbour"})
 
 
 @dataclass(frozen=True)
