@@ -100,6 +100,17 @@ PROBES: Mapping[str, Probe] = {
     "POST /v1/images/{image}/warm": Probe(),
     "DELETE /v1/images/{image}": Probe(),
     "GET /v1/plans": Probe(),
+    "GET /v1/firewalls": Probe(),
+    "POST /v1/firewalls": Probe(json={"name": "probe"}),
+    "GET /v1/firewalls/{firewall}": Probe(),
+    "PATCH /v1/firewalls/{firewall}": Probe(json={"outbound_default": "drop"}),
+    "DELETE /v1/firewalls/{firewall}": Probe(),
+    "POST /v1/firewalls/{firewall}/rules": Probe(json={"rule": {"direction": "inbound"}}),
+    "DELETE /v1/firewalls/{firewall}/rules/{rule}": Probe(),
+    "POST /v1/firewalls/{firewall}/apply": Probe(json={"tags": ["probed"]}),
+    "POST /v1/firewalls/{firewall}/lift": Probe(json={"tags": ["probed"]}),
+    "GET /v1/firewalls/{firewall}/traffic": Probe(),
+    "POST /v1/firewall-test": Probe(json={"instance": "target-default", "peer": "192.0.2.7", "port": 22}),
     "GET /v1/keys": Probe(),
     "POST /v1/keys": Probe(json={"name": "probe", "public_key": PUBLIC_KEY}),
     "GET /v1/keys/{key}": Probe(),
@@ -165,6 +176,7 @@ async def make_targets(world: World) -> Targets:
         instance = await world.create(f"target-{project}", project)
         key = SshKey(new_id(Kind.KEY), project, "target", PUBLIC_KEY + project, f"SHA256:{project}", now_utc())
         await world.store.keys.add(key)
+        firewall = await world.add_firewall(f"target-{project}", project)
         token, _ = await world.new_token([Scope.KEYS_READ], project)
         operations = await world.store.operations.list(project)
         volume = await world.create_volume(f"target-{project}", project)
@@ -178,6 +190,8 @@ async def make_targets(world: World) -> Targets:
             "backup": backup.id,
             "volume": volume.id,
             "key": key.id,
+            "firewall": firewall.id,
+            "rule": "1",
             "token": token.id,
             "operation": operations[0].id,
             "image": "tiny",
@@ -190,6 +204,7 @@ async def make_fresh_targets(world: World, entry: Endpoint) -> Targets:
     """Things of the default project that one test may use up."""
     name = f"fresh-{next(_numbers)}"
     fresh = dict.fromkeys(("operation", "instance", "volume", "snapshot", "store", "backup", "key", "token"), "")
+    fresh |= {"firewall": "", "rule": "1"}
     fresh |= {"image": "tiny", "project": "unknown"}
     if "instance" in entry.parameters or "operation" in entry.parameters:
         fresh["instance"] = (await world.create(name)).id
@@ -205,6 +220,8 @@ async def make_fresh_targets(world: World, entry: Endpoint) -> Targets:
     if "key" in entry.parameters:
         key = SshKey(new_id(Kind.KEY), DEFAULT_PROJECT, name, PUBLIC_KEY + name, f"SHA256:{name}", now_utc())
         fresh["key"] = (await world.store.keys.add(key)).id
+    if "firewall" in entry.parameters:
+        fresh["firewall"] = (await world.add_firewall(name)).id
     if "token" in entry.parameters:
         fresh["token"] = (await world.new_token([Scope.KEYS_READ]))[0].id
     return Targets({DEFAULT_PROJECT: fresh})

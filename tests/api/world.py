@@ -16,13 +16,14 @@ from litestar.types import ASGIApp
 from insula.base.clock import now_utc
 from insula.control.actions import Actions
 from insula.control.actions.secret import hash_secret, new_secret
-from insula.control.nodes import Nodes
+from insula.control.nodes import Nodes, Spaces
 from insula.control.store import Store
 from insula.domain.access import DEFAULT_PROJECT, Project, Scope, Token
 from insula.domain.backup import Backup, BackupStore
 from insula.domain.ids import Kind, new_id
 from insula.domain.instance import Instance
 from insula.domain.operation import Operation
+from insula.domain.project_firewall import ProjectFirewall
 from insula.domain.snapshot import Snapshot
 from insula.domain.volume import Volume
 from insula.frontends.api.app import make_app
@@ -117,6 +118,16 @@ class World:
         assert answer.status_code == 201, answer.text
         return await self.store.backup_stores.get(project, name)
 
+    async def add_firewall(self, name: str, project: str = DEFAULT_PROJECT) -> ProjectFirewall:
+        """A firewall with one rule, which applies to nobody."""
+        body = {
+            "name": name,
+            "rules": [{"direction": "inbound", "traffic": "tcp", "ports": [{"first": 22, "last": 22}]}],
+        }
+        answer = await self.admin("POST", "/v1/firewalls", project, json=body)
+        assert answer.status_code == 201, answer.text
+        return await self.store.firewalls.get(project, name)
+
     async def back_up(self, instance: str, store: str, project: str = DEFAULT_PROJECT, **wish: Any) -> Backup:
         """A backup of an instance."""
         body = {"instance": instance, "store": store, **wish}
@@ -140,7 +151,8 @@ async def make_world(
     ):
         await made.prepare_image("tiny", quiet)
         await control.store.projects.create(Project(OTHER_PROJECT, now_utc()))
-        actions = Actions(control.store, control.engine, Nodes({"local": made}), control.scheduler)
+        nodes = Nodes({"local": made})
+        actions = Actions(control.store, control.engine, nodes, Spaces(control.store, nodes), control.scheduler)
         closing = asyncio.Event()
         app = make_app(actions, rate_limit_per_minute=rate_limit_per_minute, closing=closing)
         yield World(control, actions, app, closing, folder / "stores")

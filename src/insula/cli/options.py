@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from insula.base.errors import InvalidInput, NotFound
+from insula.domain.firewall import Peer, PeerKind, PortRange
 from insula.domain.instance import PortForward, Protocol
 
 _UNITS_MIB = {"m": 1, "mb": 1, "mib": 1, "g": 1024, "gb": 1024, "gib": 1024, "t": 1024 * 1024, "tib": 1024 * 1024}
@@ -206,3 +207,29 @@ def read_forward(text: str) -> PortForward:
             code="invalid-forward",
         )
     return PortForward(int(guest), int(host), address.strip("[]") or "127.0.0.1", Protocol(protocol or "tcp"))
+
+
+def read_ports(text: str, option: str) -> tuple[PortRange, ...]:
+    """`22,8000-8999` → ranges; `all` → none, which stands for any."""
+    if text == "all":
+        return ()
+    found = []
+    for part in text.split(","):
+        first, _, last = part.strip().partition("-")
+        if not _is_port(first, 1) or not _is_port(last or first, 1):
+            raise InvalidInput(
+                f"{option} {text} names no ports",
+                why="Ports are numbers from 1 to 65535, or ranges of them, with commas between",
+                todo=f"Write it like {option} 22,8000-8999, or {option} all",
+                code="invalid-ports",
+            )
+        found.append(PortRange(int(first), int(last or first)))
+    return tuple(found)
+
+
+def read_peer(text: str) -> Peer:
+    """An address or prefix, or `tag:NAME`, `network:NAME`, `firewall:NAME`."""
+    kind, colon, name = text.partition(":")
+    if colon and kind in {PeerKind.TAG, PeerKind.NETWORK, PeerKind.FIREWALL}:
+        return Peer(PeerKind(kind), name)
+    return Peer(PeerKind.PREFIX, text)

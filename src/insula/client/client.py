@@ -13,6 +13,7 @@ from insula.client.access import Audit, Keys, Projects, Tokens
 from insula.client.backups import Backups
 from insula.client.connection import Connection
 from insula.client.decode import build
+from insula.client.firewalls import Firewalls
 from insula.client.guest import Guest
 from insula.client.host import Host, Plans
 from insula.client.images import Images
@@ -51,6 +52,7 @@ class Client:
         self.images = Images(self.connection)
         self.plans = Plans(self.connection)
         self.keys = Keys(self.connection)
+        self.firewalls = Firewalls(self.connection)
         self.tokens = Tokens(self.connection)
         self.projects = Projects(self.connection)
         self.audit = Audit(self.connection)

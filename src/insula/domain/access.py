@@ -27,6 +27,8 @@ class Scope(StrEnum):
     BACKUPS_WRITE = "backups:write"
     BACKUPS_FILES = "backups:files"  # what is in them: as good as root inside the guest
     BACKUPS_KEY = "backups:key"  # the key that opens all backups of a store, wherever it is
+    FIREWALLS_READ = "firewalls:read"
+    FIREWALLS_WRITE = "firewalls:write"
     KEYS_READ = "keys:read"
     KEYS_WRITE = "keys:write"
     OPERATIONS_READ = "operations:read"

@@ -27,6 +27,8 @@ class Kind(StrEnum):
     NODE = "nod"
     NETWORK = "net"
     PORT = "prt"
+    FIREWALL = "fwl"
+    RULE = "rul"
 
 
 def new_id(kind: Kind) -> str:

@@ -51,7 +51,7 @@ async def wire(settings: Settings, parts: AsyncExitStack) -> Listen:
     background.start("timekeeper", Timekeeper(store, engine, scheduler).run)
     closing = asyncio.Event()
     app = make_app(
-        Actions(store, engine, nodes, scheduler),
+        Actions(store, engine, nodes, spaces, scheduler),
         rate_limit_per_minute=settings.rate_limit_per_minute,
         closing=closing,
     )

@@ -13,6 +13,9 @@ from typing import Protocol
 
 from insula.domain.network import Space
 
+# Where the way out of a space is without rights, and whom guests see who comes in there: IPv4, IPv6.
+USER_GATEWAYS = ("100.126.0.2", "fd00::2")
+
 
 class Way(StrEnum):
     """How a space reaches the outside."""

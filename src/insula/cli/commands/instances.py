@@ -99,6 +99,7 @@ def _print_instance(found: Instance, volumes: Sequence[Volume], image: str) -> N
             "limits": ", ".join(f"{value} {name}" for name, value in limits.items() if value),
             "volumes": ", ".join(f"{each.name} ({each.size_gib} GiB)" for each in volumes),
             "host name": found.hostname,
+            "addresses": ", ".join(text for port in found.ports for text in (port.ipv4, port.ipv6) if text),
             "ports": ", ".join(f"{f.host_address}:{f.host_port} → {f.guest_port}/{f.protocol}" for f in found.forwards),
             "ssh": f"insula ssh {found.name}" if found.ssh_port else "",
             "tags": ", ".join(found.tags),

@@ -8,6 +8,7 @@ from insula.control.actions.audit import AuditActions
 from insula.control.actions.backup_schedules import BackupScheduleActions
 from insula.control.actions.backup_stores import BackupStoreActions
 from insula.control.actions.backups import BackupActions
+from insula.control.actions.firewalls import FirewallActions
 from insula.control.actions.guest import GuestActions
 from insula.control.actions.host import HostActions
 from insula.control.actions.images import ImageActions
@@ -15,7 +16,7 @@ from insula.control.actions.instances import InstanceActions
 from insula.control.actions.keys import KeyActions
 from insula.control.actions.operations import OperationActions
 from insula.control.actions.plans import PlanActions
-from insula.control.actions.ports import Engine, Nodes, Scheduler
+from insula.control.actions.ports import Engine, Nodes, Scheduler, Spaces
 from insula.control.actions.projects import ProjectActions
 from insula.control.actions.published import PublishedActions
 from insula.control.actions.snapshots import SnapshotActions
@@ -34,7 +35,7 @@ from insula.control.store import (
 class Actions:
     """The closed set of actions, put together from the rooms below."""
 
-    def __init__(self, store: Store, engine: Engine, nodes: Nodes, scheduler: Scheduler) -> None:
+    def __init__(self, store: Store, engine: Engine, nodes: Nodes, spaces: Spaces, scheduler: Scheduler) -> None:
         acceptor = Acceptor(store, engine, scheduler)
         self.access = Access(store)
         self.instances = InstanceActions(store, nodes, acceptor)
@@ -48,6 +49,7 @@ class Actions:
         self.backup_schedules = BackupScheduleActions(store)
         self.operations = OperationActions(store, engine)
         self.plans = PlanActions(store)
+        self.firewalls = FirewallActions(store, spaces)
         self.keys = KeyActions(store)
         self.tokens = TokenActions(store)
         self.projects = ProjectActions(store, self.access)

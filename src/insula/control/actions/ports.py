@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol
 
 from insula.control.store import Place
 from insula.domain.capacity import Capacity
 from insula.domain.instance import Resources
+from insula.domain.network import Space
 from insula.domain.operation import Operation, OperationEvent
+from insula.protocol.network import Traffic
 from insula.protocol.node import NodeApi
 
 
@@ -32,6 +34,19 @@ class Scheduler(Protocol):
         ...
 
     async def capacity(self) -> Sequence[Capacity]: ...
+
+
+class Spaces(Protocol):
+    """What projects are connected by, on their nodes."""
+
+    async def tell_project(self, project: str) -> None:
+        """Have what is recorded in force. Raises what nodes raise; then it is tried again later."""
+        ...
+
+    async def space_of(self, project: str, node: str) -> Space: ...
+    async def rule_traffic(self, project: str) -> Mapping[str, Traffic]:
+        """What matched each rule, by its id."""
+        ...
 
 
 class Nodes(Protocol):

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from insula.base.clock import monotonic_s
-from insula.base.errors import InsulaError
+from insula.base.errors import InsulaError, NotFound
 from insula.base.log import get_logger
 from insula.control.nodes.nodes import Nodes
 from insula.control.store import Store
 from insula.domain.instance import Instance
 from insula.domain.network import Forward, Member, Space
 from insula.domain.project_network import space_id_of
-from insula.protocol.network import SpaceOrder
+from insula.protocol.network import SpaceOrder, Traffic
 
 _log = get_logger(__name__)
 
@@ -41,6 +42,22 @@ class Spaces:
         """Have its ports gone, though its record is there still. Repeatable."""
         self._cut.add(instance.id)
         await self._tell(instance.project, instance.node)
+
+    async def tell_project(self, project: str) -> None:
+        """Have all nodes know what is recorded of a project. Raises what a node raises; the next one is told then."""
+        for node in {instance.node for instance in await self._store.instances.of_project(project)}:
+            await self._tell(project, node)
+
+    async def rule_traffic(self, project: str) -> Mapping[str, Traffic]:
+        """What matched each rule of its firewalls, by the rule's id, on all nodes together."""
+        counts: dict[str, Traffic] = {}
+        for node in {instance.node for instance in await self._store.instances.of_project(project)}:
+            with contextlib.suppress(NotFound):  # nobody is connected there
+                found = await self._nodes.get(node).space_traffic(space_id_of(project))
+                for rule, new in found.rules.items():
+                    old = counts.get(rule, Traffic())
+                    counts[rule] = Traffic(old.packets + new.packets, old.byte_count + new.byte_count)
+        return counts
 
     async def tell_all(self) -> None:
         """Have all nodes know what is recorded, and nothing else. What a node refuses is logged."""
@@ -76,7 +93,7 @@ class Spaces:
 
     async def _tell(self, project: str, node: str) -> None:
         async with self._locks[project]:
-            space = await self._space_of(project, node)
+            space = await self.space_of(project, node)
             key = (node, space.id)
             if space.ports:
                 self._empty_since_s.pop(key, None)
@@ -88,7 +105,8 @@ class Spaces:
             await self._nodes.get(node).apply_space(SpaceOrder(space, revision))
             self._told[key] = space
 
-    async def _space_of(self, project: str, node: str) -> Space:
+    async def space_of(self, project: str, node: str) -> Space:
+        """What a node is to know of a project."""
         # The networks last: a port that is read is in one that is read.
         there = [one for one in await self._store.instances.of_project(project) if self._belongs(one, node)]
         networks = await self._store.networks.list(project)
@@ -97,6 +115,7 @@ class Spaces:
             tuple(network.network for network in networks),
             tuple(Member(one.id, one.hostname, one.tags) for one in there),
             tuple(port for one in there for port in one.limited_ports),
+            tuple(record.firewall for record in await self._store.firewalls.list(project)),
             forwards=_forwards(there),
         )
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Integer, String, Table, UniqueConstraint
 
-from insula.control.store.schema import Moment, metadata
+from insula.control.store.schema import Json, Moment, Word, metadata
+from insula.domain.firewall import Action, Rule
 
 network = Table(
     "network",
@@ -19,6 +20,22 @@ network = Table(
     Column("created_at", Moment, nullable=False),
     UniqueConstraint("project", "name"),
     UniqueConstraint("project", "number"),
+)
+
+firewall = Table(
+    "firewall",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("project", String(63), ForeignKey("project.name", ondelete="CASCADE"), nullable=False),
+    Column("name", String(63), nullable=False),
+    Column("rules", Json(tuple[Rule, ...]), nullable=False),
+    Column("instances", Json(tuple[str, ...]), nullable=False),
+    Column("tags", Json(tuple[str, ...]), nullable=False),
+    Column("inbound_default", Word(Action), nullable=False),
+    Column("outbound_default", Word(Action), nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+    UniqueConstraint("project", "name"),
 )
 
 # How often the networks of a project were told to nodes, which refuse what is older than what they know.

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from insula.base.clock import now_utc
+from insula.base.errors import NotFound
 from insula.control.store.engine import Database
 from insula.control.store.network_schema import network, space
 from insula.control.store.schema import instance
@@ -26,6 +27,18 @@ class Networks:
     async def list(self, project: str) -> Sequence[ProjectNetwork]:
         """All networks of a project, in the order of their numbers."""
         return await self._database.read(lambda connection: _networks_of(connection, project))
+
+    async def get(self, project: str, name_or_id: str) -> ProjectNetwork:
+        """Raises :class:`NotFound`."""
+        found = next((one for one in await self.list(project) if name_or_id in {one.name, one.id}), None)
+        if found is None:
+            raise NotFound(
+                f"There is no network {name_or_id[:80]} in project {project}",
+                why="No network has this name or id; a project's first instance brings the network `default`",
+                todo="Check the name",
+                code="unknown-network",
+            )
+        return found
 
     async def next_revision(self, project: str) -> int:
         """A number that no telling of the project's networks had before."""

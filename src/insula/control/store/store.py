@@ -17,6 +17,7 @@ from insula.control.store.backup_stores import BackupStores
 from insula.control.store.backups import Backups
 from insula.control.store.completion import Completion, complete
 from insula.control.store.engine import Database, check_file, parse_url
+from insula.control.store.firewalls import Firewalls
 from insula.control.store.images import Images
 from insula.control.store.instances import Instances
 from insula.control.store.keys import Keys
@@ -46,6 +47,7 @@ class Store:
         self.audit = Audit(database)
         self.instances = Instances(database)
         self.networks = Networks(database)
+        self.firewalls = Firewalls(database)
         self.volumes = Volumes(database)
         self.images = Images(database)
         self.snapshots = Snapshots(database)

@@ -13,7 +13,18 @@ from litestar.types import ASGIApp
 from insula.base.errors import InsulaError, InvalidInput, NotFound
 from insula.base.log import get_logger
 from insula.control.actions import Actions
-from insula.frontends.api import access, backups, guest, host, images, instances, operations, snapshots, volumes
+from insula.frontends.api import (
+    access,
+    backups,
+    firewalls,
+    guest,
+    host,
+    images,
+    instances,
+    operations,
+    snapshots,
+    volumes,
+)
 from insula.frontends.api.edge import Edge
 from insula.frontends.api.endpoint import ENDPOINTS, Service, handler_of, options_handlers
 from insula.frontends.api.limits import RateLimits
@@ -23,7 +34,7 @@ from insula.frontends.api.problems import internal_error, malformed, render
 
 _log = get_logger(__name__)
 
-ENDPOINT_MODULES = (access, backups, guest, host, images, instances, operations, snapshots, volumes)
+ENDPOINT_MODULES = (access, backups, firewalls, guest, host, images, instances, operations, snapshots, volumes)
 
 
 def make_app(actions: Actions, *, rate_limit_per_minute: int, closing: asyncio.Event | None = None) -> ASGIApp:

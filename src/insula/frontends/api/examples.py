@@ -9,6 +9,7 @@ from typing import Any
 from insula.control.actions.backup_stores import AddedStore, RemovedStore, StoreKey
 from insula.domain.access import Project, Scope, SshKey, Token
 from insula.domain.backup import Backup, BackupState, BackupStore, Drill, StoreKind, StorePlace, StoreState
+from insula.domain.firewall import Action, Direction, PeerKind, PortRange, Rule, Traffic
 from insula.domain.image import Image, ImageSource, ImageState, ImageTemplate, Provisioning
 from insula.domain.instance import (
     BootPhase,
@@ -21,11 +22,20 @@ from insula.domain.instance import (
 )
 from insula.domain.operation import Operation, OperationState, StepReport, StepState, Verb
 from insula.domain.plan import PLANS, Plan
+from insula.domain.port import Port
+from insula.domain.project_firewall import ProjectFirewall
 from insula.domain.retention import Keep
 from insula.domain.schedule import BackupSchedule, Every
 from insula.domain.snapshot import Consistency, Snapshot, SnapshotKind, SnapshotState
 from insula.domain.volume import FileSystem, Volume, VolumeState
-from insula.frontends.api import backup_schemas, image_schemas, schemas, snapshot_schemas, volume_schemas
+from insula.frontends.api import (
+    backup_schemas,
+    firewall_schemas,
+    image_schemas,
+    schemas,
+    snapshot_schemas,
+    volume_schemas,
+)
 from insula.protocol.node import ExecResult
 
 _AT = datetime(2026, 1, 31, 8, 15, tzinfo=UTC)
@@ -61,6 +71,32 @@ _INSTANCE = schemas.InstanceView(
     lease_s=None,
     lease_until=None,
     snapshot_id=None,
+    ports=(
+        Port(
+            *("prt_01kg8yq8e00000000000000001", 1, _INSTANCE_ID, "net_01kg8yq8e00000000000000001"),
+            *("02:4f:1c:9a:22:01", "10.42.0.16", "fd4a:91c2:77e0::10"),
+        ),
+    ),
+)
+
+_FIREWALL = ProjectFirewall(
+    id="fwl_01kg8yq8e00000000000000web",
+    project="default",
+    name="web",
+    rules=(
+        Rule(
+            "rul_01kg8yq8e00000000000000web",
+            Direction.INBOUND,
+            traffic=Traffic.TCP,
+            ports=(PortRange(80, 80), PortRange(443, 443)),
+        ),
+    ),
+    instances=(_INSTANCE_ID,),
+    tags=("web",),
+    inbound_default=Action.DROP,
+    outbound_default=Action.ACCEPT,
+    created_at=_AT,
+    updated_at=_AT,
 )
 
 _OPERATION = Operation(
@@ -188,6 +224,31 @@ EXAMPLES: Mapping[Any, Any] = {
     schemas.ForkInstance: schemas.ForkInstance(count=2),
     schemas.ResizeInstance: schemas.ResizeInstance(plan="middle-2"),
     schemas.RebuildInstance: schemas.RebuildInstance(image="debian-12"),
+    firewall_schemas.CreateFirewall: firewall_schemas.CreateFirewall(
+        name="web",
+        rules=[
+            firewall_schemas.NewRule(
+                direction=Direction.INBOUND,
+                traffic=Traffic.TCP,
+                ports=[firewall_schemas.NewPorts(first=443, last=443)],
+            )
+        ],
+        tags=["web"],
+    ),
+    firewall_schemas.ChangeFirewall: firewall_schemas.ChangeFirewall(outbound_default=Action.DROP),
+    firewall_schemas.AddRule: firewall_schemas.AddRule(
+        rule=firewall_schemas.NewRule(
+            direction=Direction.INBOUND,
+            traffic=Traffic.TCP,
+            ports=[firewall_schemas.NewPorts(first=5432, last=5432)],
+            peers=[firewall_schemas.NewPeer(kind=PeerKind.TAG, value="web")],
+        ),
+        position=1,
+    ),
+    firewall_schemas.Applies: firewall_schemas.Applies(instances=["web1"]),
+    firewall_schemas.TestFirewalls: firewall_schemas.TestFirewalls(instance="web1", peer="192.0.2.7", port=22),
+    ProjectFirewall: _FIREWALL,
+    schemas.PageOf[ProjectFirewall]: schemas.PageOf(items=[_FIREWALL]),
     volume_schemas.CreateVolume: volume_schemas.CreateVolume(
         name="data", size_gib=10, file_system=FileSystem.EXT4, attach_to="web1"
     ),

@@ -24,6 +24,8 @@ _PARAMETERS: Mapping[str, str] = {
     "snapshot": "Name or id of a snapshot",
     "backup": "Name or id of a backup",
     "store": "Name or id of a backup store",
+    "firewall": "Name or id of a firewall",
+    "rule": "Id or position of a rule",
     "key": "Name or id of a key",
     "token": "Id of a token",
     "project": "Name of a project",

@@ -54,6 +54,7 @@ from insula.domain.instance import (
 from insula.domain.names import NAME_RULE
 from insula.domain.operation import Operation, OperationState, Verb
 from insula.domain.plan import DEFAULT_PLAN
+from insula.domain.port import Port
 
 _T = TypeVar("_T")
 
@@ -336,6 +337,7 @@ class InstanceView:
     lease_s: int | None
     lease_until: datetime | None
     snapshot_id: str | None
+    ports: tuple[Port, ...]
 
 
 _VIEW_FIELDS = tuple(InstanceView.__dataclass_fields__)

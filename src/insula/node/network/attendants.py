@@ -22,6 +22,7 @@ from insula.node.network.record import ProcessEntry
 from insula.node.network.steward_link import MARKER, program
 from insula.node.runtime.processes import peer_pid, start_ticks
 from insula.node.runtime.sockets import connect
+from insula.protocol.network import USER_GATEWAYS
 
 ATTENDANTS = "attendants"  # the folder that belongs to the space's user
 _START_S = 20.0
@@ -30,7 +31,7 @@ CIDR = "100.126.0.0/24"
 _ADDRESS = "100.126.0.100"
 NAME_SERVER = "100.126.0.3"
 # slirp4netns(1): the gateway is .2, the name server .3, IPv6 is always fd00::/64.
-USER_UPLINK = Uplink("up0", 1500, (f"{_ADDRESS}/24", "fd00::100/64"), ("100.126.0.2", "fd00::2"))
+USER_UPLINK = Uplink("up0", 1500, (f"{_ADDRESS}/24", "fd00::100/64"), USER_GATEWAYS)
 
 
 @dataclass(frozen=True)
