@@ -100,6 +100,8 @@ PROBES: Mapping[str, Probe] = {
     "POST /v1/images/{image}/warm": Probe(),
     "DELETE /v1/images/{image}": Probe(),
     "GET /v1/plans": Probe(),
+    "POST /v1/instances/{instance}/forwards": Probe(json={"guest_port": 80}),
+    "DELETE /v1/instances/{instance}/forwards/{host_port}": Probe(),
     "GET /v1/firewalls": Probe(),
     "POST /v1/firewalls": Probe(json={"name": "probe"}),
     "GET /v1/firewalls/{firewall}": Probe(),
@@ -192,6 +194,7 @@ async def make_targets(world: World) -> Targets:
             "key": key.id,
             "firewall": firewall.id,
             "rule": "1",
+            "host_port": str(instance.forwards[0].host_port),
             "token": token.id,
             "operation": operations[0].id,
             "image": "tiny",
@@ -204,10 +207,12 @@ async def make_fresh_targets(world: World, entry: Endpoint) -> Targets:
     """Things of the default project that one test may use up."""
     name = f"fresh-{next(_numbers)}"
     fresh = dict.fromkeys(("operation", "instance", "volume", "snapshot", "store", "backup", "key", "token"), "")
-    fresh |= {"firewall": "", "rule": "1"}
+    fresh |= {"firewall": "", "rule": "1", "host_port": ""}
     fresh |= {"image": "tiny", "project": "unknown"}
     if "instance" in entry.parameters or "operation" in entry.parameters:
         fresh["instance"] = (await world.create(name)).id
+        instance = await world.store.instances.get(DEFAULT_PROJECT, name)
+        fresh["host_port"] = str(instance.forwards[0].host_port)
         fresh["operation"] = (await world.store.operations.list(DEFAULT_PROJECT))[0].id
     if "volume" in entry.parameters:
         fresh["volume"] = (await world.create_volume(name)).id

@@ -10,7 +10,7 @@ from typing import Any
 from insula.base.errors import GuestFailure
 from insula.client.connection import Connection, given, path_of
 from insula.client.decode import build
-from insula.domain.instance import Instance, PortForward
+from insula.domain.instance import Instance, PortForward, Protocol
 from insula.domain.operation import Operation
 
 
@@ -199,6 +199,16 @@ class Instances:
 
     def _change(self, instance: str, changes: Mapping[str, Any]) -> Instance:
         return build(Instance, self._connection.request("PATCH", path_of("instances", instance), body=changes))
+
+    def add_forward(self, instance: str, forward: PortForward) -> Instance:
+        """Open a port of the host that leads to it. Raises Conflict when the port is taken."""
+        path = path_of("instances", instance, "forwards")
+        return build(Instance, self._connection.request("POST", path, body=asdict(forward)))
+
+    def remove_forward(self, instance: str, host_port: int, *, protocol: Protocol = Protocol.TCP) -> Instance:
+        """Close it; connections that came through it go on."""
+        path = f"{path_of('instances', instance, 'forwards', str(host_port))}?protocol={protocol}"
+        return build(Instance, self._connection.request("DELETE", path))
 
     def _operation(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Operation:
         return build(Operation, self._connection.request(method, path, body=body))

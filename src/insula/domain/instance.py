@@ -148,6 +148,9 @@ class Protocol(StrEnum):
     UDP = "udp"
 
 
+MAX_FORWARDS = 64
+
+
 @dataclass(frozen=True)
 class PortForward:
     """`host_address:host_port` on the node reaches `guest_port` in the guest. Port 0 is replaced by a free one."""

@@ -9,6 +9,7 @@ from insula.control.actions.backup_schedules import BackupScheduleActions
 from insula.control.actions.backup_stores import BackupStoreActions
 from insula.control.actions.backups import BackupActions
 from insula.control.actions.firewalls import FirewallActions
+from insula.control.actions.forwards import ForwardActions
 from insula.control.actions.guest import GuestActions
 from insula.control.actions.host import HostActions
 from insula.control.actions.images import ImageActions
@@ -49,6 +50,7 @@ class Actions:
         self.backup_schedules = BackupScheduleActions(store)
         self.operations = OperationActions(store, engine)
         self.plans = PlanActions(store)
+        self.forwards = ForwardActions(store, spaces)
         self.firewalls = FirewallActions(store, spaces)
         self.keys = KeyActions(store)
         self.tokens = TokenActions(store)

@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from insula.control.actions.faults import Faults
 from insula.control.actions.sizes import SizeWish
 from insula.domain.fork import MAX_CHILDREN
-from insula.domain.instance import Firmware, Identity, MachineType, PortForward, Protocol, RestartPolicy
+from insula.domain.instance import MAX_FORWARDS, Firmware, Identity, MachineType, PortForward, Protocol, RestartPolicy
 from insula.domain.names import check_hostname, check_name, check_tags
 
-MAX_FORWARDS = 64
 MAX_KEYS = 64
 MAX_GRACEFUL_S = 3600.0
 MIN_LEASE_S, MAX_LEASE_S = 10, 30 * 24 * 3600

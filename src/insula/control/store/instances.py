@@ -11,12 +11,13 @@ from sqlalchemy.engine import Connection
 
 from insula.base.clock import iso, now_utc
 from insula.base.errors import Conflict, NotFound
+from insula.control.store import ports
 from insula.control.store.audit import AuditLine, append_line
 from insula.control.store.engine import Database
 from insula.control.store.operations import find_active
 from insula.control.store.read_model import ReadModel
 from insula.control.store.schema import instance
-from insula.domain.instance import Instance, InstanceState, check_transition, lease_end
+from insula.domain.instance import MAX_FORWARDS, Instance, InstanceState, PortForward, check_transition, lease_end
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,38 @@ class Instances:
 
         return await self._write(work)
 
+    async def add_forward(self, project: str, instance_id: str, forward: PortForward) -> Instance:
+        """Reserve a host port for it, a free one when it names none.
+
+        Raises :class:`NotFound`, and :class:`Conflict` when the port is taken, it has too many, or it has no network.
+        """
+
+        def work(connection: Connection) -> Instance:
+            self._database.lock(connection, "accept")
+            found = _of_project(connection, project, instance_id)
+            if not found.ports:
+                raise _not_connected(found.name)
+            if len(found.forwards) >= MAX_FORWARDS:
+                raise _too_many_forwards(found.name)
+            new = ports.reserve(connection, found.node, found.id, (forward,))
+            return write_fields(connection, found, {"forwards": (*found.forwards, *new)})
+
+        return await self._write(work)
+
+    async def remove_forward(self, project: str, instance_id: str, forward: PortForward) -> Instance:
+        """Give its host port back. Repeatable. Raises :class:`NotFound`."""
+
+        def work(connection: Connection) -> Instance:
+            self._database.lock(connection, "accept")
+            found = _of_project(connection, project, instance_id)
+            kept = tuple(each for each in found.forwards if each != forward)
+            if kept == found.forwards:
+                return found
+            ports.release(connection, found.id, forward)
+            return write_fields(connection, found, {"forwards": kept})
+
+        return await self._write(work)
+
     async def lease(self, project: str, instance_id: str, lease_s: int | None, line: AuditLine) -> Instance:
         """Let it last `lease_s` seconds from now, or until it is deleted (None). Repeatable.
 
@@ -202,6 +235,31 @@ class Instances:
         finally:
             # Also after a cancellation: the transaction may have been committed all the same.
             self.model.changed()
+
+
+def _of_project(connection: Connection, project: str, instance_id: str) -> Instance:
+    found = find_instance(connection, instance_id)
+    if found.project != project:
+        raise unknown_instance(instance_id, f"in project {project}")
+    return found
+
+
+def _not_connected(name: str) -> Conflict:
+    return Conflict(
+        f"Instance {name} has no network",
+        why="It is a twin of another one, which has the addresses",
+        todo="Fork it without --identity keep for one that can be reached",
+        code="not-connected",
+    )
+
+
+def _too_many_forwards(name: str) -> Conflict:
+    return Conflict(
+        f"Instance {name} has {MAX_FORWARDS} forwards already",
+        why="It cannot have more",
+        todo=f"Remove one: insula forward remove {name} PORT",
+        code="too-many-forwards",
+    )
 
 
 def unknown_instance(name_or_id: str, where: str) -> NotFound:

@@ -49,6 +49,13 @@ def reserve(
     return tuple(result[forward] for forward in forwards)
 
 
+def release(connection: Connection, instance_id: str, forward: PortForward) -> None:
+    """Give a forward's host port back. Repeatable."""
+    held = port_reservation.c
+    same = (held.instance_id == instance_id, held.protocol == forward.protocol, held.host_port == forward.host_port)
+    connection.execute(port_reservation.delete().where(*same))
+
+
 def _choose(held: dict[tuple[Protocol, int], str], protocol: Protocol) -> int:
     # From a random place on, so that several services on one host seldom choose the same.
     start = secrets.randbelow(len(AUTOMATIC_PORTS))

@@ -17,6 +17,7 @@ from insula.frontends.api import (
     access,
     backups,
     firewalls,
+    forwards,
     guest,
     host,
     images,
@@ -34,7 +35,19 @@ from insula.frontends.api.problems import internal_error, malformed, render
 
 _log = get_logger(__name__)
 
-ENDPOINT_MODULES = (access, backups, firewalls, guest, host, images, instances, operations, snapshots, volumes)
+ENDPOINT_MODULES = (
+    access,
+    backups,
+    firewalls,
+    forwards,
+    guest,
+    host,
+    images,
+    instances,
+    operations,
+    snapshots,
+    volumes,
+)
 
 
 def make_app(actions: Actions, *, rate_limit_per_minute: int, closing: asyncio.Event | None = None) -> ASGIApp:

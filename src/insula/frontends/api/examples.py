@@ -219,6 +219,7 @@ EXAMPLES: Mapping[Any, Any] = {
         user_data="#cloud-config\npackages: [nginx]\n",
     ),
     schemas.ChangeInstance: schemas.ChangeInstance(name="web2", tags=["web", "env:prod"], protected=True),
+    schemas.Forward: schemas.Forward(guest_port=443, host_port=8443, host_address="0.0.0.0"),  # noqa: S104 - an example
     schemas.LeaseInstance: schemas.LeaseInstance(lease_s=600),
     schemas.StopInstance: schemas.StopInstance(),
     schemas.ForkInstance: schemas.ForkInstance(count=2),

@@ -25,7 +25,6 @@ from insula.control.actions.sizes import (
 )
 from insula.control.actions.tokens import MAX_DAYS
 from insula.control.actions.wishes import (
-    MAX_FORWARDS,
     MAX_GRACEFUL_S,
     MAX_KEYS,
     MAX_LEASE_S,
@@ -40,6 +39,7 @@ from insula.domain.access import Scope, Token
 from insula.domain.fork import MAX_CHILDREN
 from insula.domain.image import DEFAULT_IMAGE
 from insula.domain.instance import (
+    MAX_FORWARDS,
     BootPhase,
     Firmware,
     Identity,
@@ -116,6 +116,12 @@ class Forward(Wish, frozen=True):
 
     def to_domain(self) -> PortForward:
         return PortForward(self.guest_port, self.host_port, self.host_address, self.protocol)
+
+
+class ForwardQuery(Wish, frozen=True):
+    """Which protocol the port is of."""
+
+    protocol: Protocol = Protocol.TCP
 
 
 class CreateInstance(Wish, frozen=True):
