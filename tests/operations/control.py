@@ -17,10 +17,12 @@ from insula.control.operations.engine.table import Tables
 from insula.control.operations.tables import TABLES
 from insula.control.scheduler import HostPolicy, Scheduler
 from insula.control.store import Acceptance, Drilling, SnapshotUse, Store, VolumeChange
+from insula.control.store.networks import add_default
 from insula.domain.backup import Backup, BackupState, BackupStore, StoreKind, StorePlace, StoreState
 from insula.domain.fork import children_of
 from insula.domain.ids import Kind, new_id
 from insula.domain.instance import Identity, Instance, InstanceState, PortForward, Resources
+from insula.domain.network import Space
 from insula.domain.operation import Operation, OperationEvent, OperationState, Verb
 from insula.domain.project_network import port_wish
 from insula.domain.snapshot import Snapshot, SnapshotKind, SnapshotState
@@ -33,6 +35,7 @@ from insula.node.hypervisor.fake.driver import FakeDriver
 from insula.node.network.none import NoNetwork
 from insula.node.storage.memory import MemoryDisks, MemoryImages
 from insula.protocol.backups import StoreSecret, StoreSpec
+from insula.protocol.network import SpaceOrder
 from insula.protocol.node import InstanceSpec
 
 RULES = RestartRules(first_delay_s=0.01, longest_delay_s=0.02, quick_death_s=60, quick_deaths_allowed=3)
@@ -296,8 +299,14 @@ def make_node(folder: Path, pool: PoolRules = NO_POOL) -> Node:
     return Node(parts)
 
 
+async def open_network(control: Control, spec: InstanceSpec) -> None:
+    """The network of its project, as an instance before it brings it along."""
+    first = await control.store._database.write(lambda connection: add_default(connection, spec.project))
+    await control.node.apply_space(SpaceOrder(Space(spec.nics[0].space_id, (first.network,)), 0))
+
+
 async def fill_pool(node: Node, spec: InstanceSpec) -> None:
-    """Until members wait for instances like this one."""
+    """Until members wait for instances like this one, whose network is there."""
     await node.make_template(spec)
     assert await node.draw(spec) is None
     async with asyncio.timeout(PATIENCE_S):

@@ -23,7 +23,7 @@ from insula.domain.instance import Instance
 from insula.domain.operation import Verb
 from insula.domain.snapshot import Snapshot
 from insula.domain.volume import Volume
-from tests.operations.control import NO_POOL, PATIENCE_S, POOL, Target, fill_pool, make_node, open_control
+from tests.operations.control import NO_POOL, PATIENCE_S, POOL, Target, fill_pool, make_node, open_control, open_network
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ async def live(url: str, folder: Path, fate: Fate, target: Target | None, params
     pool = POOL if fate.in_pool else NO_POOL
     async with make_node(folder, pool) as node, open_control(url, node, tables=fated_tables(fate)) as control:
         if isinstance(target, Instance) and fate.in_pool:
+            await open_network(control, node_spec(target))
             await fill_pool(node, node_spec(target))
             drawn = await node.draw(node_spec(target))
             assert drawn is not None

@@ -60,7 +60,7 @@ def place_ports(connection: Connection, new: Instance) -> Instance:
     """
     if not new.ports:
         return new
-    first = next(iter(_networks_of(connection, new.project)), None) or _add_default(connection, new.project)
+    first = next(iter(_networks_of(connection, new.project)), None) or add_default(connection, new.project)
     held = connection.execute(sa.select(instance.c.ports).where(instance.c.project == new.project)).scalars()
     taken: list[Port] = [port for ports in held for port in ports]
     placed: list[Port] = []
@@ -74,7 +74,8 @@ def _networks_of(connection: Connection, project: str) -> Sequence[ProjectNetwor
     return [ProjectNetwork(**row._mapping) for row in rows]
 
 
-def _add_default(connection: Connection, project: str) -> ProjectNetwork:
+def add_default(connection: Connection, project: str) -> ProjectNetwork:
+    """The network of a project that has none."""
     new = default_network(project, now_utc())
     connection.execute(network.insert().values(vars(new)))
     return new
