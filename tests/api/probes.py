@@ -102,6 +102,10 @@ PROBES: Mapping[str, Probe] = {
     "GET /v1/plans": Probe(),
     "POST /v1/instances/{instance}/forwards": Probe(json={"guest_port": 80}),
     "DELETE /v1/instances/{instance}/forwards/{host_port}": Probe(),
+    "GET /v1/networks": Probe(),
+    "POST /v1/networks": Probe(json={"name": "probe"}),
+    "GET /v1/networks/{network}": Probe(),
+    "DELETE /v1/networks/{network}": Probe(),
     "GET /v1/firewalls": Probe(),
     "POST /v1/firewalls": Probe(json={"name": "probe"}),
     "GET /v1/firewalls/{firewall}": Probe(),
@@ -194,6 +198,7 @@ async def make_targets(world: World) -> Targets:
             "key": key.id,
             "firewall": firewall.id,
             "rule": "1",
+            "network": (await world.add_network(f"target-{project}", project)).id,
             "host_port": str(instance.forwards[0].host_port),
             "token": token.id,
             "operation": operations[0].id,
@@ -207,7 +212,7 @@ async def make_fresh_targets(world: World, entry: Endpoint) -> Targets:
     """Things of the default project that one test may use up."""
     name = f"fresh-{next(_numbers)}"
     fresh = dict.fromkeys(("operation", "instance", "volume", "snapshot", "store", "backup", "key", "token"), "")
-    fresh |= {"firewall": "", "rule": "1", "host_port": ""}
+    fresh |= {"firewall": "", "rule": "1", "host_port": "", "network": ""}
     fresh |= {"image": "tiny", "project": "unknown"}
     if "instance" in entry.parameters or "operation" in entry.parameters:
         fresh["instance"] = (await world.create(name)).id
@@ -225,6 +230,8 @@ async def make_fresh_targets(world: World, entry: Endpoint) -> Targets:
     if "key" in entry.parameters:
         key = SshKey(new_id(Kind.KEY), DEFAULT_PROJECT, name, PUBLIC_KEY + name, f"SHA256:{name}", now_utc())
         fresh["key"] = (await world.store.keys.add(key)).id
+    if "network" in entry.parameters:
+        fresh["network"] = (await world.add_network(name)).id
     if "firewall" in entry.parameters:
         fresh["firewall"] = (await world.add_firewall(name)).id
     if "token" in entry.parameters:

@@ -24,6 +24,7 @@ from insula.domain.ids import Kind, new_id
 from insula.domain.instance import Instance
 from insula.domain.operation import Operation
 from insula.domain.project_firewall import ProjectFirewall
+from insula.domain.project_network import ProjectNetwork
 from insula.domain.snapshot import Snapshot
 from insula.domain.volume import Volume
 from insula.frontends.api.app import make_app
@@ -117,6 +118,12 @@ class World:
         answer = await self.admin("POST", "/v1/backup-stores", project, json=body)
         assert answer.status_code == 201, answer.text
         return await self.store.backup_stores.get(project, name)
+
+    async def add_network(self, name: str, project: str = DEFAULT_PROJECT) -> ProjectNetwork:
+        """A network that nobody is in."""
+        answer = await self.admin("POST", "/v1/networks", project, json={"name": name})
+        assert answer.status_code == 201, answer.text
+        return await self.store.networks.get(project, name)
 
     async def add_firewall(self, name: str, project: str = DEFAULT_PROJECT) -> ProjectFirewall:
         """A firewall with one rule, which applies to nobody."""

@@ -42,6 +42,7 @@ def create_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--no-own-key", is_flag=True, help="Leave out your own key; only --key counts."),
         click.option("--user-data", metavar="FILE", help="cloud-config or script for the first boot; - reads stdin."),
         click.option("--hostname", default="", help="The guest's host name; the instance's name otherwise."),
+        click.option("--network", default="", metavar="NAME", help="Its network; the project's first one otherwise."),
         click.option("--forward", "forwards", multiple=True, metavar="[ADDRESS:]HOST:GUEST[/udp]", help="Open a port."),
         click.option("--tag", "tags", multiple=True, metavar="TAG", help="A tag; repeat."),
         click.option(
@@ -83,6 +84,7 @@ def read_create(given: dict[str, Any]) -> CreateWish:
             "lease_s": None if given["lease"] is None else lease_s(given["lease"]),
             "cold": given["cold"],
             "snapshot": given["snapshot"],
+            "network": given["network"],
             "options": {name: value for name, value in rare.items() if value},
         },
     )

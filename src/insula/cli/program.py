@@ -73,6 +73,7 @@ COMMANDS: Entries = {
     "volume": ("volumes", "volume", "Volumes: disks that are attached to one instance, then to another."),
     "snapshot": ("snapshots", "snapshot", "Snapshots: what an instance was, to go back to or to go on from."),
     "backup": ("backups", "backup", "Backups: instances' disks in a place elsewhere, by hand or by schedule."),
+    "network": ("networks", "network", "Networks: what instances are in."),
     "forward": ("forwards", "forward", "Forwards: ports of the host that lead to instances."),
     "firewall": ("firewalls", "firewall", "Firewalls: who may reach which instances, and whom these may reach."),
     "image": ("images", "image", "Images: list, build, warm, import, publish, share, deprecate, delete."),

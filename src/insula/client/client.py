@@ -18,6 +18,7 @@ from insula.client.guest import Guest
 from insula.client.host import Host, Plans
 from insula.client.images import Images
 from insula.client.instances import Instances
+from insula.client.networks import Networks
 from insula.client.operations import Operations
 from insula.client.snapshots import Snapshots
 from insula.client.volumes import Volumes
@@ -52,6 +53,7 @@ class Client:
         self.images = Images(self.connection)
         self.plans = Plans(self.connection)
         self.keys = Keys(self.connection)
+        self.networks = Networks(self.connection)
         self.firewalls = Firewalls(self.connection)
         self.tokens = Tokens(self.connection)
         self.projects = Projects(self.connection)

@@ -39,6 +39,7 @@ class Instances:
         cold: bool = False,
         snapshot: str = "",
         backup: str = "",
+        network: str = "",
         options: Mapping[str, str] | None = None,
     ) -> Operation:
         """Create an instance and start it. The operation's `target` is the new id.
@@ -46,8 +47,9 @@ class Instances:
         `ssh_keys` are public keys or names of stored keys. Empty `image` and `plan` mean the service's defaults. With
         `lease_s` it is deleted so many seconds later, unless :meth:`lease` renews that. `cold` boots it also where it
         could go on from a template. With a `snapshot` it goes on from there as somebody else, unless it is `cold` from
-        the memory if there is any. With a `backup` it is restored from that. `options` are rarer ones: `firmware`
-        (auto, bios, uefi), `machine_type` (auto, q35, microvm), `restart_policy` (always, never).
+        the memory if there is any. With a `backup` it is restored from that. It is in the project's first network
+        unless `network` is another. `options` are rarer ones: `firmware` (auto, bios, uefi), `machine_type` (auto, q35,
+        microvm), `restart_policy` (always, never).
         """
         wish: dict[str, Any] = {
             "name": name,
@@ -66,6 +68,7 @@ class Instances:
             "cold": cold,
             "snapshot": snapshot,
             "backup": backup,
+            "network": network,
             **(options or {}),
         }
         return self._operation("POST", path_of("instances"), given(wish))

@@ -27,6 +27,8 @@ class Scope(StrEnum):
     BACKUPS_WRITE = "backups:write"
     BACKUPS_FILES = "backups:files"  # what is in them: as good as root inside the guest
     BACKUPS_KEY = "backups:key"  # the key that opens all backups of a store, wherever it is
+    NETWORKS_READ = "networks:read"
+    NETWORKS_WRITE = "networks:write"
     FIREWALLS_READ = "firewalls:read"
     FIREWALLS_WRITE = "firewalls:write"
     KEYS_READ = "keys:read"

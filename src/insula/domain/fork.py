@@ -37,10 +37,10 @@ def children_of(parent: Instance, names: Sequence[str], identity: Identity) -> t
         restarts=0,
         lease_until=lease_end(parent.lease_s),
     )
-    return tuple(_child(child, name, is_connected=bool(parent.ports) and identity is Identity.RENEW) for name in names)
+    return tuple(_child(child, name, is_connected=identity is Identity.RENEW) for name in names)
 
 
 def _child(like: Instance, name: str, *, is_connected: bool) -> Instance:
     instance_id, mac = new_id(Kind.INSTANCE), new_mac()
-    ports = (port_wish(instance_id, mac),) if is_connected else ()
+    ports = tuple(port_wish(instance_id, mac, port.network_id) for port in like.ports[:1]) if is_connected else ()
     return replace(like, id=instance_id, name=name, hostname=name.lower(), mac=mac, ports=ports)

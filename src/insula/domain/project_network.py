@@ -15,6 +15,7 @@ from insula.domain.network import Network
 from insula.domain.port import FIRST_SPARE_NUMBER, Port
 
 DEFAULT_NETWORK = "default"
+MAX_NETWORKS = 50
 _DEFAULT_IPV4 = "10.42.0.0/16"
 _FIRST_HOST = 16  # those before are for what a project puts there by hand one day: gateways, virtual addresses
 
@@ -49,9 +50,29 @@ def default_network(project: str, now: datetime) -> ProjectNetwork:
     return ProjectNetwork(new_id(Kind.NETWORK), project, DEFAULT_NETWORK, 1, _DEFAULT_IPV4, f"{prefix}/64", True, now)
 
 
-def port_wish(instance_id: str, mac: str) -> Port:
-    """The wish for a port in the project's first network."""
-    return Port(new_id(Kind.PORT), 0, instance_id, "", mac)
+def further_network(project: str, name: str, others: Iterable[ProjectNetwork], now: datetime) -> ProjectNetwork:
+    """One more, with the next number and the next range of its kind that no other one has.
+
+    Raises CapacityExceeded.
+    """
+    held = list(others)
+    taken = [ipaddress.ip_network(one.ipv4) for one in held if one.ipv4]
+    ranges = (ipaddress.ip_network(f"10.{second}.0.0/16") for second in range(42, 255))
+    free = next((one for one in ranges if not any(one.overlaps(other) for other in taken)), None)
+    if free is None or len(held) >= MAX_NETWORKS:
+        raise CapacityExceeded(
+            f"Project {project} cannot have a further network",
+            why=f"It has {len(held)} of {MAX_NETWORKS}, or no range is left",
+            todo="Delete one that nobody is in",
+            code="too-many-networks",
+        )
+    number = max((one.number for one in held), default=0) + 1
+    return replace(default_network(project, now), name=name, number=number, ipv4=str(free))
+
+
+def port_wish(instance_id: str, mac: str, network_id: str = "") -> Port:
+    """The wish for a port in a network of the project, by default in its first one."""
+    return Port(new_id(Kind.PORT), 0, instance_id, network_id, mac)
 
 
 def place(wish: Port, network: Network, taken: Iterable[Port]) -> Port:

@@ -15,6 +15,7 @@ from insula.control.actions.host import HostActions
 from insula.control.actions.images import ImageActions
 from insula.control.actions.instances import InstanceActions
 from insula.control.actions.keys import KeyActions
+from insula.control.actions.networks import NetworkActions
 from insula.control.actions.operations import OperationActions
 from insula.control.actions.plans import PlanActions
 from insula.control.actions.ports import Engine, Nodes, Scheduler, Spaces
@@ -50,6 +51,7 @@ class Actions:
         self.backup_schedules = BackupScheduleActions(store)
         self.operations = OperationActions(store, engine)
         self.plans = PlanActions(store)
+        self.networks = NetworkActions(store, spaces)
         self.forwards = ForwardActions(store, spaces)
         self.firewalls = FirewallActions(store, spaces)
         self.keys = KeyActions(store)

@@ -85,10 +85,11 @@ class InstanceActions:
         await self._preparation.check_user_data(wish.user_data, faults)
         keys = await self._preparation.resolve_keys(caller.project, wish.ssh_keys, faults)
         image = await self._preparation.check_image(caller.project, wish, resources, faults)
+        network_id = await self._preparation.find_network(caller.project, wish, faults)
         faults.raise_if_any(f"The instance {wish.name[:80]!r} cannot be created like this")
         assert resources is not None  # noqa: S101 - otherwise there was a fault
         wish = replace(wish, image=image.key if image is not None else wish.image)
-        drawn = await self._preparation.draw(caller.project, wish, resources)
+        drawn = await self._preparation.draw(caller.project, wish, resources, network_id)
         instance = _new_instance(caller, wish, resources, keys, drawn)
         if snapshot is not None:
             instance = replace(instance, node=snapshot.node, snapshot_id=snapshot.id)

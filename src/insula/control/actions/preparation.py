@@ -32,20 +32,30 @@ class Preparation:
         self._nodes = nodes
         self._names = ImageNames(store, nodes)
 
-    async def draw(self, project: str, wish: CreateWish, resources: Resources) -> Drawn:
+    async def find_network(self, project: str, wish: CreateWish, faults: Faults) -> str:
+        """The id of the network that is wished for, empty for the first one."""
+        if not wish.network:
+            return ""
+        try:
+            return (await self.store.networks.get(project, wish.network)).id
+        except NotFound as error:
+            faults.note("network", f"{error.what}; {error.todo}")
+            return ""
+
+    async def draw(self, project: str, wish: CreateWish, resources: Resources, network_id: str) -> Drawn:
         """Who the new instance is: a guest that was renewed ahead, where one waits, else nobody yet.
 
-        Such a guest has been told everything but its name and its keys; user-data needs what happens before, and a
-        snapshot or a backup has a guest of its own.
+        Such a guest has been told everything but its name and its keys; user-data needs what happens before, a snapshot
+        or a backup has a guest of its own, and all of them are in the project's first network.
         """
-        if not (wish.cold or wish.user_data or wish.snapshot or wish.backup):
+        if not (wish.cold or wish.user_data or wish.snapshot or wish.backup or network_id):
             spec = InstanceSpec("", "", "", "", wish.image, resources, (Nic("", space_id_of(project)),))
             spec = replace(spec, firmware=wish.firmware, machine_type=wish.machine_type)
             for node in self._nodes.names():
                 if (drawn := await self._nodes.get(node).draw(spec)) is not None:
                     return drawn
         instance_id = new_id(Kind.INSTANCE)
-        return Drawn(instance_id, port_wish(instance_id, new_mac()))
+        return Drawn(instance_id, port_wish(instance_id, new_mac(), network_id))
 
     async def resolve_keys(self, project: str, keys: Sequence[str], faults: Faults) -> tuple[str, ...]:
         """Public keys as they are, names of stored keys as what they hold; each once."""

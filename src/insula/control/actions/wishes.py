@@ -26,7 +26,7 @@ class CreateWish:
     disk, also where it could go on from a template or from the memory of a snapshot.
 
     Empty `image` and `plan` are the defaults, or those of the `snapshot` that it goes on from or of the `backup` that
-    it is restored from (names or ids).
+    it is restored from (names or ids). It is in the project's first network unless `network` (name or id) is another.
     """
 
     name: str
@@ -46,6 +46,7 @@ class CreateWish:
     cold: bool = False
     snapshot: str = ""
     backup: str = ""
+    network: str = ""
 
 
 @dataclass(frozen=True)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from insula.base.clock import now_utc
-from insula.base.errors import NotFound
+from insula.base.errors import Conflict, NotFound
 from insula.control.store.engine import Database
-from insula.control.store.network_schema import network, space
+from insula.control.store.network_schema import firewall, network, space
+from insula.control.store.projects import find_project
 from insula.control.store.schema import instance
 from insula.domain.instance import Instance
+from insula.domain.network import Space, check
 from insula.domain.port import Port
-from insula.domain.project_network import ProjectNetwork, default_network, place
+from insula.domain.project_network import DEFAULT_NETWORK, ProjectNetwork, default_network, further_network, place
 
 
 class Networks:
@@ -32,13 +34,43 @@ class Networks:
         """Raises :class:`NotFound`."""
         found = next((one for one in await self.list(project) if name_or_id in {one.name, one.id}), None)
         if found is None:
-            raise NotFound(
-                f"There is no network {name_or_id[:80]} in project {project}",
-                why="No network has this name or id; a project's first instance brings the network `default`",
-                todo="Check the name",
-                code="unknown-network",
-            )
+            raise _unknown(name_or_id, project)
         return found
+
+    async def add(self, project: str, name: str, shape: Callable[[ProjectNetwork], ProjectNetwork]) -> ProjectNetwork:
+        """A further one; `shape` is given what it would be and returns what it shall be.
+
+        Raises :class:`Conflict` when the name is taken, CapacityExceeded, and InvalidInput when it does not fit beside
+        the others.
+        """
+
+        def work(connection: Connection) -> ProjectNetwork:
+            self._database.lock(connection, "accept")
+            find_project(connection, project)
+            others = list(_networks_of(connection, project))
+            if not others and name != DEFAULT_NETWORK:  # which is where instances are that name none
+                others.append(add_default(connection, project))
+            if any(other.name == name for other in others):
+                raise _name_taken(name)
+            new = shape(further_network(project, name, others, now_utc()))
+            check(Space("spc", tuple(one.network for one in (*others, new))))
+            connection.execute(network.insert().values(vars(new)))
+            return new
+
+        return await self._database.write(work)
+
+    async def delete(self, project: str, name_or_id: str) -> None:
+        """Raises :class:`NotFound`, and :class:`Conflict` while an instance or a firewall's rule is in it."""
+
+        def work(connection: Connection) -> None:
+            self._database.lock(connection, "accept")
+            found = next((one for one in _networks_of(connection, project) if name_or_id in {one.name, one.id}), None)
+            if found is None:
+                raise _unknown(name_or_id, project)
+            _check_unused(connection, found)
+            connection.execute(network.delete().where(network.c.id == found.id))
+
+        await self._database.write(work)
 
     async def next_revision(self, project: str) -> int:
         """A number that no telling of the project's networks had before."""
@@ -60,13 +92,53 @@ def place_ports(connection: Connection, new: Instance) -> Instance:
     """
     if not new.ports:
         return new
-    first = next(iter(_networks_of(connection, new.project)), None) or add_default(connection, new.project)
+    networks = {one.id: one for one in _networks_of(connection, new.project)}
+    first = next(iter(networks.values()), None) or add_default(connection, new.project)
     held = connection.execute(sa.select(instance.c.ports).where(instance.c.project == new.project)).scalars()
     taken: list[Port] = [port for ports in held for port in ports]
     placed: list[Port] = []
     for wish in new.ports:
-        placed.append(place(wish, first.network, (*taken, *placed)))
+        chosen = networks.get(wish.network_id, first)
+        if wish.network_id and not wish.number and wish.network_id not in networks:
+            raise _unknown(wish.network_id, new.project)
+        placed.append(place(wish, chosen.network, (*taken, *placed)))
     return replace(new, ports=tuple(placed))
+
+
+def _check_unused(connection: Connection, found: ProjectNetwork) -> None:
+    rows = connection.execute(
+        sa.select(instance.c.name, instance.c.ports).where(instance.c.project == found.project)
+    ).all()
+    inside = [row.name for row in rows if any(port.network_id == found.id for port in row.ports)]
+    rules = connection.execute(sa.select(firewall.c.name, firewall.c.rules).where(firewall.c.project == found.project))
+    about = [row.name for row in rules if any(peer.value == found.id for rule in row.rules for peer in rule.peers)]
+    if inside or about:
+        who = [f"instance {name}" for name in inside] + [f"a rule of firewall {name}" for name in about]
+        raise Conflict(
+            f"Network {found.name} is in use",
+            why=f"In it or about it: {', '.join(who[:3])}{' and more' if len(who) > 3 else ''}",
+            todo="Delete these first",
+            code="network-in-use",
+        )
+
+
+def _name_taken(name: str) -> Conflict:
+    return Conflict(
+        f"There is a network {name} already",
+        why="Names of networks are unique in a project",
+        todo="Choose another name",
+        code="name-taken",
+        fields={"name": "taken"},
+    )
+
+
+def _unknown(name_or_id: str, project: str) -> NotFound:
+    return NotFound(
+        f"There is no network {name_or_id[:80]} in project {project}",
+        why="No network has this name or id",
+        todo="Look at `insula network list`",
+        code="unknown-network",
+    )
 
 
 def _networks_of(connection: Connection, project: str) -> Sequence[ProjectNetwork]:

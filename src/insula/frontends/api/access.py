@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from insula.domain.access import AuditEntry, Project, SshKey, Token
-from insula.frontends.api.endpoint import Call, answer, created, endpoint, gone, page_reply, part_of
-from insula.frontends.api.reply import Reply
-from insula.frontends.api.schemas import (
+from insula.frontends.api.access_schemas import (
     AddKey,
     AuditQuery,
     CreateProject,
     CreateToken,
     IdentityView,
     NewTokenView,
-    Nothing,
-    PageOf,
-    PageQuery,
 )
+from insula.frontends.api.endpoint import Call, answer, created, endpoint, gone, page_reply, part_of
+from insula.frontends.api.reply import Reply
+from insula.frontends.api.schemas import Nothing, PageOf, PageQuery
 
 
 @endpoint("GET", "/v1/identity", gives=IdentityView)

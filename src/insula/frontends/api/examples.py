@@ -24,14 +24,17 @@ from insula.domain.operation import Operation, OperationState, StepReport, StepS
 from insula.domain.plan import PLANS, Plan
 from insula.domain.port import Port
 from insula.domain.project_firewall import ProjectFirewall
+from insula.domain.project_network import ProjectNetwork
 from insula.domain.retention import Keep
 from insula.domain.schedule import BackupSchedule, Every
 from insula.domain.snapshot import Consistency, Snapshot, SnapshotKind, SnapshotState
 from insula.domain.volume import FileSystem, Volume, VolumeState
 from insula.frontends.api import (
+    access_schemas,
     backup_schemas,
     firewall_schemas,
     image_schemas,
+    network_schemas,
     schemas,
     snapshot_schemas,
     volume_schemas,
@@ -77,6 +80,10 @@ _INSTANCE = schemas.InstanceView(
             *("02:4f:1c:9a:22:01", "10.42.0.16", "fd4a:91c2:77e0::10"),
         ),
     ),
+)
+
+_NETWORK = ProjectNetwork(
+    *("net_01kg8yq8e00000000000000001", "default", "default", 1, "10.42.0.0/16", "fd4a:91c2:77e0::/64", True, _AT),
 )
 
 _FIREWALL = ProjectFirewall(
@@ -225,6 +232,9 @@ EXAMPLES: Mapping[Any, Any] = {
     schemas.ForkInstance: schemas.ForkInstance(count=2),
     schemas.ResizeInstance: schemas.ResizeInstance(plan="middle-2"),
     schemas.RebuildInstance: schemas.RebuildInstance(image="debian-12"),
+    network_schemas.CreateNetwork: network_schemas.CreateNetwork(name="backend", ipv4="10.7.0.0/24", gateway=False),
+    ProjectNetwork: _NETWORK,
+    schemas.PageOf[ProjectNetwork]: schemas.PageOf(items=[_NETWORK]),
     firewall_schemas.CreateFirewall: firewall_schemas.CreateFirewall(
         name="web",
         rules=[
@@ -291,9 +301,11 @@ EXAMPLES: Mapping[Any, Any] = {
     image_schemas.DeprecateImage: image_schemas.DeprecateImage(),
     image_schemas.ShareImage: image_schemas.ShareImage(project="staging"),
     image_schemas.ImportImage: image_schemas.ImportImage(name="appliance", path="/srv/appliance.qcow2"),
-    schemas.AddKey: schemas.AddKey(name="laptop", public_key=_KEY),
-    schemas.CreateToken: schemas.CreateToken(name="ci", scopes=[Scope.INSTANCES_WRITE], expires_in_days=90),
-    schemas.CreateProject: schemas.CreateProject(name="shop"),
+    access_schemas.AddKey: access_schemas.AddKey(name="laptop", public_key=_KEY),
+    access_schemas.CreateToken: access_schemas.CreateToken(
+        name="ci", scopes=[Scope.INSTANCES_WRITE], expires_in_days=90
+    ),
+    access_schemas.CreateProject: access_schemas.CreateProject(name="shop"),
     schemas.Repair: schemas.Repair(remove=False),
     schemas.InstanceView: _INSTANCE,
     schemas.PageOf[schemas.InstanceView]: schemas.PageOf(items=[_INSTANCE]),
@@ -321,8 +333,8 @@ EXAMPLES: Mapping[Any, Any] = {
     SshKey: SshKey(
         "key_01kg8yq8e00000000000000001", "default", "laptop", _KEY, "SHA256:6GvzXb3oUqX2b5m0Yq7c3y1r0kJm8cQ", _AT
     ),
-    schemas.NewTokenView: schemas.NewTokenView(_TOKEN, "insula_…"),
+    access_schemas.NewTokenView: access_schemas.NewTokenView(_TOKEN, "insula_…"),
     Project: Project("shop", _AT),
-    schemas.IdentityView: schemas.IdentityView("token:ci", "default", [Scope.INSTANCES_WRITE]),
+    access_schemas.IdentityView: access_schemas.IdentityView("token:ci", "default", [Scope.INSTANCES_WRITE]),
     schemas.Health: schemas.Health("ok", "0.1.0"),
 }

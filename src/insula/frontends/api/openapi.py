@@ -26,6 +26,7 @@ _PARAMETERS: Mapping[str, str] = {
     "store": "Name or id of a backup store",
     "firewall": "Name or id of a firewall",
     "rule": "Id or position of a rule",
+    "network": "Name or id of a network",
     "host_port": "A port of the host",
     "key": "Name or id of a key",
     "token": "Id of a token",

@@ -23,7 +23,6 @@ from insula.control.actions.sizes import (
     MIN_MEMORY_MIB,
     SizeWish,
 )
-from insula.control.actions.tokens import MAX_DAYS
 from insula.control.actions.wishes import (
     MAX_GRACEFUL_S,
     MAX_KEYS,
@@ -35,7 +34,6 @@ from insula.control.actions.wishes import (
     RebuildWish,
     ResizeWish,
 )
-from insula.domain.access import Scope, Token
 from insula.domain.fork import MAX_CHILDREN
 from insula.domain.image import DEFAULT_IMAGE
 from insula.domain.instance import (
@@ -148,6 +146,7 @@ class CreateInstance(Wish, frozen=True):
     cold: Annotated[bool, Meta(description="Boot, also where it could go on from a template or memory")] = False
     snapshot: Annotated[str, Meta(max_length=63, description="Name or id of a snapshot that it goes on from")] = ""
     backup: Annotated[str, Meta(max_length=63, description="Name or id of a backup that it is restored from")] = ""
+    network: Annotated[str, Meta(max_length=63, description="Name or id of its network; the first one otherwise")] = ""
 
     def to_wish(self) -> CreateWish:
         return CreateWish(
@@ -168,6 +167,7 @@ class CreateInstance(Wish, frozen=True):
             cold=self.cold,
             snapshot=self.snapshot,
             backup=self.backup,
+            network=self.network,
         )
 
 
@@ -249,23 +249,6 @@ class SetHostname(Wish, frozen=True):
     hostname: Annotated[Hostname, Meta(min_length=1)]
 
 
-class AddKey(Wish, frozen=True):
-    name: Name
-    public_key: Annotated[str, Meta(min_length=1, max_length=16384, description="One line of an id_….pub file")]
-
-
-class CreateToken(Wish, frozen=True):
-    """A token of the caller's project; nobody can give scopes that they do not hold."""
-
-    name: Name
-    scopes: Annotated[list[Scope], Meta(min_length=1, max_length=32)]
-    expires_in_days: Annotated[float, Meta(gt=0, le=MAX_DAYS)] | None = None
-
-
-class CreateProject(Wish, frozen=True):
-    name: Name
-
-
 class Repair(Wish, frozen=True):
     """Whether what is found is removed as well."""
 
@@ -291,13 +274,6 @@ class OperationQuery(PageQuery, frozen=True):
     state: OperationState | None = None
     verb: Verb | None = None
     target: Annotated[str, Meta(max_length=63, description="Id of what it works on, or name of an image")] = ""
-
-
-class AuditQuery(Wish, frozen=True):
-    """Which part of the log: `next_after` of one answer is `after` of the next request."""
-
-    limit: Annotated[int, Meta(ge=1, le=500)] = 100
-    after: Annotated[int, Meta(ge=0, le=2**53)] = 0
 
 
 class FileQuery(Wish, frozen=True):
@@ -373,21 +349,6 @@ class ListOf(Struct, Generic[_T], frozen=True):
     """A whole list."""
 
     items: Sequence[_T]
-
-
-class NewTokenView(Struct, frozen=True):
-    """A token and its secret, which is shown this once."""
-
-    token: Token
-    secret: str
-
-
-class IdentityView(Struct, frozen=True):
-    """Who the caller is, in which project, with which scopes."""
-
-    subject: str
-    project: str
-    scopes: list[Scope]
 
 
 class Health(Struct, frozen=True):

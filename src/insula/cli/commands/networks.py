@@ -1,0 +1,60 @@
+"""network: create, list, delete."""
+
+from __future__ import annotations
+
+import click
+
+from insula.cli.output import ago, json_option, print_json, print_table, say
+from insula.cli.session import Session
+
+
+@click.group()
+def network() -> None:
+    """Networks: what instances are in."""
+
+
+@network.command()
+@click.argument("name")
+@click.option("--ipv4", default="", metavar="PREFIX", help="Like 10.7.0.0/24, or none; one is chosen otherwise.")
+@click.option("--ipv6", default="", metavar="PREFIX", help="Like fd00:7::/64, or none; one is chosen otherwise.")
+@click.option("--no-gateway", is_flag=True, help="Let it lead nowhere outside.")
+@json_option
+@click.pass_obj
+def create(session: Session, name: str, ipv4: str, ipv6: str, no_gateway: bool, as_json: bool) -> None:
+    """Make a network: insula network create backend --no-gateway."""
+    made = session.client.networks.create(name, ipv4=ipv4, ipv6=ipv6, gateway=not no_gateway)
+    if as_json:
+        print_json(made)
+        return
+    prefixes = " and ".join(text for text in (made.ipv4, made.ipv6) if text)
+    say(f"Network {made.name} is there: {prefixes}. Put somebody in: insula create web1 --network {made.name}")
+
+
+@network.command("list")
+@json_option
+@click.pass_obj
+def list_(session: Session, as_json: bool) -> None:
+    """List networks; instances that name none are in the first one."""
+    found = session.client.networks.list()
+    if as_json:
+        print_json(found)
+        return
+    inside = [port.network_id for one in session.client.instances.list() for port in one.ports]
+    rows = [
+        (
+            *(one.name, one.ipv4, one.ipv6, "yes" if one.gateway else "no"),
+            *(str(inside.count(one.id)), ago(one.created_at)),
+        )
+        for one in found
+    ]
+    empty = "No network. The project's first instance brings one along: insula launch web1"
+    print_table(("NAME", "IPV4", "IPV6", "GATEWAY", "INSTANCES", "MADE"), rows, empty=empty)
+
+
+@network.command()
+@click.argument("name")
+@click.pass_obj
+def delete(session: Session, name: str) -> None:
+    """Delete a network that no instance is in."""
+    session.client.networks.delete(name)
+    say(f"Network {name} is deleted")

@@ -1,0 +1,26 @@
+"""The shapes of `/v1/networks`; see :mod:`schemas`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from insula.control.actions.networks import NetworkWish
+from insula.frontends.api.schemas import Name, Wish
+
+Prefix = Annotated[
+    str, Meta(max_length=43, description="A prefix; left out, one is chosen; `none` for none", examples=["10.7.0.0/24"])
+]
+
+
+class CreateNetwork(Wish, frozen=True):
+    """A new network, whose prefixes no other one of the project has. Without `gateway` it leads nowhere outside."""
+
+    name: Name
+    ipv4: Prefix = ""
+    ipv6: Prefix = ""
+    gateway: bool = True
+
+    def to_wish(self) -> NetworkWish:
+        return NetworkWish(self.name, self.ipv4, self.ipv6, self.gateway)

@@ -1,0 +1,96 @@
+"""Networks over HTTP: what callers see, what the node is told, and what is refused."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+import pytest
+
+from insula.domain.network import Space
+from insula.domain.project_network import space_id_of
+from insula.node.network.none import NoNetwork
+from tests.api.world import OTHER_PROJECT, World
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def ask(world: World, method: str, path: str, status: int = 200, **body: Any) -> Any:
+    given: dict[str, Any] = {"json": body} if body else {}
+    answer = await world.admin(method, f"/v1/{path}", **given)
+    assert answer.status_code == status, answer.text
+    return answer.json() if answer.content else None
+
+
+def told(world: World) -> Space:
+    network = world.control.node._parts.network
+    assert isinstance(network, NoNetwork)
+    return network.orders[space_id_of("default")].space
+
+
+async def test_instances_are_where_they_were_wished(world: World) -> None:
+    first = await world.create("web1")
+    made = await ask(world, "POST", "networks", 201, name="backend", gateway=False)
+    assert (made["number"], made["gateway"]) == (2, False)
+    second = await world.create("db1", network="backend")
+    default = (await ask(world, "GET", "networks/default"))["id"]
+    assert [one.ports[0].network_id for one in (first, second)] == [default, made["id"]]
+    for version in ("ipv4", "ipv6"):
+        own = [getattr(one.ports[0], version) for one in (first, second)]
+        prefixes = [ip_network(getattr(one, version)) for one in told(world).networks]
+        assert not prefixes[0].overlaps(prefixes[1])
+        assert all(ip_address(address) in prefix for address, prefix in zip(own, prefixes, strict=True))
+    ended = await world.finish(await world.admin("POST", "/v1/instances/db1/fork", json={"names": ["db2"]}))
+    assert ended.state == "succeeded", ended.error
+    child = await world.store.instances.get("default", "db2")
+    assert child.ports[0].network_id == made["id"]
+    assert child.ports[0].ipv4 != second.ports[0].ipv4
+
+
+async def test_what_is_used_stays(world: World) -> None:
+    made = await ask(world, "POST", "networks", 201, name="used", ipv4="10.200.0.0/24", ipv6="none")
+    assert (made["ipv4"], made["ipv6"]) == ("10.200.0.0/24", "")
+    host = await world.create("host", network=made["id"])
+    assert (host.ports[0].ipv4, host.ports[0].ipv6) == ("10.200.0.16", "")
+    rule = {"direction": "inbound", "peers": [{"kind": "network", "value": "used"}]}
+    await ask(world, "POST", "firewalls", 201, name="about", rules=[rule])
+    problem = await ask(world, "DELETE", "networks/used", 409)
+    assert problem["code"] == "network-in-use"
+    assert "host" in problem["detail"]
+    await world.finish(await world.admin("DELETE", "/v1/instances/host"))
+    assert "about" in (await ask(world, "DELETE", "networks/used", 409))["detail"]
+    await ask(world, "DELETE", "firewalls/about", 204)
+    await ask(world, "DELETE", "networks/used", 204)
+    assert (await ask(world, "GET", "networks/used", 404))["code"] == "unknown-network"
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"name": "Bad"},
+        {"name": "x", "ipv4": "10.42.0.0/24"},  # the first one has that
+        {"name": "x", "ipv4": "10.7.0.1/24"},
+        {"name": "x", "ipv4": "169.254.0.0/16"},
+        {"name": "x", "ipv4": "fd00:9::/64"},
+        {"name": "x", "ipv6": "nonsense"},
+        {"name": "x", "ipv4": "none", "ipv6": "none"},
+    ],
+)
+async def test_what_cannot_be_is_told_and_changes_nothing(world: World, wish: dict[str, str]) -> None:
+    if not (before := await ask(world, "GET", "networks"))["items"]:
+        await ask(world, "POST", "networks", 201, name="default")
+        before = await ask(world, "GET", "networks")
+    await ask(world, "POST", "networks", 422, **wish)
+    assert await ask(world, "GET", "networks") == before
+
+
+async def test_names_are_taken_once_and_each_project_has_its_own(world: World) -> None:
+    await ask(world, "POST", "networks", 201, name="twice")
+    assert (await ask(world, "POST", "networks", 409, name="twice"))["code"] == "name-taken"
+    answer = await world.admin("POST", "/v1/networks", OTHER_PROJECT, json={"name": "twice"})
+    assert answer.status_code == 201, answer.text
+    names = [one["name"] for one in (await world.admin("GET", "/v1/networks", OTHER_PROJECT)).json()["items"]]
+    assert names == ["default", "twice"]
+    wish = {"name": "lost", "image": "tiny", "plan": "micro-1", "network": "nowhere"}
+    problem = await ask(world, "POST", "instances", 422, **wish)
+    assert [error["field"] for error in problem["errors"]] == ["network"]
