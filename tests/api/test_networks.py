@@ -94,3 +94,22 @@ async def test_names_are_taken_once_and_each_project_has_its_own(world: World) -
     wish = {"name": "lost", "image": "tiny", "plan": "micro-1", "network": "nowhere"}
     problem = await ask(world, "POST", "instances", 422, **wish)
     assert [error["field"] for error in problem["errors"]] == ["network"]
+
+
+async def test_joined_ones_are_told_and_asked_about(world: World) -> None:
+    one, other = [await ask(world, "POST", "networks", 201, name=name) for name in ("left", "right")]
+    await world.create("near", network="left")
+    await world.create("far", network="right")
+    question: dict[str, Any] = {"instance": "near", "peer": "far", "port": 1}
+    assert (await ask(world, "POST", "firewall-test", **question))["stage"] == "reach"
+    for _ in range(2):
+        await ask(world, "POST", "networks/right/join", 204, network="left")
+    pair = dict(zip(("one", "other"), sorted((one["id"], other["id"])), strict=True))
+    assert (await ask(world, "GET", "network-joins"))["items"] == [pair]
+    assert told(world).joined == ((pair["one"], pair["other"]),)
+    assert (await ask(world, "POST", "firewall-test", **question))["passes"]
+    assert (await ask(world, "POST", "networks/left/join", 422, network="left"))["code"] == "invalid-network"
+    assert (await ask(world, "POST", "networks/left/join", 404, network="no"))["code"] == "unknown-network"
+    for _ in range(2):
+        await ask(world, "POST", "networks/left/part", 204, network="right")
+    assert told(world).joined == ()

@@ -31,6 +31,11 @@ def test_networks_from_the_command_line(client: Client) -> None:
         ("default", "10.42.0.0/16", "yes", "0"),
         ("backend", "10.7.0.0/24", "no", "1"),
     ]
+    insula("network", "join", "backend", "default")
+    lines = [line.split() for line in insula("network", "list").splitlines()]
+    assert [line[5] for line in lines[1:]] == ["backend", "default"]
+    insula("network", "part", "default", "backend")
+    assert client.networks.joined() == []
     with pytest.raises(Conflict, match="in use"):
         insula("network", "delete", "backend")
     insula("delete", "db1", "--yes")

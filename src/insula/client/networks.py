@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from insula.client.connection import Connection, path_of
 from insula.client.decode import build
 from insula.domain.project_network import ProjectNetwork
@@ -24,6 +26,18 @@ class Networks:
         """Prefixes that are empty are chosen, `none` leaves one out. Without `gateway` it leads nowhere outside."""
         body = {"name": name, "ipv4": ipv4, "ipv6": ipv6, "gateway": gateway}
         return build(ProjectNetwork, self._connection.request("POST", path_of("networks"), body=body))
+
+    def join(self, network: str, other: str) -> None:
+        """Let two networks reach each other. May be repeated."""
+        self._connection.request("POST", path_of("networks", network, "join"), body={"network": other})
+
+    def part(self, network: str, other: str) -> None:
+        """Let them reach each other no more; connections that stand go on. May be repeated."""
+        self._connection.request("POST", path_of("networks", network, "part"), body={"network": other})
+
+    def joined(self) -> Sequence[tuple[str, str]]:
+        """Pairs of ids of networks that reach each other."""
+        return [(item["one"], item["other"]) for item in self._connection.get(path_of("network-joins"))["items"]]
 
     def delete(self, network: str) -> None:
         """Raises Conflict while an instance is in it."""

@@ -1,6 +1,8 @@
-"""network: create, list, delete."""
+"""network: create, join, part, list, delete."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
 
 import click
 
@@ -30,6 +32,26 @@ def create(session: Session, name: str, ipv4: str, ipv6: str, no_gateway: bool, 
     say(f"Network {made.name} is there: {prefixes}. Put somebody in: insula create web1 --network {made.name}")
 
 
+@network.command()
+@click.argument("name")
+@click.argument("other")
+@click.pass_obj
+def join(session: Session, name: str, other: str) -> None:
+    """Let two networks reach each other."""
+    session.client.networks.join(name, other)
+    say(f"{name} and {other} reach each other")
+
+
+@network.command()
+@click.argument("name")
+@click.argument("other")
+@click.pass_obj
+def part(session: Session, name: str, other: str) -> None:
+    """Let two networks reach each other no more; connections that stand go on."""
+    session.client.networks.part(name, other)
+    say(f"{name} and {other} are apart")
+
+
 @network.command("list")
 @json_option
 @click.pass_obj
@@ -39,16 +61,18 @@ def list_(session: Session, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
+    names = {one.id: one.name for one in found}
+    pairs = session.client.networks.joined()
     inside = [port.network_id for one in session.client.instances.list() for port in one.ports]
     rows = [
         (
             *(one.name, one.ipv4, one.ipv6, "yes" if one.gateway else "no"),
-            *(str(inside.count(one.id)), ago(one.created_at)),
+            *(str(inside.count(one.id)), _others(one.id, pairs, names), ago(one.created_at)),
         )
         for one in found
     ]
     empty = "No network. The project's first instance brings one along: insula launch web1"
-    print_table(("NAME", "IPV4", "IPV6", "GATEWAY", "INSTANCES", "MADE"), rows, empty=empty)
+    print_table(("NAME", "IPV4", "IPV6", "GATEWAY", "INSTANCES", "JOINED WITH", "MADE"), rows, empty=empty)
 
 
 @network.command()
@@ -58,3 +82,8 @@ def delete(session: Session, name: str) -> None:
     """Delete a network that no instance is in."""
     session.client.networks.delete(name)
     say(f"Network {name} is deleted")
+
+
+def _others(network_id: str, pairs: Iterable[tuple[str, str]], names: Mapping[str, str]) -> str:
+    ids = {each for pair in pairs if network_id in pair for each in pair} - {network_id}
+    return ", ".join(sorted(names[each] for each in ids if each in names))

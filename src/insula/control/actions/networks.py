@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from insula.control.actions.caller import Audit, Caller, Page, action
@@ -54,6 +55,23 @@ class NetworkActions:
         made = await self.store.networks.add(caller.project, wish.name, shape)
         await self._spaces.tell_project(caller.project)
         return made
+
+    @action("networks.join", Scope.NETWORKS_WRITE, audit=Audit.AFTER)
+    async def join(self, caller: Caller, network: str, other: str) -> None:
+        """Let two networks reach each other. Repeatable."""
+        await self.store.networks.join(caller.project, (network, other), joined=True)
+        await self._spaces.tell_project(caller.project)
+
+    @action("networks.part", Scope.NETWORKS_WRITE, audit=Audit.AFTER)
+    async def part(self, caller: Caller, network: str, other: str) -> None:
+        """Let them reach each other no more; connections that stand go on. Repeatable."""
+        await self.store.networks.join(caller.project, (network, other), joined=False)
+        await self._spaces.tell_project(caller.project)
+
+    @action("networks.joined", Scope.NETWORKS_READ, audit=Audit.NEVER)
+    async def joined(self, caller: Caller) -> Sequence[tuple[str, str]]:
+        """Pairs of ids."""
+        return await self.store.networks.joined(caller.project)
 
     @action("networks.delete", Scope.NETWORKS_WRITE, audit=Audit.AFTER)
     async def delete(self, caller: Caller, network: str) -> None:

@@ -116,7 +116,8 @@ class Spaces:
             tuple(Member(one.id, one.hostname, one.tags) for one in there),
             tuple(port for one in there for port in one.limited_ports),
             tuple(record.firewall for record in await self._store.firewalls.list(project)),
-            forwards=_forwards(there),
+            tuple(await self._store.networks.joined(project)),
+            _forwards(there),
         )
 
     def _belongs(self, instance: Instance, node: str) -> bool:

@@ -22,6 +22,14 @@ network = Table(
     UniqueConstraint("project", "number"),
 )
 
+# Pairs of networks of one project that reach each other; `one` is the lesser id.
+network_join = Table(
+    "network_join",
+    metadata,
+    Column("one", String(40), ForeignKey("network.id", ondelete="CASCADE"), primary_key=True),
+    Column("other", String(40), ForeignKey("network.id", ondelete="CASCADE"), primary_key=True),
+)
+
 firewall = Table(
     "firewall",
     metadata,

@@ -9,9 +9,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from insula.base.clock import now_utc
-from insula.base.errors import Conflict, NotFound
+from insula.base.errors import Conflict, InvalidInput, NotFound
 from insula.control.store.engine import Database
-from insula.control.store.network_schema import firewall, network, space
+from insula.control.store.network_schema import firewall, network, network_join, space
 from insula.control.store.projects import find_project
 from insula.control.store.schema import instance
 from insula.domain.instance import Instance
@@ -72,6 +72,35 @@ class Networks:
 
         await self._database.write(work)
 
+    async def joined(self, project: str) -> Sequence[tuple[str, str]]:
+        """Pairs of ids of a project's networks that reach each other, in order."""
+
+        def work(connection: Connection) -> Sequence[tuple[str, str]]:
+            own = sa.select(network.c.id).where(network.c.project == project)
+            pairs = network_join.select().where(network_join.c.one.in_(own)).order_by(*network_join.columns)
+            return [(row.one, row.other) for row in connection.execute(pairs)]
+
+        return await self._database.read(work)
+
+    async def join(self, project: str, names_or_ids: tuple[str, str], *, joined: bool) -> None:
+        """Let two networks reach each other, or no more. Repeatable. Raises :class:`NotFound`, InvalidInput."""
+
+        def work(connection: Connection) -> None:
+            self._database.lock(connection, "accept")
+            held = {key: one.id for one in _networks_of(connection, project) for key in (one.name, one.id)}
+            for name in names_or_ids:
+                if name not in held:
+                    raise _unknown(name, project)
+            one, other = sorted(held[name] for name in names_or_ids)
+            if one == other:
+                raise _itself(names_or_ids[0])
+            same = (network_join.c.one == one, network_join.c.other == other)
+            connection.execute(network_join.delete().where(*same))
+            if joined:
+                connection.execute(network_join.insert().values(one=one, other=other))
+
+        await self._database.write(work)
+
     async def next_revision(self, project: str) -> int:
         """A number that no telling of the project's networks had before."""
 
@@ -120,6 +149,16 @@ def _check_unused(connection: Connection, found: ProjectNetwork) -> None:
             todo="Delete these first",
             code="network-in-use",
         )
+
+
+def _itself(name: str) -> InvalidInput:
+    return InvalidInput(
+        f"Network {name} cannot be joined with itself",
+        why="Instances of one network reach each other anyway",
+        todo="Name another one",
+        code="invalid-network",
+        fields={"network": "must be another one"},
+    )
 
 
 def _name_taken(name: str) -> Conflict:

@@ -233,6 +233,7 @@ EXAMPLES: Mapping[Any, Any] = {
     schemas.ResizeInstance: schemas.ResizeInstance(plan="middle-2"),
     schemas.RebuildInstance: schemas.RebuildInstance(image="debian-12"),
     network_schemas.CreateNetwork: network_schemas.CreateNetwork(name="backend", ipv4="10.7.0.0/24", gateway=False),
+    network_schemas.OtherNetwork: network_schemas.OtherNetwork(network="backend"),
     ProjectNetwork: _NETWORK,
     schemas.PageOf[ProjectNetwork]: schemas.PageOf(items=[_NETWORK]),
     firewall_schemas.CreateFirewall: firewall_schemas.CreateFirewall(

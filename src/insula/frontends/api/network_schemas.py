@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from insula.control.actions.networks import NetworkWish
 from insula.frontends.api.schemas import Name, Wish
@@ -24,3 +24,16 @@ class CreateNetwork(Wish, frozen=True):
 
     def to_wish(self) -> NetworkWish:
         return NetworkWish(self.name, self.ipv4, self.ipv6, self.gateway)
+
+
+class OtherNetwork(Wish, frozen=True):
+    """The other network of a pair, by name or id."""
+
+    network: Annotated[str, Meta(min_length=1, max_length=63)]
+
+
+class JoinView(Struct, frozen=True):
+    """Two networks that reach each other, by id."""
+
+    one: str
+    other: str

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from insula.domain.project_network import ProjectNetwork
 from insula.frontends.api.endpoint import Call, answer, created, endpoint, gone, page_reply, part_of
-from insula.frontends.api.network_schemas import CreateNetwork
+from insula.frontends.api.network_schemas import CreateNetwork, JoinView, OtherNetwork
 from insula.frontends.api.reply import Reply
-from insula.frontends.api.schemas import Nothing, PageOf, PageQuery
+from insula.frontends.api.schemas import ListOf, Nothing, PageOf, PageQuery
 
 
 @endpoint("GET", "/v1/networks", action="networks.list", asks=PageQuery, gives=PageOf[ProjectNetwork])
@@ -33,4 +33,25 @@ async def show_network(call: Call[Nothing, Nothing]) -> Reply:
 async def delete_network(call: Call[Nothing, Nothing]) -> Reply:
     """Delete a network that no instance is in."""
     await call.actions.networks.delete(call.caller, call.path["network"])
+    return gone()
+
+
+@endpoint("GET", "/v1/network-joins", action="networks.joined", gives=ListOf[JoinView])
+async def list_joins(call: Call[Nothing, Nothing]) -> Reply:
+    """List the pairs of networks that reach each other."""
+    pairs = await call.actions.networks.joined(call.caller)
+    return answer(ListOf([JoinView(one, other) for one, other in pairs]))
+
+
+@endpoint("POST", "/v1/networks/{network}/join", action="networks.join", takes=OtherNetwork, status=204)
+async def join_networks(call: Call[OtherNetwork, Nothing]) -> Reply:
+    """Let two networks reach each other."""
+    await call.actions.networks.join(call.caller, call.path["network"], call.body.network)
+    return gone()
+
+
+@endpoint("POST", "/v1/networks/{network}/part", action="networks.part", takes=OtherNetwork, status=204)
+async def part_networks(call: Call[OtherNetwork, Nothing]) -> Reply:
+    """Let two networks reach each other no more; connections that stand go on."""
+    await call.actions.networks.part(call.caller, call.path["network"], call.body.network)
     return gone()
