@@ -16,3 +16,8 @@ def command_as(uid: int, gid: int, *groups: str) -> Sequence[str]:
     if _TUN.stat().st_mode & 0o006 == 0o006:
         return become
     return ["unshare", "--mount", "--", "/bin/sh", "-c", _OFFER_TUN, "sh", *become]
+
+
+def others_may_enter(folder: Path) -> bool:
+    """Whether every user can reach what is in a folder."""
+    return all(each.stat().st_mode & 0o001 for each in (folder, *folder.parents))

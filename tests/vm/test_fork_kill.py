@@ -14,7 +14,7 @@ from .test_fork import _CHECK_LOG, _COUNTER
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(900)]
 
-_DELAYS_S = (0.03, 0.1, 0.2, 0.3, 0.4, 0.55, 0.7, 1.0, 1.6)
+_DELAYS_S = (0.03, 0.2, 0.4, 0.7, 1.6)
 _ENDINGS = {OperationState.SUCCEEDED, OperationState.FAILED}
 
 
