@@ -18,7 +18,7 @@ import pytest
 from insula.base.run import run
 from insula.node.agent import Node
 from insula.protocol.node import InstanceSpec
-from tests.connected import SPACE
+from tests.connected import SPACE, connect
 
 from .life import READY_S, emulated_node, processes_of
 from .pooling import FILLED_S, Times, begin, draw, fill, model, pooling_node
@@ -106,6 +106,7 @@ async def test_a_killed_service_leaves_what_was_claimed_and_no_member(home: Path
         assert [line for line in processes_of(home) if "qemu-system" in line] == []
         assert await node.leftovers(frozenset({instance_id}), remove=False) == []
         spec = replace(model(home, "tiny"), id=instance_id)
+        await connect(node, spec)
         assert (await begin(node, spec))[0] in {"firmware", "renew"}  # the operation goes on
         await node.forget(instance_id)
         await node.remove_space(SPACE)
