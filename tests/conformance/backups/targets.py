@@ -84,7 +84,8 @@ async def ssh_server(top: Path) -> AsyncIterator[tuple[SshPlace, Path]]:
         server.close()
         await server.wait_closed()
         for session in sessions:
-            session.cancel()
+            if not session.cancelling():  # a second time would cut off the end of its program
+                session.cancel()
         await asyncio.gather(*sessions, return_exceptions=True)
 
 
