@@ -28,8 +28,6 @@ _GENERAL = (
     f"local=/{DOMAIN}/",
     "domain-needed",
     "bogus-priv",
-    "stop-dns-rebind",
-    f"rebind-domain-ok=/{DOMAIN}/",
     "cache-size=1000",
     "leasefile-ro",
     "dhcp-authoritative",
