@@ -137,10 +137,7 @@ def remove_rule(session: Session, name: str, rule: str, as_json: bool) -> None:
 def apply(session: Session, name: str, instances: tuple[str, ...], tags: tuple[str, ...], as_json: bool) -> None:
     """Let a firewall apply to further instances: insula firewall apply web --to web2."""
     changed = session.client.firewalls.apply(name, instances=instances, tags=tags)
-    if as_json:
-        print_json(changed)
-        return
-    say(f"Firewall {changed.name} applies to {_extent(session, changed)}")
+    _say_extent(session, changed, as_json)
 
 
 @firewall.command()
@@ -152,10 +149,7 @@ def apply(session: Session, name: str, instances: tuple[str, ...], tags: tuple[s
 def lift(session: Session, name: str, instances: tuple[str, ...], tags: tuple[str, ...], as_json: bool) -> None:
     """Let a firewall apply to some instances no more."""
     changed = session.client.firewalls.lift(name, instances=instances, tags=tags)
-    if as_json:
-        print_json(changed)
-        return
-    say(f"Firewall {changed.name} applies to {_extent(session, changed)}")
+    _say_extent(session, changed, as_json)
 
 
 @firewall.command("set")
@@ -267,8 +261,11 @@ def _names(session: Session) -> dict[str, str]:
     return {one.id: one.name for one in session.client.instances.list()}
 
 
-def _extent(session: Session, found: ProjectFirewall) -> str:
-    return _applies(found, _names(session)) or "nobody"
+def _say_extent(session: Session, changed: ProjectFirewall, as_json: bool) -> None:
+    if as_json:
+        print_json(changed)
+        return
+    say(f"Firewall {changed.name} applies to {_applies(changed, _names(session)) or 'nobody'}")
 
 
 def _applies(found: ProjectFirewall, names: dict[str, str]) -> str:

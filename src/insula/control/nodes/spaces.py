@@ -63,14 +63,14 @@ class Spaces:
         """Have all nodes know what is recorded, and nothing else. What a node refuses is logged."""
         everybody = await self._store.instances.all()
         self._cut &= {instance.id for instance in everybody}
-        wanted = {(instance.node, instance.project) for instance in everybody}
-        ids = {space_id_of(project): project for _, project in wanted}
         for node in self._nodes.names():
+            projects = {instance.project for instance in everybody if self._belongs(instance, node)}
+            ids = {space_id_of(project) for project in projects}
             try:
                 for report in await self._nodes.get(node).space_reports():
-                    if (node, ids.get(report.id, "")) not in wanted:
-                        await self._remove_empty(node, report.id)
-                for project in sorted(project for name, project in wanted if name == node):
+                    if report.id not in ids:
+                        await self._remove_empty(node, report.id, _EMPTY_FOR_S)
+                for project in sorted(projects):
                     await self._tell(project, node)
             except InsulaError as error:
                 _log.warning("a node could not be told its networks", node=node, error=str(error))
@@ -79,20 +79,28 @@ class Spaces:
         """Leave nothing behind where no instance is."""
         for node, space_id in list(self._empty_since_s):
             try:
-                await self._nodes.get(node).remove_space(space_id)
+                await self._remove_empty(node, space_id, 0)
             except InsulaError as error:
                 _log.warning("a network could not be removed", node=node, space_id=space_id, error=str(error))
 
-    async def _remove_empty(self, node: str, space_id: str) -> None:
-        since_s = self._empty_since_s.setdefault((node, space_id), monotonic_s())
-        is_ours = (node, space_id) in self._told
-        if not is_ours or monotonic_s() - since_s > _EMPTY_FOR_S:
+    async def _remove_empty(self, node: str, space_id: str, after_s: float) -> None:
+        """Remove a space that nobody has been in for so long; one that we never told, at once."""
+        key = (node, space_id)
+        async with self._locks[space_id]:
+            # Looked at once more: somebody may have come since the caller looked.
+            for instance in await self._store.instances.all():
+                if self._belongs(instance, node) and space_id_of(instance.project) == space_id:
+                    self._empty_since_s.pop(key, None)
+                    return
+            since_s = self._empty_since_s.setdefault(key, monotonic_s())
+            if key in self._told and monotonic_s() - since_s < after_s:
+                return
             await self._nodes.get(node).remove_space(space_id)
-            self._empty_since_s.pop((node, space_id), None)
-            self._told.pop((node, space_id), None)
+            self._empty_since_s.pop(key, None)
+            self._told.pop(key, None)
 
     async def _tell(self, project: str, node: str) -> None:
-        async with self._locks[project]:
+        async with self._locks[space_id_of(project)]:
             space = await self.space_of(project, node)
             key = (node, space.id)
             if space.ports:
