@@ -34,6 +34,7 @@ class PrivateService:
         self.listen = f"127.0.0.1:{free_port()}"
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("INSULA_")}
         own = {"INSULA_HOME": str(self.home), "INSULA_LISTEN": self.listen, "INSULA_DRIVER": driver}
+        own["INSULA_NETWORK"] = "user"  # the host's packet filter is not the tests' own
         own["INSULA_TEMPLATES"] = "asked"  # a guest that boots by itself would take part in every measurement
         self.environment = inherited | own | dict(extra or {})
 

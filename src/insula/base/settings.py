@@ -30,6 +30,8 @@ SETTINGS: Mapping[str, str] = {
     "INSULA_POOL_MEMORY_MIB": "Host memory for guests that wait for the next creates; instances come first. Making "
     "each keeps a processor busy for up to 10 s, and it really takes 100 to 200 MiB. Default: 1024 if templates are "
     "made by themselves (auto), else 0: none wait.",
+    "INSULA_NETWORK": "How networks reach the outside: auto (as root through the host's packet filter where that is "
+    "possible, else without rights) or user (always without rights). Default: auto.",
     "INSULA_RATE_LIMIT": "Requests per minute and identity over TCP. Default: 5000.",
     "INSULA_LOG_LEVEL": "debug, info, warning or error. Default: info.",
 }
@@ -56,6 +58,7 @@ class Settings:
     template_memory_mib: int
     template_disk_gib: float
     pool_memory_mib: int
+    network: str
     rate_limit_per_minute: int
     log_level: str
 
@@ -105,6 +108,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         pool_memory_mib=int(
             _number(env, "INSULA_POOL_MEMORY_MIB", 1024 if templates == "auto" else 0, is_zero_allowed=True)
         ),
+        network=_choice(env, "INSULA_NETWORK", "auto", ("auto", "user")),
         rate_limit_per_minute=int(_number(env, "INSULA_RATE_LIMIT", 5000)),
         log_level=_choice(env, "INSULA_LOG_LEVEL", "info", ("debug", "info", "warning", "error")),
     )

@@ -23,6 +23,7 @@ class Way(StrEnum):
     USER = "user"  # slirp4netns: needs no rights
     ROUTED = "routed"  # a pair of devices and the host's own packet filter: needs root
     NONE = "none"  # nowhere
+    ANY = "any"  # as well as the node can
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class SpaceOrder:
 
     space: Space
     revision: int
-    way: Way = Way.USER
+    way: Way = Way.ANY
 
 
 @dataclass(frozen=True)

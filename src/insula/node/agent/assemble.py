@@ -15,8 +15,10 @@ from insula.node.hypervisor.fake.driver import FakeDriver
 from insula.node.hypervisor.host_checks import host_checks
 from insula.node.hypervisor.qemu.driver import QemuDriver
 from insula.node.network.detect import lacks
+from insula.node.network.host_side import HostSide
 from insula.node.network.none import NoNetwork
 from insula.node.network.spaces import Spaces
+from insula.node.network.steward_link import StewardLink
 from insula.node.runtime.uids import UidRange
 from insula.node.storage.catalogue import open_library
 from insula.node.storage.disks import Disks
@@ -38,6 +40,9 @@ async def assemble(settings: Settings) -> Node:
         return Node(parts)
     uids = UidRange() if UidRange.is_usable() else None
     driver = QemuDriver(settings.home, settings.accelerator)
+    networks = folder / "networks"
+    is_routed = uids is not None and settings.network == "auto"
+    host = HostSide(lambda: StewardLink.stay(networks)) if is_routed else None
     return Node(
         NodeParts(
             name,
@@ -45,7 +50,7 @@ async def assemble(settings: Settings) -> Node:
             driver=driver,
             images=open_library(folder / "images"),
             disks=Disks(),
-            network=Spaces(folder / "networks", uids, lacks=await asyncio.to_thread(lacks)),
+            network=Spaces(networks, uids, host, lacks=await asyncio.to_thread(lacks)),
             uids=uids,
             cgroups=driver.cgroups,
             driver_checks=lambda: _driver_checks(driver),

@@ -7,14 +7,12 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-import msgspec
-
 from insula.base.errors import InsulaError
 from insula.base.run import run
 from insula.domain.network import Member, Network, Space
 from insula.domain.port import Port
+from insula.node.network.foreign_rules import closed_chains, is_known
 from insula.node.network.keeper import SpaceKeeper
-from insula.node.network.rules import table as tables
 from insula.protocol.network import SpaceOrder, Way
 from insula.protocol.node import Check
 
@@ -69,18 +67,10 @@ async def routed_check(is_root: bool) -> Check:
         listing = (await run(["nft", "--json", "list", "chains"], timeout_s=_LIST_S)).text
     except InsulaError as error:
         return Check(_ROUTED, "note", error.why or error.what, error.todo)
-    closed = closed_by(listing)
+    closed = [" ".join(chain) for chain in closed_chains(listing) if not is_known(chain)]
     if closed:
-        detail = f"{', '.join(closed)} of this host drops what it is not told to forward, as Docker and ufw do"
-        return Check(_ROUTED, "note", detail, "Allow devices isv* there, or use the way `user`")
-    return Check(_ROUTED, "ok", "Nobody else on this host drops what is forwarded")
-
-
-def closed_by(listing: str) -> list[str]:
-    """Foreign chains that drop by default what the host forwards, from what `nft --json list chains` prints."""
-    chains = [item["chain"] for item in msgspec.json.decode(listing)["nftables"] if "chain" in item]
-    return [
-        f"{chain['family']} {chain['table']} {chain['name']}"
-        for chain in chains
-        if chain.get("hook") == "forward" and chain.get("policy") == "drop" and chain["table"] != tables.NAME
-    ]
+        detail = f"{', '.join(closed)} of this host drops what it is not told to forward"
+        return Check(
+            _ROUTED, "note", detail, "Allow devices isv* there; until then slirp4netns is used, which is slower"
+        )
+    return Check(_ROUTED, "ok", "Nobody else on this host drops what is forwarded, or is told to let it pass")

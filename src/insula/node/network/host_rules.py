@@ -7,6 +7,7 @@ which no guest ever sees. Pure functions.
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -45,6 +46,11 @@ class Transit:
         return f"fd69:6e73:756c::{self.number:x}"
 
     @property
+    def public(self) -> tuple[str, ...]:
+        """The addresses of the outside that lead into it."""
+        return tuple(item.address for item in self.space.addresses)
+
+    @property
     def uplink(self) -> Uplink:
         """The inner end."""
         return Uplink("up1", _MTU, (f"{self.ipv4}/32", f"{self.ipv6}/128"), (_HOST4, _HOST6))
@@ -65,13 +71,15 @@ _SKELETON: Mapping[str, Chain] = {
         ),
         "type nat hook postrouting priority srcnat ; policy accept ;",
     ),
-    # Spaces come with their own address only, and reach neither the host nor each other.
+    # Spaces come with their own addresses only, and reach neither the host nor each other but by public addresses.
     "forward": Chain(
         (
             f"iifname {_INSIDE} meta nfproto ipv4 iifname . ip saddr != @spaces4 drop",
             f"iifname {_INSIDE} meta nfproto ipv6 iifname . ip6 saddr != @spaces6 drop",
             "ct state { established, related } accept",
             f"oifname {_INSIDE} ct status dnat accept",
+            "oifname . ip daddr @public4 accept",
+            "oifname . ip6 daddr @public6 accept",
             f"oifname {_INSIDE} drop",
         ),
         "type filter hook forward priority -5 ; policy accept ;",
@@ -92,12 +100,15 @@ def host_table(transits: Iterable[Transit]) -> Table:
     """The host's table for these spaces."""
     at: dict[str, str] = {}
     anywhere: dict[str, str] = {}
-    spaces4: dict[str, str] = {}
-    spaces6: dict[str, str] = {}
+    spaces: dict[int, dict[str, str]] = {4: {}, 6: {}}
+    public: dict[int, dict[str, str]] = {4: {}, 6: {}}
     for transit in transits:
-        for own, elements in ((transit.ipv4, spaces4), (transit.ipv6, spaces6)):
+        for own in (transit.ipv4, transit.ipv6, *transit.public):
             key = f'"{transit.device}" . {own}'
-            elements[key] = key
+            version = 6 if ":" in own else 4
+            spaces[version][key] = key
+            if own in transit.public:
+                public[version][key] = key
         for (protocol, door), item in doors_of(transit.space).items():
             gate = f"{protocol} . {item.forward.host_port}"
             if item.forward.host_address == "0.0.0.0":  # noqa: S104 - compared, not bound
@@ -109,19 +120,35 @@ def host_table(transits: Iterable[Transit]) -> Table:
     groups = {
         "doors_at": Group("map", f"ipv4_addr . inet_proto . inet_service : {to}", at, opens=True),
         "doors_any": Group("map", f"inet_proto . inet_service : {to}", anywhere, opens=True),
-        "spaces4": Group("set", "ifname . ipv4_addr", spaces4),
-        "spaces6": Group("set", "ifname . ipv6_addr", spaces6),
     }
+    for version in (4, 6):
+        kind = f"ifname . ipv{version}_addr"
+        groups[f"spaces{version}"] = Group("set", kind, spaces[version])
+        groups[f"public{version}"] = Group("set", kind, public[version], opens=True)
     return Table(_SKELETON, {}, groups)
 
 
-def host_layout(transits: Iterable[Transit]) -> Layout:
-    """The host's ends of the pairs, which have to be there."""
+def host_layout(transits: Iterable[Transit], segments: Iterable[tuple[str, str]] = ()) -> Layout:
+    """The host's ends of the pairs, which have to be there.
+
+    `segments` are the host's devices and their addresses with lengths: who asks there for a public address that belongs
+    to the segment is told that it is here. Others have to be routed here.
+    """
     links: dict[str, Link] = {}
     addresses: set[tuple[str, str]] = set()
     routes: set[tuple[str, str, str, str]] = set()
+    proxies: set[tuple[str, str]] = set()
+    near = [(device, ipaddress.ip_interface(text).network) for device, text in segments if _is_segment(device, text)]
     for transit in transits:
         links[transit.device] = Link("given", _DEVICE_MAC, _MTU)
         addresses |= {(transit.device, f"{_HOST4}/32"), (transit.device, f"{_HOST6}/64")}
         routes |= {(f"{transit.ipv4}/32", transit.device, "", ""), (f"{transit.ipv6}/128", transit.device, "", "")}
-    return Layout(links, frozenset(addresses), frozenset(routes))
+        for address in transit.public:
+            is_6 = ":" in address
+            routes.add((f"{address}/{128 if is_6 else 32}", transit.device, transit.ipv6 if is_6 else transit.ipv4, ""))
+            proxies |= {(device, address) for device, network in near if ipaddress.ip_address(address) in network}
+    return Layout(links, frozenset(addresses), frozenset(routes), proxies=frozenset(proxies))
+
+
+def _is_segment(device: str, address: str) -> bool:
+    return device != "lo" and not device.startswith(DEVICES) and not address.startswith("fe80:")

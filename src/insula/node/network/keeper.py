@@ -15,7 +15,7 @@ from insula.base.errors import Conflict, HostFailure, NotFound, Unsupported
 from insula.base.log import get_logger
 from insula.domain.network import Space
 from insula.domain.port import Port
-from insula.node.network import attendants, dnsmasq, orders, record
+from insula.node.network import attendants, dnsmasq, orders, ports, record
 from insula.node.network.attendants import Place
 from insula.node.network.counting import counts_in, traffic_of
 from insula.node.network.host_rules import Transit
@@ -90,7 +90,8 @@ class SpaceKeeper:
                     todo="Look at the networks again and repeat",
                     code="old-revision",
                 )
-            order = await asyncio.to_thread(orders.checked, order, before)
+            require_free = self._host_side().require_free if order.way is Way.ROUTED else ports.require_free
+            order = await asyncio.to_thread(orders.checked, order, before, require_free)
             await asyncio.to_thread(orders.save_order, self._folder, order)
             self.order = order
             self._spares.give_way_to(order.space)
@@ -155,6 +156,10 @@ class SpaceKeeper:
             steward = await self._ensure_namespaces()
             answer = await steward.ask("read-rules", text=f"list counters table inet {tables.NAME}\n")
             return await asyncio.to_thread(lambda: traffic_of(order.space, counts_in(answer["output"])))
+
+    async def stands(self) -> bool:
+        """Whether anything of it is there."""
+        return await asyncio.to_thread(self._lives, "holder")
 
     async def report(self, problem: str = "") -> SpaceReport | None:
         """What is there, with the problem that the caller knows of; None when nothing was ordered."""
@@ -248,7 +253,9 @@ class SpaceKeeper:
 
     async def _ensure_names(self, order: SpaceOrder, place: Place) -> bool:
         """Whether dnsmasq had to be started without a reason in the order."""
-        servers = (attendants.NAME_SERVER,) if order.way is Way.USER else ()
+        servers: tuple[str, ...] = (attendants.NAME_SERVER,) if order.way is Way.USER else ()
+        if order.way is Way.ROUTED:
+            servers = await self._host_side().name_servers()
         files = dnsmasq.files_for(order.space, str(place.attendants), servers)
         written = await asyncio.to_thread(attendants.read_names, place)
         lives = await asyncio.to_thread(self._lives, "dnsmasq")

@@ -38,7 +38,8 @@ class Link:
 class Layout:
     """Addresses are (device, address with length), routes (prefix, device, gateway, source), neighbours (device,
     address, MAC address). Limits are megabits a second by device, of what leaves there. What comes in at the first
-    device of a redirect passes through the second one before."""
+    device of a redirect passes through the second one before. Proxies are (device, address): who asks there is told
+    that the address is here."""
 
     links: Mapping[str, Link] = field(default_factory=dict)
     addresses: frozenset[tuple[str, str]] = frozenset()
@@ -46,6 +47,7 @@ class Layout:
     neighbours: frozenset[tuple[str, str, str]] = frozenset()
     limits: Mapping[str, int] = field(default_factory=dict)
     redirects: frozenset[tuple[str, str]] = frozenset()
+    proxies: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,7 @@ def changes(old: Layout, new: Layout) -> list[Change]:
         for device, address in sorted(old.addresses - new.addresses)
         if device not in gone
     ]
+    orders += [("proxy-away", *item) for item in sorted(old.proxies - new.proxies) if item[0] not in gone]
     orders += [("redirect-away", *item) for item in sorted(old.redirects - new.redirects) if item[0] not in gone]
     orders += [("link-away", name) for name in sorted(gone)]
     for name, link in new.links.items():
@@ -148,6 +151,7 @@ def changes(old: Layout, new: Layout) -> list[Change]:
         before = 0 if name in fresh else old.limits.get(name, 0)
         if name in new.links and before != new.limits.get(name, 0):
             orders.append(("limit", name, new.limits.get(name, 0)))
+    orders += [("proxy", *item) for item in sorted(new.proxies - old.proxies)]
     orders += [("redirect", *item) for item in sorted(new.redirects) if item not in old.redirects or fresh & set(item)]
     return orders
 
@@ -162,12 +166,13 @@ def observed(found: Mapping[str, Any], wanted: Layout, ours: tuple[str, ...] = _
         for name, (mac, mtu, up) in found["links"].items()
         if name in wanted.links or name.startswith(ours)
     }
-    made = {name for name, link in links.items() if link.kind != "given"}
+    made = {name for name in links if name.startswith(ours)}
     return Layout(
         links,
         frozenset(item for item in _seen(found["addresses"]) if item[0] in made or item in wanted.addresses),
         frozenset(item for item in map(tuple, found["routes"]) if item[1] in made or item in wanted.routes),
         frozenset(item for item in map(tuple, found["neighbours"]) if item[0] in made),
+        proxies=frozenset(map(tuple, found["proxies"])),
     )
 
 

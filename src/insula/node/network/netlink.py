@@ -34,6 +34,9 @@ _UP = 0x1
 _ADDRESS_FLAGS = 0x80 | 0x02  # permanent, no duplicate detection
 _NO_ROUTE = 0x200  # for its prefix
 _PERMANENT = 0x80
+_PROXY = 0x8  # NTF_PROXY
+_ORIGIN_ATTRIBUTE = 12  # NDA_PROTOCOL
+_ORIGIN = 0x69  # by which we know what we put beside foreign devices
 _UNICAST, _UNREACHABLE = 1, 7
 _TABLE_MAIN, _BY_STATIC = 254, 4
 _SCOPE_LINK, _SCOPE_UNIVERSE = 253, 0
@@ -132,9 +135,17 @@ class Netlink:
     def remove_neighbour(self, device: str, address: str, mac: str = "") -> None:
         self._change(_DELNEIGH, 0, self._neighbour(device, address))
 
-    def _neighbour(self, device: str, address: str) -> bytes:
+    def proxy(self, device: str, address: str) -> None:
+        """Whoever asks at the device for the address is told that it is reached through here."""
+        body = self._neighbour(device, address, _PROXY) + _attribute(_ORIGIN_ATTRIBUTE, bytes([_ORIGIN]))
+        self._change(_NEWNEIGH, _CREATE | _REPLACE, body)
+
+    def remove_proxy(self, device: str, address: str) -> None:
+        self._change(_DELNEIGH, 0, self._neighbour(device, address, _PROXY))
+
+    def _neighbour(self, device: str, address: str, flags: int = 0) -> bytes:
         family, packed = _packed(address)
-        return _NEIGHBOUR.pack(family, self.index_of(device), _PERMANENT, 0, 0) + _attribute(1, packed)
+        return _NEIGHBOUR.pack(family, self.index_of(device), _PERMANENT, flags, 0) + _attribute(1, packed)
 
     def limit(self, device: str, megabits_per_second: int) -> None:
         """What leaves through the device is limited by a token bucket; 0 takes the limit away."""
@@ -218,6 +229,17 @@ class Netlink:
                 attributes = _attributes(body[_NEIGHBOUR.size :])
                 mac = ":".join(f"{byte:02x}" for byte in attributes.get(2, b""))
                 found.append((names[index], socket.inet_ntop(family, attributes[1]), mac))
+        return found
+
+    def proxies(self) -> list[tuple[str, str]]:
+        """Device and address of what :meth:`proxy` made, whoever ran it."""
+        names = self._names()
+        found = []
+        for body in self._dump(_GETNEIGH, _NEIGHBOUR.pack(0, 0, 0, _PROXY, 0)):
+            family, index, _, flags, _ = _NEIGHBOUR.unpack_from(body)
+            attributes = _attributes(body[_NEIGHBOUR.size :])
+            if flags & _PROXY and index in names and attributes.get(_ORIGIN_ATTRIBUTE) == bytes([_ORIGIN]):
+                found.append((names[index], socket.inet_ntop(family, attributes[1])))
         return found
 
     def _names(self) -> dict[int, str]:

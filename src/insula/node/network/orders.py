@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,6 @@ from insula.base.files import write_atomic
 from insula.base.log import get_logger
 from insula.domain.instance import PortForward
 from insula.domain.network import check, sharing
-from insula.node.network import ports
 from insula.protocol.network import SpaceOrder, Way
 
 _log = get_logger(__name__)
@@ -19,17 +19,19 @@ _log = get_logger(__name__)
 _ORDER, _NUMBER = "order.json", "transit"
 
 
-def checked(order: SpaceOrder, before: SpaceOrder | None) -> SpaceOrder:
-    """The order, sharing what it can with the one before. Blocking.
+def checked(
+    order: SpaceOrder, before: SpaceOrder | None, require_free: Callable[[Iterable[PortForward]], None]
+) -> SpaceOrder:
+    """The order, sharing what it can with the one before. `require_free` raises for ports that are not. Blocking.
 
     Raises InvalidInput for what contradicts itself, and Conflict where a new forward's port is taken.
     """
     if before is not None:
         order = replace(order, space=sharing(order.space, before.space))
     check(order.space, before.space if before is not None else None)
-    if order.way is Way.USER:
+    if order.way is not Way.NONE:
         held = {_gate(item.forward) for item in before.space.forwards} if before is not None else set()
-        ports.require_free(item.forward for item in order.space.forwards if _gate(item.forward) not in held)
+        require_free(item.forward for item in order.space.forwards if _gate(item.forward) not in held)
     return order
 
 

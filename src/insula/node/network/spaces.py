@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from insula.base.errors import InsulaError, InvalidInput, NotFound
+from insula.base.errors import InsulaError, InvalidInput, NotFound, Unsupported
 from insula.base.log import get_logger
 from insula.domain.instance import PortForward
 from insula.domain.network import Space, is_name
@@ -17,7 +19,7 @@ from insula.node.network.keeper import SpaceKeeper
 from insula.node.network.strays import end_strays
 from insula.node.network.wiring import Wiring
 from insula.node.runtime.uids import UidRange
-from insula.protocol.network import SpaceOrder, SpaceReport, SpaceTraffic
+from insula.protocol.network import SpaceOrder, SpaceReport, SpaceTraffic, Way
 from insula.protocol.node import Nic
 
 _log = get_logger(__name__)
@@ -30,7 +32,7 @@ class Spaces:
     """Keeps each space in a folder of its own below `folder`.
 
     `uids` gives the user whose processes a space consists of, without it they are our own; `host` is there where spaces
-    may reach the outside through the host. `lacks` is what was found missing on this host.
+    may reach the outside through the host, if it can be claimed. `lacks` is what was found missing on this host.
     """
 
     name = "space"
@@ -53,10 +55,12 @@ class Spaces:
         """Find the spaces that were made before, and mend what happened to them meanwhile."""
         self._folder.mkdir(mode=0o711, parents=True, exist_ok=True)
         await asyncio.to_thread(end_strays, self._folder.parent)
+        await self._claim_host()
         for path in sorted(self._folder.iterdir()):
             if is_name(path.name) and await (await self._keeper(path.name)).load() is None:
                 await self.remove_space(path.name)  # a making that was cut off
-        await self.look()
+        async with self._host.together() if self._host is not None else contextlib.nullcontext():
+            await self.look()
 
     def close(self) -> None:
         """Let go of all; they go on by themselves."""
@@ -97,7 +101,11 @@ class Spaces:
         """See NetworkNode."""
         if not is_name(order.space.id):
             raise InvalidInput(f"{order.space.id!r} is no identifier", code="invalid-network")
-        return await (await self._keeper(order.space.id)).apply(order)
+        keeper = await self._keeper(order.space.id)
+        way = await self._way(order, keeper) if order.way is Way.ANY else order.way
+        if order.space.addresses and way is Way.USER:
+            raise _no_addresses()
+        return await keeper.apply(replace(order, way=way))
 
     async def remove_space(self, space_id: str) -> None:
         """See NetworkNode."""
@@ -173,6 +181,24 @@ class Spaces:
         """See InstanceNetwork."""
         return self._lacks
 
+    async def _claim_host(self) -> None:
+        if self._host is None:
+            return
+        try:
+            await self._host.claim()
+        except InsulaError as error:
+            _log.warning("networks reach the outside without the host", why=str(error))
+            self._host.close()
+            self._host = None
+
+    async def _way(self, order: SpaceOrder, keeper: SpaceKeeper) -> Way:
+        """What stands goes on as it is while it can: changing the way cuts every connection to the outside."""
+        if self._host is None:
+            return Way.USER
+        before = await keeper.load()
+        can_stay = before is not None and before.way is Way.USER and bool(before.space.ports)
+        return Way.USER if can_stay and not order.space.addresses and await keeper.stands() else Way.ROUTED
+
     def _space(self, nic: Nic) -> Space | None:
         keeper = self._keepers.get(nic.space_id)
         return keeper.order.space if keeper is not None and keeper.order is not None else None
@@ -195,3 +221,12 @@ class Spaces:
             return None
         folder.mkdir(mode=0o711, parents=True, exist_ok=True)
         return self._uids.claim(folder)
+
+
+def _no_addresses() -> Unsupported:
+    return Unsupported(
+        "Addresses of the outside cannot lead to instances of this project here",
+        why="Its networks reach the outside without the host's packet filter",
+        todo="Run the service as root and without INSULA_NETWORK=user, and look at `insula doctor`",
+        code="no-routed-networks",
+    )

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NoReturn
 
-    from insula.node.network import netlink
+    from insula.node.network import announce, netlink
 else:
-    import netlink  # its neighbour: the package would bring half of the service along
+    import announce  # its neighbours: the package would bring half of the service along
+    import netlink
 
 # linux/sched.h, linux/mount.h, linux/prctl.h, linux/if_tun.h
 _CLONE_NEWNS, _CLONE_NEWUSER, _CLONE_NEWNET = 0x00020000, 0x10000000, 0x40000000
@@ -36,6 +37,7 @@ _TUNSETIFF, _TUNSETPERSIST = 0x400454CA, 0x400454CB
 _IFF_TAP, _IFF_NO_PI, _IFF_VNET_HDR = 0x0002, 0x1000, 0x4000
 _NAME_AND_FLAGS = "16sH22x"  # struct ifreq
 _TUN = "/dev/net/tun"
+_IPV6_DEVICES = "/proc/sys/net/ipv6/conf"
 _NFT_JSON = 1 << 4  # nftables/libnftables.h
 _BIND_TO_DEVICE = 25
 
@@ -76,6 +78,7 @@ class Steward:
             "address": kernel.address,
             "route": kernel.route,
             "neighbour": kernel.neighbour,
+            "proxy": kernel.proxy,
             "limit": kernel.limit,
         }
         self._away: dict[str, Callable[..., None]] = {
@@ -84,6 +87,7 @@ class Steward:
             "address": kernel.remove_address,
             "route": kernel.remove_route,
             "neighbour": kernel.remove_neighbour,
+            "proxy": kernel.remove_proxy,
         }
 
     def answer(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
@@ -95,6 +99,8 @@ class Steward:
             "disturbed": self._disturbed,
             "look": self._look,
             "set": self._set,
+            "forwarding": self._forwarding,
+            "announce": self._announce,
             "tap": lambda words: _open_tap(words["device"], _IFF_TAP | _IFF_NO_PI | (_IFF_VNET_HDR * words["offload"])),
             "listen": lambda words: _listen(words["address"], words["port"]),
         }
@@ -119,6 +125,22 @@ class Steward:
             _write(f"/proc/sys/net/{name}", value)
         return {}
 
+    def _forwarding(self, _: dict[str, Any]) -> dict[str, Any]:
+        """Let the host forward packets. A router ignores what routers announce unless it is told otherwise, so that
+        devices that heeded announcements go on doing so."""
+        if _read(f"{_IPV6_DEVICES}/all/forwarding") == "0":
+            for device in os.listdir(_IPV6_DEVICES):  # noqa: PTH208 - pathlib takes 10 ms to import
+                if _read(f"{_IPV6_DEVICES}/{device}/accept_ra") == "1":
+                    _write(f"{_IPV6_DEVICES}/{device}/accept_ra", "2")
+            _write(f"{_IPV6_DEVICES}/all/forwarding", "1")
+        _write("/proc/sys/net/ipv4/ip_forward", "1")
+        return {}
+
+    def _announce(self, words: dict[str, Any]) -> dict[str, Any]:
+        for device, address in words["places"]:
+            announce.announce(device, address)
+        return {}
+
     def _look(self, _: dict[str, Any]) -> dict[str, Any]:
         kernel = self._netlink
         return {
@@ -126,6 +148,7 @@ class Steward:
             "addresses": kernel.addresses(),
             "routes": kernel.routes(),
             "neighbours": kernel.neighbours(),
+            "proxies": kernel.proxies(),
         }
 
     def _change(self, what: str, *words: Any) -> None:
@@ -323,6 +346,14 @@ def _write(path: str, text: str) -> None:
         os.write(descriptor, text.encode())
     finally:
         os.close(descriptor)
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path) as file:  # noqa: PTH123 - pathlib as above
+            return file.read().strip()
+    except FileNotFoundError:
+        return ""
 
 
 def _start_ticks(pid: int) -> int:

@@ -66,6 +66,7 @@ def test_what_others_have_put_there_is_not_ours() -> None:
         "addresses": [["wg0", "10.5.0.1/24"], *map(list, layout.addresses)],
         "routes": [["10.5.0.0/24", "wg0", "", ""], *map(list, layout.routes)],
         "neighbours": [*map(list, layout.neighbours), ["wg0", "10.5.0.2", "02:00:00:00:00:09"]],
+        "proxies": [],
     }
     todo = changes(observed(found, layout), layout)
     assert todo == [("link-away", "p7-9"), ("link", "p7-3", "06:69:6e:73:75:6c", 1500)]
