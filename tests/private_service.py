@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from types import TracebackType
@@ -24,9 +24,13 @@ _DEATH_TIMEOUT_S = 10.0
 
 
 class PrivateService:
-    """A private INSULA_HOME and port, and the service in it. `extra` are further settings (`INSULA_…`)."""
+    """A private INSULA_HOME and port, and the service in it. `extra` are further settings (`INSULA_…`).
+
+    `within` is a command that runs the one after it, such as `nsenter`; it may be changed between two starts.
+    """
 
     def __init__(self, driver: str, extra: Mapping[str, str] | None = None) -> None:
+        self.within: Sequence[str] = ()
         # Own uids must be able to pass through the folder above the home, which mkdtemp makes private.
         self.top = Path(tempfile.mkdtemp(prefix="insula-private-", dir="/var/tmp"))
         self.top.chmod(0o755)
@@ -61,7 +65,7 @@ class PrivateService:
     @property
     def command(self) -> list[str]:
         """The command line, to which arguments are added."""
-        return [sys.executable, "-I", "-m", "insula.cli"]
+        return [*self.within, sys.executable, "-I", "-m", "insula.cli"]
 
     def client(self, timeout_s: float = 60.0) -> Client:
         """A new client on the Unix socket; one for each thread."""

@@ -102,6 +102,16 @@ PROBES: Mapping[str, Probe] = {
     "GET /v1/plans": Probe(),
     "POST /v1/instances/{instance}/forwards": Probe(json={"guest_port": 80}),
     "DELETE /v1/instances/{instance}/forwards/{host_port}": Probe(),
+    "GET /v1/address-pools": Probe(),
+    "POST /v1/address-pools": Probe(json={"name": "probe", "addresses": "198.51.100.0/28"}),
+    "DELETE /v1/address-pools/{pool}": Probe(),
+    "GET /v1/addresses": Probe(),
+    "POST /v1/addresses": Probe(json={"pool": "target-default"}),
+    "GET /v1/addresses/{address}": Probe(),
+    "DELETE /v1/addresses/{address}": Probe(),
+    "POST /v1/addresses/{address}/assign": Probe(json={"instance": "target-default"}),
+    "POST /v1/addresses/{address}/unassign": Probe(),
+    "GET /v1/addresses/{address}/history": Probe(),
     "GET /v1/networks": Probe(),
     "POST /v1/networks": Probe(json={"name": "probe"}),
     "GET /v1/networks/{network}": Probe(),
@@ -149,7 +159,7 @@ ALSO_NEEDED: Mapping[str, Scope] = {
 }
 
 # Things of the host, which all projects share.
-SHARED = frozenset({"image", "project"})
+SHARED = frozenset({"image", "project", "pool"})
 
 
 _numbers = itertools.count()
@@ -202,6 +212,8 @@ async def make_targets(world: World) -> Targets:
             "firewall": firewall.id,
             "rule": "1",
             "network": (await world.add_network(f"target-{project}", project)).id,
+            "address": (await world.add_address(f"target-{project}", project)).address,
+            "pool": f"target-{project}",
             "host_port": str(instance.forwards[0].host_port),
             "token": token.id,
             "operation": operations[0].id,
@@ -215,7 +227,7 @@ async def make_fresh_targets(world: World, entry: Endpoint) -> Targets:
     """Things of the default project that one test may use up."""
     name = f"fresh-{next(_numbers)}"
     fresh = dict.fromkeys(("operation", "instance", "volume", "snapshot", "store", "backup", "key", "token"), "")
-    fresh |= {"firewall": "", "rule": "1", "host_port": "", "network": ""}
+    fresh |= {"firewall": "", "rule": "1", "host_port": "", "network": "", "address": "", "pool": ""}
     fresh |= {"image": "tiny", "project": "unknown"}
     if "instance" in entry.parameters or "operation" in entry.parameters:
         fresh["instance"] = (await world.create(name)).id
@@ -233,13 +245,23 @@ async def make_fresh_targets(world: World, entry: Endpoint) -> Targets:
     if "key" in entry.parameters:
         key = SshKey(new_id(Kind.KEY), DEFAULT_PROJECT, name, PUBLIC_KEY + name, f"SHA256:{name}", now_utc())
         fresh["key"] = (await world.store.keys.add(key)).id
-    if "network" in entry.parameters:
-        fresh["network"] = (await world.add_network(name)).id
-    if "firewall" in entry.parameters:
-        fresh["firewall"] = (await world.add_firewall(name)).id
+    fresh |= await _fresh_of_networks(world, entry, name)
     if "token" in entry.parameters:
         fresh["token"] = (await world.new_token([Scope.KEYS_READ]))[0].id
     return Targets({DEFAULT_PROJECT: fresh})
+
+
+async def _fresh_of_networks(world: World, entry: Endpoint, name: str) -> dict[str, str]:
+    fresh: dict[str, str] = {}
+    if "network" in entry.parameters:
+        fresh["network"] = (await world.add_network(name)).id
+    if "address" in entry.parameters:
+        fresh["address"] = (await world.add_address(name)).address
+    if "pool" in entry.parameters:
+        fresh["pool"] = (await world.add_pool(name)).name
+    if "firewall" in entry.parameters:
+        fresh["firewall"] = (await world.add_firewall(name)).id
+    return fresh
 
 
 async def check_wrong_scope(world: World, targets: Targets, entry: Endpoint) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -19,6 +20,7 @@ from insula.control.actions.secret import hash_secret, new_secret
 from insula.control.nodes import Nodes, Spaces
 from insula.control.store import Store
 from insula.domain.access import DEFAULT_PROJECT, Project, Scope, Token
+from insula.domain.address import AddressPool, ReservedAddress
 from insula.domain.backup import Backup, BackupStore
 from insula.domain.ids import Kind, new_id
 from insula.domain.instance import Instance
@@ -30,6 +32,8 @@ from insula.domain.volume import Volume
 from insula.frontends.api.app import make_app
 from insula.node.agent import Node
 from tests.operations.control import Control, make_node, open_control
+
+_numbers = itertools.count(1)
 
 OTHER_PROJECT = "other"
 PLENTY_PER_MINUTE = 1_000_000
@@ -124,6 +128,20 @@ class World:
         answer = await self.admin("POST", "/v1/networks", project, json={"name": name})
         assert answer.status_code == 201, answer.text
         return await self.store.networks.get(project, name)
+
+    async def add_pool(self, name: str) -> AddressPool:
+        """A pool of addresses that nobody has reserved one of."""
+        first = f"2001:db8:{next(_numbers):x}::"
+        answer = await self.admin("POST", "/v1/address-pools", json={"name": name, "addresses": f"{first}/120"})
+        assert answer.status_code == 201, answer.text
+        return next(pool for pool in await self.store.addresses.pools() if pool.name == name)
+
+    async def add_address(self, name: str, project: str = DEFAULT_PROJECT) -> ReservedAddress:
+        """An address of a pool of its own, which leads nowhere."""
+        pool = await self.add_pool(name)
+        answer = await self.admin("POST", "/v1/addresses", project, json={"pool": pool.name})
+        assert answer.status_code == 201, answer.text
+        return await self.store.addresses.get(project, answer.json()["id"])
 
     async def add_firewall(self, name: str, project: str = DEFAULT_PROJECT) -> ProjectFirewall:
         """A firewall with one rule, which applies to nobody."""

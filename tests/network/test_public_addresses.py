@@ -23,12 +23,6 @@ pytestmark = pytest.mark.root
 
 _NEAR_BY = ("192.0.2.77", "2001:db8:77::77")  # of the segment that the host's card is in
 _ROUTED = ("203.0.113.5", "2001:db8:99::5")
-_DOCKERS = """add table ip filter
-add chain ip filter FORWARD { type filter hook forward priority 0 ; policy drop ; }
-add chain ip filter DOCKER-USER
-add rule ip filter FORWARD counter jump DOCKER-USER
-add rule ip filter FORWARD oifname "docker0" ct state related,established counter accept
-"""
 
 
 def _with(*pairs: tuple[str, str]) -> dict[str, object]:
@@ -78,11 +72,13 @@ async def test_the_segment_is_told_and_answered_for_as_long_as_the_address_is_in
     assert [packet.source for packet in advertised] == [six]
     assert not any(socket.inet_aton(_ROUTED[0]) in frame for frame in told), "others have to be routed here"
     assert await _is_answered(host, four)
+    assert await _is_answered6(host, six)
     await routed.apply_only(SPACE, Way.ROUTED)
     left = await host.steward.ask("look")
     assert left["proxies"] == []
     assert not any(address in str(left["routes"]) for address, _ in pairs)
     assert not await _is_answered(host, four)
+    assert not await _is_answered6(host, six)
 
 
 async def _is_answered(host: Host, address: str) -> bool:
@@ -95,6 +91,23 @@ async def _is_answered(host: Host, address: str) -> bool:
     return False
 
 
+async def _is_answered6(host: Host, address: str) -> bool:
+    await host.received()
+    target = socket.inet_pton(socket.AF_INET6, address)
+    group = f"ff02::1:ff{target[13]:02x}:{target[14]:02x}{target[15]:02x}"
+    mac = bytes.fromhex(NEAR_MAC.replace(":", ""))
+    body = frames.icmp(135, rest=bytes(4)) + target + b"\1\1" + mac
+    frame = bytearray(frames.ip(NEAR_MAC, NEAR6, group, frames.ICMP6, body))
+    frame[:6] = b"\x33\x33\xff" + target[13:]
+    frame[21] = 255  # hops: it was not forwarded
+    host.send_frame(bytes(frame))
+    for _ in range(15):
+        for packet in map(frames.parse, await host.received()):
+            if packet is not None and packet.protocol == frames.ICMP6 and packet.port == 136:
+                return packet.payload[8:24] == target
+    return False
+
+
 async def test_a_guest_cannot_come_from_an_address_that_is_not_its_own(routed: World, host: Host) -> None:
     address = _ROUTED[0]
     await routed.apply_only(replace(SPACE, **_with((address, "prt_1"))), Way.ROUTED)  # type: ignore[arg-type]
@@ -103,29 +116,6 @@ async def test_a_guest_cannot_come_from_an_address_that_is_not_its_own(routed: W
     routed.send_packet("prt_2", address, NEAR, "udp", frames.udp(4000, 53))
     routed.send_packet("prt_2", "10.1.0.18", NEAR, "udp", frames.udp(4001, 53))
     assert [packet.mark for packet in await host.seen()] == [4001]
-
-
-async def test_rules_of_docker_and_ufw_stay_and_let_ours_pass(routed: World, host: Host) -> None:
-    async def works() -> bool:
-        routed.send_packet("prt_1", "10.1.0.17", NEAR, "udp", frames.udp(4000, 53))
-        return bool(await host.seen())
-
-    assert await works()
-    await host.steward.ask("rules", text=_DOCKERS)
-    assert not await works()
-    assert await host.side.reconcile() == ("ways through the rules of others",)
-    assert await works()
-    listing = str((await host.steward.ask("read-rules", text="list chain ip filter FORWARD\n"))["output"])
-    assert listing.index("DOCKER-USER") < listing.index("docker0") < listing.index("isv*"), "theirs come first"
-    # As Docker and `ufw reload` do it: everything anew.
-    await host.steward.ask("rules", text="delete table ip filter\n" + _DOCKERS)
-    assert await host.side.reconcile() == ("ways through the rules of others",)
-    assert await works()
-    await routed.keeper.remove()
-    listing = str((await host.steward.ask("read-rules", text="list ruleset\n"))["output"])
-    assert "docker0" in listing
-    assert "isv" not in listing
-    assert '"insula"' not in listing
 
 
 async def test_only_one_service_manages_a_host(tmp_path: Path, host: Host) -> None:

@@ -74,6 +74,8 @@ COMMANDS: Entries = {
     "snapshot": ("snapshots", "snapshot", "Snapshots: what an instance was, to go back to or to go on from."),
     "backup": ("backups", "backup", "Backups: instances' disks in a place elsewhere, by hand or by schedule."),
     "network": ("networks", "network", "Networks: what instances are in."),
+    "address": ("addresses", "address", "Addresses of the outside that lead to instances."),
+    "address-pool": ("addresses", "address_pool", "Pools of addresses that projects may reserve."),
     "forward": ("forwards", "forward", "Forwards: ports of the host that lead to instances."),
     "firewall": ("firewalls", "firewall", "Firewalls: who may reach which instances, and whom these may reach."),
     "image": ("images", "image", "Images: list, build, warm, import, publish, share, deprecate, delete."),

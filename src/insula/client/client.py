@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from insula.base import settings
 from insula.base.errors import Unavailable
 from insula.client.access import Audit, Keys, Projects, Tokens
+from insula.client.addresses import Addresses
 from insula.client.backups import Backups
 from insula.client.connection import Connection
 from insula.client.decode import build
@@ -54,6 +55,7 @@ class Client:
         self.plans = Plans(self.connection)
         self.keys = Keys(self.connection)
         self.networks = Networks(self.connection)
+        self.addresses = Addresses(self.connection)
         self.firewalls = Firewalls(self.connection)
         self.tokens = Tokens(self.connection)
         self.projects = Projects(self.connection)

@@ -27,6 +27,8 @@ class Kind(StrEnum):
     NODE = "nod"
     NETWORK = "net"
     PORT = "prt"
+    ADDRESS = "adr"
+    ADDRESS_POOL = "apl"
     FIREWALL = "fwl"
     RULE = "rul"
 

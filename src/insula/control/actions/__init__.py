@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from insula.control.actions.acceptance import Acceptor
 from insula.control.actions.access import Access
+from insula.control.actions.addresses import AddressActions
 from insula.control.actions.audit import AuditActions
 from insula.control.actions.backup_schedules import BackupScheduleActions
 from insula.control.actions.backup_stores import BackupStoreActions
@@ -52,6 +53,7 @@ class Actions:
         self.operations = OperationActions(store, engine)
         self.plans = PlanActions(store)
         self.networks = NetworkActions(store, spaces)
+        self.addresses = AddressActions(store, spaces, nodes)
         self.forwards = ForwardActions(store, spaces)
         self.firewalls = FirewallActions(store, spaces)
         self.keys = KeyActions(store)

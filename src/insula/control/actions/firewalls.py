@@ -20,7 +20,7 @@ from insula.domain.names import check_name, check_tags
 from insula.domain.network import Space
 from insula.domain.packet_judge import Decision, Judge, Packet, Stage
 from insula.domain.project_firewall import MAX_RULES, ProjectFirewall, rule_problem, rule_text
-from insula.protocol.network import USER_GATEWAYS
+from insula.protocol.network import USER_GATEWAYS, Way
 from insula.protocol.network import Traffic as Count
 
 
@@ -198,7 +198,8 @@ class FirewallActions:
         instance = await self.store.instances.get(caller.project, question.instance)
         space = await self._spaces.space_of(caller.project, instance.node)
         own, peer = _port_id(space, instance), await self._peer(caller, question.peer, space)
-        packet = _packet(space, question, own, peer)
+        is_hidden = self._spaces.way_of(caller.project, instance.node) is not Way.ROUTED
+        packet = _packet(space, question, own, peer, is_hidden=is_hidden)
         return _told(await self.store.firewalls.list(caller.project), Judge(space).decide(packet), question)
 
     async def _peer(self, caller: Caller, peer: str, space: Space) -> str:
@@ -276,8 +277,8 @@ def _port_id(space: Space, instance: Instance) -> str:
     return found
 
 
-def _packet(space: Space, question: Question, own: str, peer: str) -> Packet:
-    """The first one. Who comes from outside comes by the way out, under its address."""
+def _packet(space: Space, question: Question, own: str, peer: str, *, is_hidden: bool) -> Packet:
+    """The first one. Who comes from outside comes by the way out, under its address if the way hides him."""
     ports = {port.id: port for port in space.ports}
     mine, theirs = ports[own], ports.get(peer)
     is_ipv6 = ":" in peer if theirs is None else not (mine.ipv4 and theirs.ipv4)
@@ -286,7 +287,7 @@ def _packet(space: Space, question: Question, own: str, peer: str) -> Packet:
         other = peer if theirs is None else (theirs.ipv6 if is_ipv6 else theirs.ipv4)
         return Packet(address, other, question.traffic, question.port, own)
     if theirs is None:
-        return Packet(USER_GATEWAYS[is_ipv6], address, question.traffic, question.port)
+        return Packet(USER_GATEWAYS[is_ipv6] if is_hidden else peer, address, question.traffic, question.port)
     return Packet(theirs.ipv6 if is_ipv6 else theirs.ipv4, address, question.traffic, question.port, peer)
 
 

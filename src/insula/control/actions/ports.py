@@ -10,7 +10,7 @@ from insula.domain.capacity import Capacity
 from insula.domain.instance import Resources
 from insula.domain.network import Space
 from insula.domain.operation import Operation, OperationEvent
-from insula.protocol.network import Traffic
+from insula.protocol.network import Traffic, Way
 from insula.protocol.node import NodeApi
 
 
@@ -44,6 +44,11 @@ class Spaces(Protocol):
         ...
 
     async def space_of(self, project: str, node: str) -> Space: ...
+
+    def way_of(self, project: str, node: str) -> Way:
+        """How the project's networks there reach the outside."""
+        ...
+
     async def rule_traffic(self, project: str) -> Mapping[str, Traffic]:
         """What matched each rule, by its id."""
         ...

@@ -12,10 +12,11 @@ from insula.base.errors import InsulaError, NotFound
 from insula.base.log import get_logger
 from insula.control.nodes.nodes import Nodes
 from insula.control.store import Store
+from insula.domain.address import ReservedAddress
 from insula.domain.instance import Instance
-from insula.domain.network import Forward, Member, Space
+from insula.domain.network import Forward, Member, PublicAddress, Space
 from insula.domain.project_network import space_id_of
-from insula.protocol.network import SpaceOrder, Traffic
+from insula.protocol.network import SpaceOrder, Traffic, Way
 
 _log = get_logger(__name__)
 
@@ -29,6 +30,7 @@ class Spaces:
         self._store = store
         self._nodes = nodes
         self._told: dict[tuple[str, str], Space] = {}
+        self._ways: dict[tuple[str, str], Way] = {}
         self._empty_since_s: dict[tuple[str, str], float] = {}
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._cut: set[str] = set()
@@ -58,6 +60,10 @@ class Spaces:
                     old = counts.get(rule, Traffic())
                     counts[rule] = Traffic(old.packets + new.packets, old.byte_count + new.byte_count)
         return counts
+
+    def way_of(self, project: str, node: str) -> Way:
+        """How the project's networks there reach the outside, as the node told."""
+        return self._ways.get((node, space_id_of(project)), Way.USER)
 
     async def tell_all(self) -> None:
         """Have all nodes know what is recorded, and nothing else. What a node refuses is logged."""
@@ -110,14 +116,15 @@ class Spaces:
             if space == self._told.get(key) or not (space.ports or key in self._told):
                 return
             revision = await self._store.networks.next_revision(project)
-            await self._nodes.get(node).apply_space(SpaceOrder(space, revision))
-            self._told[key] = space
+            report = await self._nodes.get(node).apply_space(SpaceOrder(space, revision))
+            self._told[key], self._ways[key] = space, report.way
 
     async def space_of(self, project: str, node: str) -> Space:
         """What a node is to know of a project."""
         # The networks last: a port that is read is in one that is read.
         there = [one for one in await self._store.instances.of_project(project) if self._belongs(one, node)]
         networks = await self._store.networks.list(project)
+        addresses = await self._store.addresses.list(project)
         return Space(
             space_id_of(project),
             tuple(network.network for network in networks),
@@ -126,10 +133,23 @@ class Spaces:
             tuple(record.firewall for record in await self._store.firewalls.list(project)),
             tuple(await self._store.networks.joined(project)),
             _forwards(there),
+            _addresses(there, addresses),
         )
 
     def _belongs(self, instance: Instance, node: str) -> bool:
         return instance.node == node and bool(instance.ports) and instance.id not in self._cut
+
+
+def _addresses(instances: Sequence[Instance], addresses: Sequence[ReservedAddress]) -> tuple[PublicAddress, ...]:
+    """Each at the first port of its instance that has an address of its kind."""
+    there = {instance.id: instance for instance in instances}
+    found = []
+    for one in addresses:
+        ports = there[one.instance_id].ports if one.instance_id in there else ()
+        port = next((port for port in ports if (port.ipv6 if ":" in one.address else port.ipv4)), None)
+        if port is not None:
+            found.append(PublicAddress(one.address, port.id))
+    return tuple(found)
 
 
 def _forwards(instances: Sequence[Instance]) -> tuple[Forward, ...]:

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from insula.base.clock import now_utc
+from insula.control.store.addresses import forget_instance
 from insula.control.store.backup_stores import end_store
 from insula.control.store.backups import end_backup
 from insula.control.store.images import end_image
@@ -72,6 +73,7 @@ def complete(connection: Connection, end: Completion) -> bool:
 def _end_instance(connection: Connection, instance_id: str, fields: Mapping[str, Any] | None) -> None:
     if fields is None:
         release_volumes(connection, instance_id)
+        forget_instance(connection, instance_id)
         connection.execute(instance.delete().where(instance.c.id == instance_id))
     elif fields:
         _change(connection, instance_id, fields)

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection
 from insula.base.clock import iso, now_utc
 from insula.base.errors import Conflict, NotFound
 from insula.control.store import ports
+from insula.control.store.addresses import forget_instance
 from insula.control.store.audit import AuditLine, append_line
 from insula.control.store.engine import Database
 from insula.control.store.operations import find_active
@@ -218,6 +219,7 @@ class Instances:
         """Remove the record with its port reservations. Repeatable."""
 
         def work(connection: Connection) -> None:
+            forget_instance(connection, instance_id)
             connection.execute(instance.delete().where(instance.c.id == instance_id))
             self.model.mark(connection)
 

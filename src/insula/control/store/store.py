@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 from insula.base.clock import now_utc
 from insula.base.errors import Unavailable
 from insula.control.store.acceptance import Acceptance, accept, claims
+from insula.control.store.addresses import Addresses
 from insula.control.store.audit import Audit
 from insula.control.store.backup_schedules import BackupSchedules
 from insula.control.store.backup_stores import BackupStores
@@ -47,6 +48,7 @@ class Store:
         self.audit = Audit(database)
         self.instances = Instances(database)
         self.networks = Networks(database)
+        self.addresses = Addresses(database)
         self.firewalls = Firewalls(database)
         self.volumes = Volumes(database)
         self.images = Images(database)

@@ -15,6 +15,7 @@ from insula.base.log import get_logger
 from insula.control.actions import Actions
 from insula.frontends.api import (
     access,
+    addresses,
     backups,
     firewalls,
     forwards,
@@ -38,6 +39,7 @@ _log = get_logger(__name__)
 
 ENDPOINT_MODULES = (
     access,
+    addresses,
     backups,
     firewalls,
     forwards,

@@ -8,6 +8,7 @@ from typing import Any
 
 from insula.control.actions.backup_stores import AddedStore, RemovedStore, StoreKey
 from insula.domain.access import Project, Scope, SshKey, Token
+from insula.domain.address import AddressPool, Assignment, ReservedAddress
 from insula.domain.backup import Backup, BackupState, BackupStore, Drill, StoreKind, StorePlace, StoreState
 from insula.domain.firewall import Action, Direction, PeerKind, PortRange, Rule, Traffic
 from insula.domain.image import Image, ImageSource, ImageState, ImageTemplate, Provisioning
@@ -31,6 +32,7 @@ from insula.domain.snapshot import Consistency, Snapshot, SnapshotKind, Snapshot
 from insula.domain.volume import FileSystem, Volume, VolumeState
 from insula.frontends.api import (
     access_schemas,
+    address_schemas,
     backup_schemas,
     firewall_schemas,
     image_schemas,
@@ -84,6 +86,11 @@ _INSTANCE = schemas.InstanceView(
 
 _NETWORK = ProjectNetwork(
     *("net_01kg8yq8e00000000000000001", "default", "default", 1, "10.42.0.0/16", "fd4a:91c2:77e0::/64", True, _AT),
+)
+
+_POOL = AddressPool("apl_01kg8yq8e00000000000public", "public", "local", "203.0.113.1", "203.0.113.14", _AT)
+_ADDRESS = ReservedAddress(
+    *("adr_01kg8yq8e00000000000000001", "default", "203.0.113.1", _POOL.id, _INSTANCE_ID, _AT),
 )
 
 _FIREWALL = ProjectFirewall(
@@ -234,6 +241,14 @@ EXAMPLES: Mapping[Any, Any] = {
     schemas.RebuildInstance: schemas.RebuildInstance(image="debian-12"),
     network_schemas.CreateNetwork: network_schemas.CreateNetwork(name="backend", ipv4="10.7.0.0/24", gateway=False),
     network_schemas.OtherNetwork: network_schemas.OtherNetwork(network="backend"),
+    address_schemas.CreatePool: address_schemas.CreatePool(name="public", addresses="203.0.113.0/28"),
+    address_schemas.ReserveAddress: address_schemas.ReserveAddress(pool="public", instance="web1"),
+    address_schemas.AssignAddress: address_schemas.AssignAddress(instance="web2"),
+    AddressPool: _POOL,
+    schemas.ListOf[AddressPool]: schemas.ListOf([_POOL]),
+    ReservedAddress: _ADDRESS,
+    schemas.PageOf[ReservedAddress]: schemas.PageOf(items=[_ADDRESS]),
+    schemas.ListOf[Assignment]: schemas.ListOf([Assignment(_ADDRESS.address, _INSTANCE_ID, "web1", _AT, None)]),
     ProjectNetwork: _NETWORK,
     schemas.PageOf[ProjectNetwork]: schemas.PageOf(items=[_NETWORK]),
     firewall_schemas.CreateFirewall: firewall_schemas.CreateFirewall(

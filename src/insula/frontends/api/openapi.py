@@ -27,6 +27,8 @@ _PARAMETERS: Mapping[str, str] = {
     "firewall": "Name or id of a firewall",
     "rule": "Id or position of a rule",
     "network": "Name or id of a network",
+    "address": "A reserved address, or its id",
+    "pool": "Name or id of a pool of addresses",
     "host_port": "A port of the host",
     "key": "Name or id of a key",
     "token": "Id of a token",
