@@ -26,7 +26,10 @@ class CreatePool(Wish, frozen=True):
 class ReserveAddress(Wish, frozen=True):
     """The address to reserve, or the pool that it shall be from; otherwise it is of any pool of the version."""
 
-    address: Annotated[str, Meta(max_length=45)] = ""
+    address: Annotated[
+        str,
+        Meta(max_length=45, extra_json_schema={"anyOf": [{"const": ""}, {"format": "ipv4"}, {"format": "ipv6"}]}),
+    ] = ""
     pool: Reference = ""
     version: Literal[4, 6] = 4
     instance: Reference = ""

@@ -114,7 +114,7 @@ class TestFirewalls(Wish, frozen=True):
     peer: Annotated[str, Meta(min_length=1, max_length=63, description="An address, or an instance's name or id")]
     direction: Direction = Direction.INBOUND
     traffic: Traffic = Traffic.TCP
-    port: Annotated[int, Meta(ge=0, le=65535, description="Where TCP and UDP go to")] = 0
+    port: Annotated[int, Meta(ge=1, le=65535, description="Where TCP and UDP go to")] = 22
 
     def to_question(self) -> Question:
         return Question(self.instance, self.peer, self.direction, self.traffic, self.port)

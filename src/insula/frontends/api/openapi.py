@@ -95,7 +95,8 @@ def _operation(entry: Endpoint, schemas: Mapping[str, Any]) -> dict[str, Any]:
             media["example"] = msgspec.to_builtins(EXAMPLES[entry.takes])
         described["requestBody"] = {"required": not entry.optional_body, "content": {JSON: media}}
     elif entry.uploads:
-        described["requestBody"] = {"required": True, "content": {OCTETS: {"schema": {}}}}
+        # No body is an empty file's content.
+        described["requestBody"] = {"required": False, "content": {OCTETS: {"schema": {}}}}
     return described
 
 
