@@ -261,7 +261,7 @@ async def _in_turns(world: World, space: Space, client: list[str]) -> list[dict[
 @contextlib.asynccontextmanager
 async def _guests(world: World, space: Space) -> AsyncIterator[tuple[list[str], list[str]]]:
     """Two namespaces whose network cards are plugged into the first two ports; commands that enter them."""
-    entry = world.keeper._entry("holder")
+    entry = world.keeper._processes.entry("holder")
     assert entry is not None
     inside = ["nsenter", f"--target={entry.pid}", "--net", "--"]
     entrances = []

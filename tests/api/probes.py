@@ -54,6 +54,7 @@ PROBES: Mapping[str, Probe] = {
     "GET /v1/instances/{instance}/files": Probe(params={"path": "/etc/probe"}),
     "PUT /v1/instances/{instance}/files": Probe(params={"path": "/etc/probe"}, content=b"probe"),
     "GET /v1/instances/{instance}/console/log": Probe(),
+    "GET /v1/instances/{instance}/traffic": Probe(),
     "PUT /v1/instances/{instance}/hostname": Probe(json={"hostname": "probe"}),
     "GET /v1/volumes": Probe(),
     "POST /v1/volumes": Probe(json={"name": "probe", "size_gib": 1}),

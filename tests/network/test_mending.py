@@ -121,10 +121,10 @@ async def test_killed_programs_are_started_again(world: World) -> None:
         if name == "steward":
             world.steward.close()
         else:
-            entry = world.keeper._entry(name)
+            entry = world.keeper._processes.entry(name)
             assert entry is not None
             os.kill(entry.pid, signal.SIGKILL)
-            while world.keeper._lives(name):
+            while world.keeper._processes.lives(name):
                 await asyncio.sleep(0.01)
         mended = await _reconcile(world)
         assert told in mended or (not told and mended == ()), name
@@ -153,7 +153,7 @@ async def test_a_space_whose_namespaces_died_is_made_again(world: World) -> None
     assert found is not None
     for entry in found.processes:
         os.kill(entry.pid, signal.SIGKILL)
-    while any(world.keeper._lives(entry.name) for entry in found.processes):
+    while any(world.keeper._processes.lives(entry.name) for entry in found.processes):
         await asyncio.sleep(0.01)
     assert await _reconcile(world) == ("namespaces",)
     os.close(world.taps.pop("prt_1"))

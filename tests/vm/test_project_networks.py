@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
@@ -68,6 +69,11 @@ def test_instances_meet_their_neighbours_as_far_as_they_may(service: PrivateServ
         assert heard(client, "web2", first) == "web1"
         assert f"inet {second}/16" in run(client, "web2", "ip -4 addr show eth0")
 
+        for name in ("web1", "web2"):
+            facts = run(client, name, "wget -q -O - http://169.254.169.254/meta-data")
+            assert json.loads(facts)["local-hostname"] == name
+            assert run(client, name, "wget -q -O - http://169.254.169.254/user-data") == ""
+
         firewall = client.firewalls.create("db", instances=["web2"])
         assert heard(client, "web1", "web2") == ""
         told = client.firewalls.test("web2", "web1", port=_PORT)
@@ -92,9 +98,12 @@ def test_instances_meet_their_neighbours_as_far_as_they_may(service: PrivateServ
         assert refused.value.code == "port-in-use"
         assert heard(client, "web1", "web2") == "web2"
 
+        counted = client.instances.traffic("web1").total
+        assert counted.sent_packets > 10
         service.kill()
         service.start()
         assert heard(client, "web1", "web2") == "web2", "the network goes on without the service"
+        assert client.instances.traffic("web1").total.sent_packets > counted.sent_packets
         client.firewalls.delete(firewall.id)
         client.projects.create("other")
     a_stranger_with_the_same_address(service, first)

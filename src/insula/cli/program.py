@@ -76,6 +76,7 @@ COMMANDS: Entries = {
     "network": ("networks", "network", "Networks: what instances are in."),
     "address": ("addresses", "address", "Addresses of the outside that lead to instances."),
     "address-pool": ("addresses", "address_pool", "Pools of addresses that projects may reserve."),
+    "traffic": ("traffic", "traffic", "Show what an instance sent and received, hour by hour."),
     "forward": ("forwards", "forward", "Forwards: ports of the host that lead to instances."),
     "firewall": ("firewalls", "firewall", "Firewalls: who may reach which instances, and whom these may reach."),
     "image": ("images", "image", "Images: list, build, warm, import, publish, share, deprecate, delete."),

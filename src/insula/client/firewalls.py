@@ -106,7 +106,7 @@ class Firewalls:
         *,
         direction: Direction = Direction.INBOUND,
         traffic: Traffic = Traffic.TCP,
-        port: int = 0,
+        port: int = 22,
     ) -> Verdict:
         """Whether `peer`, an address or an instance, reaches the instance, or outbound is reached by it, and why."""
         body = {"instance": instance, "peer": peer, "direction": direction, "traffic": traffic, "port": port}

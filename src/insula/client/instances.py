@@ -12,6 +12,7 @@ from insula.client.connection import Connection, given, path_of
 from insula.client.decode import build
 from insula.domain.instance import Instance, PortForward, Protocol
 from insula.domain.operation import Operation
+from insula.domain.traffic import InstanceTraffic
 
 
 class Instances:
@@ -202,6 +203,12 @@ class Instances:
 
     def _change(self, instance: str, changes: Mapping[str, Any]) -> Instance:
         return build(Instance, self._connection.request("PATCH", path_of("instances", instance), body=changes))
+
+    def traffic(self, instance: str, *, hours: int = 24) -> InstanceTraffic:
+        """What it sent and received at its cards in the present hour and those before it."""
+        return build(
+            InstanceTraffic, self._connection.get(f"{path_of('instances', instance, 'traffic')}?hours={hours}")
+        )
 
     def add_forward(self, instance: str, forward: PortForward) -> Instance:
         """Open a port of the host that leads to it. Raises Conflict when the port is taken."""

@@ -10,7 +10,7 @@ from insula.base.settings import Settings
 from insula.control.actions import Actions
 from insula.control.nodes import Nodes, Spaces
 from insula.control.operations import open_engine
-from insula.control.reconcile import Collector, Connector, Reaper, Reconciler, Timekeeper
+from insula.control.reconcile import Accountant, Collector, Connector, Reaper, Reconciler, Timekeeper
 from insula.control.scheduler import HostPolicy, Scheduler
 from insula.control.store import Store
 from insula.frontends.api.app import make_app
@@ -46,6 +46,7 @@ async def wire(settings: Settings, parts: AsyncExitStack) -> Listen:
     background.start("store watch", store.watch)
     background.start("reconciler", Reconciler(store, nodes).run)
     background.start("connector", Connector(store, spaces).run)
+    background.start("accountant", Accountant(store, nodes).run)
     background.start("collector", Collector(store, nodes).run)
     background.start("reaper", Reaper(store, engine).run)
     background.start("timekeeper", Timekeeper(store, engine, scheduler).run)

@@ -64,12 +64,16 @@ class SpaceReport:
 
 @dataclass(frozen=True)
 class SpaceTraffic:
-    """Counts by port id, by firewall rule id, and of what instances' firewalls dropped by default, by instance id."""
+    """Counts by port id, by firewall rule id, and of what instances' firewalls dropped by default, by instance id.
+
+    `epoch` is another one when all of them have begun anew, as after a start of the host.
+    """
 
     ports: Mapping[str, PortTraffic] = field(default_factory=dict)
     rules: Mapping[str, Traffic] = field(default_factory=dict)
     dropped: Mapping[str, Traffic] = field(default_factory=dict)
     forged: Traffic = Traffic()
+    epoch: str = ""
 
 
 class NetworkNode(Protocol):

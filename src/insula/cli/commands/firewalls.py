@@ -223,7 +223,7 @@ def show(session: Session, name: str, as_json: bool) -> None:
 @click.argument("instance")
 @click.option("--from", "source", default="", metavar="WHO", help="An address or an instance that begins it.")
 @click.option("--to", "target", default="", metavar="WHO", help="An address or an instance that it goes to instead.")
-@click.option("--port", type=int, default=0, help="Where it goes to.")
+@click.option("--port", type=int, default=22, help="Where it goes to (22).")
 @click.option("--udp", is_flag=True, help="UDP; TCP otherwise.")
 @click.option("--icmp", is_flag=True, help="ICMP, such as ping.")
 @json_option

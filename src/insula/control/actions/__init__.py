@@ -24,6 +24,7 @@ from insula.control.actions.projects import ProjectActions
 from insula.control.actions.published import PublishedActions
 from insula.control.actions.snapshots import SnapshotActions
 from insula.control.actions.tokens import TokenActions
+from insula.control.actions.traffic import TrafficActions
 from insula.control.actions.volumes import VolumeActions
 from insula.control.store import (
     BackupFilter,
@@ -53,6 +54,7 @@ class Actions:
         self.operations = OperationActions(store, engine)
         self.plans = PlanActions(store)
         self.networks = NetworkActions(store, spaces)
+        self.traffic = TrafficActions(store, spaces)
         self.addresses = AddressActions(store, spaces, nodes)
         self.forwards = ForwardActions(store, spaces)
         self.firewalls = FirewallActions(store, spaces)

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from insula.control.store import Place
 from insula.domain.capacity import Capacity
-from insula.domain.instance import Resources
+from insula.domain.instance import Instance, Resources
 from insula.domain.network import Space
 from insula.domain.operation import Operation, OperationEvent
 from insula.protocol.network import Traffic, Way
@@ -47,6 +47,10 @@ class Spaces(Protocol):
 
     def way_of(self, project: str, node: str) -> Way:
         """How the project's networks there reach the outside."""
+        ...
+
+    async def account(self, instances: Sequence[Instance]) -> None:
+        """Note what they have sent and received up to now."""
         ...
 
     async def rule_traffic(self, project: str) -> Mapping[str, Traffic]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from insula.base.clock import monotonic_s
 from insula.base.errors import InsulaError, NotFound
 from insula.base.log import get_logger
+from insula.control.nodes.accounting import account
 from insula.control.nodes.nodes import Nodes
 from insula.control.store import Store
 from insula.domain.address import ReservedAddress
@@ -42,6 +43,7 @@ class Spaces:
 
     async def disconnect(self, instance: Instance) -> None:
         """Have its ports gone, though its record is there still. Repeatable."""
+        await self.account([instance])
         self._cut.add(instance.id)
         await self._tell(instance.project, instance.node)
 
@@ -64,6 +66,10 @@ class Spaces:
     def way_of(self, project: str, node: str) -> Way:
         """How the project's networks there reach the outside, as the node told."""
         return self._ways.get((node, space_id_of(project)), Way.USER)
+
+    async def account(self, instances: Sequence[Instance]) -> None:
+        """Note what they have sent and received up to now."""
+        await account(self._store, self._nodes, instances)
 
     async def tell_all(self) -> None:
         """Have all nodes know what is recorded, and nothing else. What a node refuses is logged."""

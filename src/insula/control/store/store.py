@@ -29,6 +29,7 @@ from insula.control.store.projects import Projects
 from insula.control.store.schema import project
 from insula.control.store.snapshots import Snapshots
 from insula.control.store.tokens import Tokens
+from insula.control.store.traffic import Traffic
 from insula.control.store.volumes import Volumes
 from insula.domain.access import DEFAULT_PROJECT
 from insula.domain.capacity import Claim
@@ -48,6 +49,7 @@ class Store:
         self.audit = Audit(database)
         self.instances = Instances(database)
         self.networks = Networks(database)
+        self.traffic = Traffic(database)
         self.addresses = Addresses(database)
         self.firewalls = Firewalls(database)
         self.volumes = Volumes(database)

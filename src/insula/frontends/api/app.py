@@ -26,6 +26,7 @@ from insula.frontends.api import (
     networks,
     operations,
     snapshots,
+    traffic,
     volumes,
 )
 from insula.frontends.api.edge import Edge
@@ -50,6 +51,7 @@ ENDPOINT_MODULES = (
     networks,
     operations,
     snapshots,
+    traffic,
     volumes,
 )
 

@@ -29,6 +29,7 @@ from insula.domain.project_network import ProjectNetwork
 from insula.domain.retention import Keep
 from insula.domain.schedule import BackupSchedule, Every
 from insula.domain.snapshot import Consistency, Snapshot, SnapshotKind, SnapshotState
+from insula.domain.traffic import Counts, HourTraffic, InstanceTraffic
 from insula.domain.volume import FileSystem, Volume, VolumeState
 from insula.frontends.api import (
     access_schemas,
@@ -88,6 +89,7 @@ _NETWORK = ProjectNetwork(
     *("net_01kg8yq8e00000000000000001", "default", "default", 1, "10.42.0.0/16", "fd4a:91c2:77e0::/64", True, _AT),
 )
 
+_COUNTS = Counts(1_482_113, 9_120, 73_400_320, 52_007)
 _POOL = AddressPool("apl_01kg8yq8e00000000000public", "public", "local", "203.0.113.1", "203.0.113.14", _AT)
 _ADDRESS = ReservedAddress(
     *("adr_01kg8yq8e00000000000000001", "default", "203.0.113.1", _POOL.id, _INSTANCE_ID, _AT),
@@ -244,6 +246,7 @@ EXAMPLES: Mapping[Any, Any] = {
     address_schemas.CreatePool: address_schemas.CreatePool(name="public", addresses="203.0.113.0/28"),
     address_schemas.ReserveAddress: address_schemas.ReserveAddress(pool="public", instance="web1"),
     address_schemas.AssignAddress: address_schemas.AssignAddress(instance="web2"),
+    InstanceTraffic: InstanceTraffic(_INSTANCE_ID, _AT, _COUNTS, (HourTraffic(_AT, _COUNTS),)),
     AddressPool: _POOL,
     schemas.ListOf[AddressPool]: schemas.ListOf([_POOL]),
     ReservedAddress: _ADDRESS,

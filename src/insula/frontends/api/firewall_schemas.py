@@ -8,7 +8,7 @@ from typing import Annotated
 from msgspec import Meta, Struct, field
 
 from insula.control.actions.firewalls import FirewallChange, FirewallWish, Question
-from insula.domain.firewall import Action, Direction, Peer, PeerKind, PortRange, Rule, Traffic
+from insula.domain.firewall import HAS_PORTS, Action, Direction, Peer, PeerKind, PortRange, Rule, Traffic
 from insula.domain.project_firewall import MAX_PEERS, MAX_PORTS, MAX_RULES
 from insula.frontends.api.schemas import Name, Tag, Wish
 from insula.frontends.api.volume_schemas import InstanceName
@@ -117,7 +117,8 @@ class TestFirewalls(Wish, frozen=True):
     port: Annotated[int, Meta(ge=1, le=65535, description="Where TCP and UDP go to")] = 22
 
     def to_question(self) -> Question:
-        return Question(self.instance, self.peer, self.direction, self.traffic, self.port)
+        port = self.port if self.traffic in HAS_PORTS else 0
+        return Question(self.instance, self.peer, self.direction, self.traffic, port)
 
 
 class FirewallTraffic(Struct, frozen=True):

@@ -25,6 +25,7 @@ from insula.node.agent.forks import Forks, ForkTools
 from insula.node.agent.keeper import InstanceKeeper
 from insula.node.agent.launch import Launcher, read_console
 from insula.node.agent.layers import Layers, LayerTools
+from insula.node.agent.metadata import Metadata
 from insula.node.agent.node_networks import NodeNetworks
 from insula.node.agent.parts import NodeParts
 from insula.node.agent.pool import Pool, PoolTools
@@ -131,6 +132,7 @@ class Node(NodeNetworks):
         self._templates.warm(self._background, self._changes)
         self._background.spawn(self._pool.run(), "pool")
         self._background.spawn(self._parts.network.watch(), "networks")
+        self._background.spawn(Metadata(self._parts.network, self._spec_of).run(), "metadata")
         self._background.spawn(disk_watch.watch(self._parts.folder), "disk watch")
         return self
 

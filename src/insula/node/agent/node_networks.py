@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from insula.node.agent.keeper import InstanceKeeper
 from insula.node.agent.node_backups import NodeBackups
 from insula.node.agent.pool import Pool
 from insula.protocol.network import SpaceOrder, SpaceReport, SpaceTraffic
+from insula.protocol.node import InstanceSpec
 
 
 class NodeNetworks(NodeBackups):
     """The part of :class:`insula.node.agent.node.Node` that has to do with networks."""
 
     _pool: Pool
+    _keepers: dict[str, InstanceKeeper]
 
     async def apply_space(self, order: SpaceOrder) -> SpaceReport:
         return await self._parts.network.apply_space(order)
@@ -24,3 +27,8 @@ class NodeNetworks(NodeBackups):
 
     async def space_traffic(self, space_id: str) -> SpaceTraffic:
         return await self._parts.network.space_traffic(space_id)
+
+    def _spec_of(self, instance_id: str) -> InstanceSpec | None:
+        """Whose metadata it is; nobody has asked yet for what waits in the pool."""
+        keeper = self._keepers.get(instance_id)
+        return keeper.record.spec if keeper is not None else None

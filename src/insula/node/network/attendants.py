@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -172,7 +171,3 @@ def _entry_of(name: str, pid: int, place: Place) -> ProcessEntry:
             code="network-failed",
         )
     return ProcessEntry(name, pid, ticks)
-
-
-def entry_named(entries: Iterable[ProcessEntry], name: str) -> ProcessEntry | None:
-    return next((entry for entry in entries if entry.name == name), None)

@@ -28,7 +28,6 @@ from insula.node.network.rules.skeleton import METADATA_ADDRESS
 from insula.node.network.rules.table import Table
 from insula.node.network.spares import Spares
 from insula.node.network.steward_link import StewardLink
-from insula.node.runtime.processes import Process, is_alive
 from insula.protocol.network import SpaceOrder, SpaceReport, SpaceTraffic, Way
 
 _log = get_logger(__name__)
@@ -38,7 +37,6 @@ WAY = "space"
 _MOST_CHARS_OF_USERS = 24_000
 _MOST_CHARS_OF_ROOT = 1 << 30
 _METADATA_PORT = 80
-_END_S = 5.0
 # Limits are set again with every look, since nobody looks at them; an entry for a neighbour goes with a card that was
 # plugged in anew.
 _UNSEEN = frozenset({"limit", "redirect", "neighbour"})
@@ -64,6 +62,7 @@ class SpaceKeeper:
         self._host = host
         self._transit: Transit | None = None
         self._uid = uid
+        self._processes = record.Processes(folder, WAY)
         self._lock = asyncio.Lock()
         self._steward: StewardLink | None = None
         self._standing: _Standing | None = None
@@ -147,6 +146,11 @@ class SpaceKeeper:
             steward = await self._ensure_namespaces()
             return await steward.ask_for_descriptor("listen", address=METADATA_ADDRESS, port=_METADATA_PORT)
 
+    def instance_at(self, address: str) -> str | None:
+        """Which instance has the address."""
+        space = self._spares.beside(self.order.space) if self.order is not None else Space("")
+        return next((port.instance_id for port in space.ports if address in {port.ipv4, port.ipv6}), None)
+
     async def traffic(self) -> SpaceTraffic:
         """See NetworkNode.space_traffic."""
         async with self._lock:
@@ -155,11 +159,12 @@ class SpaceKeeper:
                 raise NotFound("There is no such space", todo="Look at the project's networks")
             steward = await self._ensure_namespaces()
             answer = await steward.ask("read-rules", text=f"list counters table inet {tables.NAME}\n")
-            return await asyncio.to_thread(lambda: traffic_of(order.space, counts_in(answer["output"])))
+            found = await asyncio.to_thread(lambda: traffic_of(order.space, counts_in(answer["output"])))
+            return replace(found, epoch=await asyncio.to_thread(record.epoch_of, self._folder))
 
     async def stands(self) -> bool:
         """Whether anything of it is there."""
-        return await asyncio.to_thread(self._lives, "holder")
+        return await asyncio.to_thread(self._processes.lives, "holder")
 
     async def report(self, problem: str = "") -> SpaceReport | None:
         """What is there, with the problem that the caller knows of; None when nothing was ordered."""
@@ -216,7 +221,7 @@ class SpaceKeeper:
         self._standing = _Standing(layout, table, generation)
 
     async def _place(self) -> Place:
-        holder = await asyncio.to_thread(self._entry, "holder")
+        holder = await asyncio.to_thread(self._processes.entry, "holder")
         if holder is None:
             raise HostFailure("A network's namespaces are gone", todo="They are made again with the next change")
         place = Place(self._folder, self._uid, holder.pid)
@@ -225,15 +230,15 @@ class SpaceKeeper:
 
     async def _ensure_way_out(self, order: SpaceOrder, place: Place) -> bool:
         """Whether it had to be made; then its device is new, without addresses and routes."""
-        if order.way is not Way.USER and await asyncio.to_thread(self._lives, "slirp4netns"):
-            await self._end("slirp4netns")
+        if order.way is not Way.USER and await asyncio.to_thread(self._processes.lives, "slirp4netns"):
+            await self._processes.end("slirp4netns")
         if order.way is Way.ROUTED:
             number = await asyncio.to_thread(orders.load_number, self._folder)
             self._transit, is_new = await self._host_side().connect(order.space.id, number, place.holder)
             if self._transit.number != number:
                 await asyncio.to_thread(orders.save_number, self._folder, self._transit.number)
-        elif order.way is Way.USER and not await asyncio.to_thread(self._lives, "slirp4netns"):
-            await self._note(await attendants.start_slirp(place))
+        elif order.way is Way.USER and not await asyncio.to_thread(self._processes.lives, "slirp4netns"):
+            await self._processes.note(await attendants.start_slirp(place))
             is_new = True
         else:
             is_new = False
@@ -258,17 +263,17 @@ class SpaceKeeper:
             servers = await self._host_side().name_servers()
         files = dnsmasq.files_for(order.space, str(place.attendants), servers)
         written = await asyncio.to_thread(attendants.read_names, place)
-        lives = await asyncio.to_thread(self._lives, "dnsmasq")
+        lives = await asyncio.to_thread(self._processes.lives, "dnsmasq")
         if files != written:
             await asyncio.to_thread(attendants.write_names, place, files)
         if lives and (written is None or dnsmasq.needs_restart(written, files)):
-            await self._end("dnsmasq")
+            await self._processes.end("dnsmasq")
         elif lives:
             if files != written:
-                await asyncio.to_thread(self._signal, "dnsmasq", signal.SIGHUP)
+                await asyncio.to_thread(self._processes.signal, "dnsmasq", signal.SIGHUP)
             return False
         if order.space.networks:
-            await self._note(await attendants.start_dnsmasq(place))
+            await self._processes.note(await attendants.start_dnsmasq(place))
         return not lives and written is not None
 
     def _compile(self, order: SpaceOrder) -> tuple[Layout, Table]:
@@ -303,7 +308,7 @@ class SpaceKeeper:
         return len([change for change in todo if change[0] not in _UNSEEN])
 
     async def _mend(self, order: SpaceOrder) -> tuple[str, ...]:
-        had_namespaces = await asyncio.to_thread(self._lives, "holder")
+        had_namespaces = await asyncio.to_thread(self._processes.lives, "holder")
         steward = await self._ensure_namespaces()
         if not had_namespaces:
             await self._make(order)
@@ -326,44 +331,18 @@ class SpaceKeeper:
             mended.append("names")
         return tuple(mended)
 
-    def _entry(self, name: str) -> record.ProcessEntry | None:
-        found = record.load(self._folder)
-        return attendants.entry_named(found.processes, name) if found is not None else None
-
-    def _lives(self, name: str) -> bool:
-        entry = self._entry(name)
-        return entry is not None and is_alive(entry.pid, entry.start_ticks)
-
-    def _signal(self, name: str, number: signal.Signals) -> None:
-        entry = self._entry(name)
-        process = Process.hold(entry.pid, entry.start_ticks) if entry is not None else None
-        if process is not None:
-            with contextlib.closing(process):
-                process.send(number)
-
-    async def _end(self, name: str) -> None:
-        entry = await asyncio.to_thread(self._entry, name)
-        process = Process.hold(entry.pid, entry.start_ticks) if entry is not None else None
-        if process is not None:
-            with contextlib.closing(process):
-                process.send(signal.SIGKILL)
-                async with asyncio.timeout(_END_S):
-                    await process.wait_end()
-
-    async def _note(self, entry: record.ProcessEntry) -> None:
-        """Record a process in the place of an earlier one of its name."""
-        found = await asyncio.to_thread(record.load, self._folder)
-        others = [other for other in (found.processes if found is not None else ()) if other.name != entry.name]
-        await asyncio.to_thread(record.save, self._folder, record.NetworkRecord(WAY, (*others, entry)))
-
     async def _ensure_namespaces(self) -> StewardLink:
         """The steward; namespaces that are gone are made again, empty."""
-        if self._steward is not None and self._steward.is_open and await asyncio.to_thread(self._lives, "holder"):
+        if (
+            self._steward is not None
+            and self._steward.is_open
+            and await asyncio.to_thread(self._processes.lives, "holder")
+        ):
             return self._steward
         self.close()
         self._folder.mkdir(mode=0o711, parents=True, exist_ok=True)
-        holder = await asyncio.to_thread(self._entry, "holder")
-        if holder is not None and is_alive(holder.pid, holder.start_ticks):
+        holder = await asyncio.to_thread(self._processes.entry, "holder")
+        if holder is not None and await asyncio.to_thread(self._processes.lives, "holder"):
             self._steward = await StewardLink.enter(self._folder, self._uid, holder.pid)
             return self._steward
         self._standing = None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from insula.base.errors import NotFound
+from insula.base.errors import NotFound, Unsupported
 from insula.domain.instance import PortForward
 from insula.domain.port import Port
 from insula.node.network.spares import Spares
@@ -66,6 +67,15 @@ class NoNetwork:
 
     def forwards(self, nics: Sequence[Nic]) -> tuple[PortForward, ...]:
         return ()  # nobody listens there
+
+    def epochs(self) -> Mapping[str, str]:
+        return {}
+
+    async def open_metadata(self, space_id: str) -> socket.socket:
+        raise Unsupported("Nobody could ask for metadata here")
+
+    def instance_at(self, space_id: str, address: str) -> str | None:
+        return None
 
     def missing(self) -> Mapping[str, str]:
         return {"network": "The fake driver's machines are not connected; set INSULA_DRIVER=qemu for real ones"}

@@ -53,18 +53,60 @@ def load(folder: Path) -> NetworkRecord | None:
         return None
 
 
+def epoch_of(folder: Path) -> str:
+    """What stays as long as the namespaces do, and with them their counters; empty when there are none."""
+    found = load(folder)
+    return next((f"{e.pid}.{e.start_ticks}" for e in found.processes if e.name == "holder"), "") if found else ""
+
+
 def save(folder: Path, record: NetworkRecord) -> None:
     write_atomic(record_path(folder), msgspec.json.encode(record))
 
 
-def is_alive(record: NetworkRecord) -> bool:
-    """Whether all its processes live."""
-    for entry in record.processes:
-        process = Process.hold(entry.pid, entry.start_ticks)
+class Processes:
+    """What is recorded in `folder`, each by its name."""
+
+    def __init__(self, folder: Path, way: str) -> None:
+        self._folder = folder
+        self._way = way
+
+    def entry(self, name: str) -> ProcessEntry | None:
+        """Blocking."""
+        found = load(self._folder)
+        return next((e for e in found.processes if e.name == name), None) if found is not None else None
+
+    def lives(self, name: str) -> bool:
+        """Blocking."""
+        process = self._hold(name)
         if process is None:
             return False
         process.close()
-    return True
+        return True
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        """Blocking; nothing happens when it does not live."""
+        process = self._hold(name)
+        if process is not None:
+            with contextlib.closing(process):
+                process.send(number)
+
+    async def end(self, name: str) -> None:
+        """Kill it, if it lives. Raises HostFailure when it does not end."""
+        entry = await asyncio.to_thread(self.entry, name)
+        process = Process.hold(entry.pid, entry.start_ticks) if entry is not None else None
+        if process is not None and entry is not None:
+            with contextlib.closing(process):
+                await _end(process, entry)
+
+    async def note(self, entry: ProcessEntry) -> None:
+        """Record it in the place of an earlier one of its name."""
+        found = await asyncio.to_thread(load, self._folder)
+        others = [other for other in (found.processes if found is not None else ()) if other.name != entry.name]
+        await asyncio.to_thread(save, self._folder, NetworkRecord(self._way, (*others, entry)))
+
+    def _hold(self, name: str) -> Process | None:
+        entry = self.entry(name)
+        return Process.hold(entry.pid, entry.start_ticks) if entry is not None else None
 
 
 async def end_processes(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -176,6 +177,22 @@ class Spaces:
             for item in space.forwards
             if item.port_id == nic.port_id
         )
+
+    def epochs(self) -> Mapping[str, str]:
+        """See InstanceNetwork."""
+        found = {space_id: record.epoch_of(self._folder / space_id) for space_id in self._keepers}
+        return {space_id: epoch for space_id, epoch in found.items() if epoch}
+
+    async def open_metadata(self, space_id: str) -> socket.socket:
+        """See InstanceNetwork."""
+        listener = socket.socket(fileno=await self._known(space_id).open_metadata())
+        listener.setblocking(False)
+        return listener
+
+    def instance_at(self, space_id: str, address: str) -> str | None:
+        """See InstanceNetwork."""
+        keeper = self._keepers.get(space_id)
+        return keeper.instance_at(address) if keeper is not None else None
 
     def missing(self) -> Mapping[str, str]:
         """See InstanceNetwork."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -77,6 +78,18 @@ class InstanceNetwork(NetworkNode, Protocol):
 
     def forwards(self, nics: Sequence[Nic]) -> tuple[PortForward, ...]:
         """The host's ports that lead to these cards."""
+        ...
+
+    def epochs(self) -> Mapping[str, str]:
+        """The spaces that stand, and for each what changes when it was made anew."""
+        ...
+
+    async def open_metadata(self, space_id: str) -> socket.socket:
+        """Listens in the space where guests ask for their metadata. Raises NotFound, HostFailure."""
+        ...
+
+    def instance_at(self, space_id: str, address: str) -> str | None:
+        """Which instance has the address there."""
         ...
 
     def missing(self) -> Mapping[str, str]:

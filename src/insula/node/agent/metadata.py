@@ -1,0 +1,79 @@
+"""What guests learn about themselves at http://169.254.169.254: the files of a NoCloud seed, without its secrets.
+
+Who asks is told by the address that he asks from, which the packet filter lets nobody else use. Host keys are not told:
+any program of a guest may ask. Source: cloud-init's NoCloud data source, whose `seedfrom` may name this address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from insula.base.errors import InsulaError
+from insula.base.log import get_logger
+from insula.node.agent.metadata_http import MetadataHttp
+from insula.node.network.wiring import InstanceNetwork
+from insula.protocol.node import InstanceSpec
+
+_log = get_logger(__name__)
+
+_LOOK_EVERY_S = 0.5
+
+
+class Metadata:
+    """Listens in every space. `spec_of` gives the instance of an id, None for one that is not known."""
+
+    def __init__(self, network: InstanceNetwork, spec_of: Callable[[str], InstanceSpec | None]) -> None:
+        self._network = network
+        self._spec_of = spec_of
+        self._servers: dict[str, tuple[str, asyncio.Server]] = {}
+
+    async def run(self) -> None:
+        """Follow the spaces that come and go until cancelled."""
+        try:
+            while True:
+                await self.look()
+                await asyncio.sleep(_LOOK_EVERY_S)
+        finally:
+            for _, server in self._servers.values():
+                server.close()
+
+    async def look(self) -> None:
+        """Listen where there is a space that nobody listens in, and nowhere else."""
+        epochs = self._network.epochs()
+        for space_id, (epoch, server) in list(self._servers.items()):
+            if epochs.get(space_id) != epoch:
+                server.close()
+                del self._servers[space_id]
+        for space_id, epoch in epochs.items():
+            if space_id not in self._servers:
+                try:
+                    self._servers[space_id] = (epoch, await self._listen(space_id))
+                except InsulaError as error:
+                    _log.warning("a space has no metadata yet", space=space_id, why=str(error))
+
+    async def _listen(self, space_id: str) -> asyncio.Server:
+        listener = await self._network.open_metadata(space_id)
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.create_server(partial(MetadataHttp, partial(self._files_of, space_id)), sock=listener)
+        except BaseException:
+            listener.close()
+            raise
+
+    def _files_of(self, space_id: str, address: str) -> Mapping[str, bytes] | None:
+        instance_id = self._network.instance_at(space_id, address)
+        spec = self._spec_of(instance_id) if instance_id is not None else None
+        return files_of(spec) if spec is not None else None
+
+
+def files_of(spec: InstanceSpec) -> Mapping[str, bytes]:
+    """By their paths."""
+    facts = {"instance-id": spec.id, "local-hostname": spec.hostname, "public-keys": list(spec.ssh_keys)}
+    return {
+        "/meta-data": json.dumps(facts, indent=1).encode() + b"\n",  # JSON is YAML
+        "/user-data": spec.user_data.encode(),
+        "/vendor-data": b"",
+    }
