@@ -55,6 +55,8 @@ PROBES: Mapping[str, Probe] = {
     "PUT /v1/instances/{instance}/files": Probe(params={"path": "/etc/probe"}, content=b"probe"),
     "GET /v1/instances/{instance}/console/log": Probe(),
     "GET /v1/instances/{instance}/traffic": Probe(),
+    "POST /v1/instances/{instance}/networks": Probe(json={"network": "default"}),
+    "DELETE /v1/instances/{instance}/networks/{network}": Probe(),
     "PUT /v1/instances/{instance}/hostname": Probe(json={"hostname": "probe"}),
     "GET /v1/volumes": Probe(),
     "POST /v1/volumes": Probe(json={"name": "probe", "size_gib": 1}),
@@ -247,6 +249,9 @@ async def make_fresh_targets(world: World, entry: Endpoint) -> Targets:
         key = SshKey(new_id(Kind.KEY), DEFAULT_PROJECT, name, PUBLIC_KEY + name, f"SHA256:{name}", now_utc())
         fresh["key"] = (await world.store.keys.add(key)).id
     fresh |= await _fresh_of_networks(world, entry, name)
+    if {"instance", "network"} <= set(entry.parameters):
+        path = f"/v1/instances/{fresh['instance']}/networks"
+        assert (await world.admin("POST", path, json={"network": fresh["network"]})).status_code == 201
     if "token" in entry.parameters:
         fresh["token"] = (await world.new_token([Scope.KEYS_READ]))[0].id
     return Targets({DEFAULT_PROJECT: fresh})

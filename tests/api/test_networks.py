@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from insula.domain.instance import Instance
 from insula.domain.network import Space
 from insula.domain.project_network import space_id_of
+from insula.node.hypervisor.driver import CanPlugCards
 from insula.node.network.none import NoNetwork
 from tests.api.world import OTHER_PROJECT, World
 
@@ -26,6 +28,12 @@ def told(world: World) -> Space:
     network = world.control.node._parts.network
     assert isinstance(network, NoNetwork)
     return network.orders[space_id_of("default")].space
+
+
+def machine_of(world: World, instance: Instance) -> CanPlugCards:
+    machine = world.control.node._keepers[instance.id].require_machine()
+    assert isinstance(machine, CanPlugCards)
+    return machine
 
 
 async def test_instances_are_where_they_were_wished(world: World) -> None:
@@ -113,3 +121,50 @@ async def test_joined_ones_are_told_and_asked_about(world: World) -> None:
     for _ in range(2):
         await ask(world, "POST", "networks/left/part", 204, network="right")
     assert told(world).joined == ()
+
+
+async def test_an_instance_gets_and_loses_further_cards(world: World) -> None:
+    first = await world.create("many")
+    for name in ("one", "two", "three", "four"):
+        await ask(world, "POST", "networks", 201, name=f"many-{name}")
+    for _ in range(2):  # repeatable
+        changed = await ask(world, "POST", "instances/many/networks", 201, network="many-one")
+    assert changed["ports"][0]["mac"] == first.mac
+    assert len(changed["ports"]) == 2
+    new = changed["ports"][1]
+    assert new["id"] in {port.id for port in told(world).ports}
+    machine = machine_of(world, first)
+    assert await machine.cards() == {new["mac"]}
+    for name in ("two", "three"):
+        await ask(world, "POST", "instances/many/networks", 201, network=f"many-{name}")
+    problem = await ask(world, "POST", "instances/many/networks", 409, network="many-four")
+    assert problem["code"] == "too-many-cards"
+    assert (await ask(world, "DELETE", "networks/many-one", 409))["code"] == "network-in-use"
+    await ask(world, "DELETE", "instances/many/networks/many-one")
+    assert new["mac"] not in await machine.cards()
+    assert new["id"] not in {port.id for port in told(world).ports}
+    assert (await ask(world, "DELETE", "instances/many/networks/default", 409))["code"] == "first-card"
+    assert (await ask(world, "DELETE", "instances/many/networks/many-four", 404))["code"] == "not-in-network"
+    await ask(world, "DELETE", "networks/many-one", 204)
+
+
+async def test_further_cards_are_there_after_a_start_and_keep_memory_from_being_kept(world: World) -> None:
+    instance = await world.create("again")
+    await ask(world, "POST", "networks", 201, name="again-net")
+    await ask(world, "POST", "instances/again/networks", 201, network="again-net")
+    for verb in ("stop", "start"):
+        ended = await world.finish(await world.admin("POST", f"/v1/instances/again/{verb}"))
+        assert ended.state == "succeeded", ended.error
+    machine = machine_of(world, instance)
+    assert len(await machine.cards()) == 1
+    for verb in ("hibernate", "fork"):
+        ended = await world.finish(await world.admin("POST", f"/v1/instances/again/{verb}"))
+        assert ended.error is not None
+        assert ended.error["code"] == "several-cards"
+    await ask(world, "DELETE", "instances/again/networks/again-net")
+    ended = await world.finish(await world.admin("POST", "/v1/instances/again/hibernate"))
+    assert ended.state == "succeeded", ended.error
+    problem = await ask(world, "POST", "instances/again/networks", 409, network="again-net")
+    assert problem["code"] == "instance-hibernated"
+    kept = (await ask(world, "GET", "instances/again"))["ports"]
+    assert len(kept) == 1, "nothing is changed"

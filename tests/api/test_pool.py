@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from insula.control.operations.instances.spec import node_spec
+from insula.control.nodes.spec import node_spec
 from insula.node.agent import Node
 from tests.api.world import World, make_world
 from tests.operations.control import POOL, fill_pool, make_node

@@ -38,6 +38,9 @@ def test_networks_from_the_command_line(client: Client) -> None:
     assert client.networks.joined() == []
     with pytest.raises(Conflict, match="in use"):
         insula("network", "delete", "backend")
+    assert "db1 is in default as well: 10.42.0." in insula("network", "attach", "db1", "default")
+    assert len(client.instances.get("db1").ports) == 2
+    assert insula("network", "detach", "db1", "default") == "db1 is not in default any more\n"
     insula("delete", "db1", "--yes")
     assert insula("network", "delete", "backend") == "Network backend is deleted\n"
     assert [each["name"] for each in json.loads(insula("network", "list", "--json"))] == ["default"]

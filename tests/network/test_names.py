@@ -40,6 +40,15 @@ async def test_without_a_gateway_there_is_only_the_way_to_the_metadata(world: Wo
     assert struct.unpack_from("!H", advertisement, 6)[0] == 0, "its lifetime: it is no default router"
 
 
+async def test_only_an_instances_first_card_leads_outside(world: World) -> None:
+    opened = replace(_CLOSED, gateway=True)
+    await world.apply(replace(_SPACE, networks=(_RED, opened)))
+    assert (await clients.dhcp(world, "prt_3")).addresses(3) == ["10.2.0.1"]
+    assert (await clients.dhcp(world, "prt_1")).addresses(3) == ["10.1.0.1"]
+    further = await clients.dhcp(world, "prt_4")
+    assert (further.address, further.addresses(3)) == ("10.2.0.20", [])
+
+
 async def test_ipv6_addresses_come_by_dhcp_and_the_router_by_advertisement(world: World) -> None:
     await world.apply(_SPACE)
     advertisement = await clients.router_advertisement(world, "prt_1")
@@ -57,7 +66,9 @@ async def test_names_lead_to_addresses(world: World) -> None:
     await world.apply(_SPACE)
     assert await clients.resolve(world, "prt_1", "ins-2.internal", "10.1.0.1") == ["10.1.0.18"]
     assert await clients.resolve(world, "prt_1", "ins-2.internal", "fd00:1::1") == ["fd00:1::12"]
-    assert sorted(await clients.resolve(world, "prt_2", "ins-1.internal", "10.1.0.1")) == ["10.1.0.17", "10.2.0.20"]
+    # One that is in both networks is found in the one that the question comes from.
+    assert await clients.resolve(world, "prt_2", "ins-1.internal", "10.1.0.1") == ["10.1.0.17"]
+    assert await clients.resolve(world, "prt_3", "ins-1.internal", "10.2.0.1") == ["10.2.0.20"]
     assert await clients.resolve(world, "prt_2", "nobody.internal", "10.1.0.1") == []
 
 

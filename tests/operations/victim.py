@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 
 from insula.base.errors import HostFailure
+from insula.control.nodes.spec import node_spec
 from insula.control.operations.engine.table import Do, Facts, Step, Tables, Work
-from insula.control.operations.instances.spec import node_spec
 from insula.control.operations.tables import TABLES
 from insula.domain.backup import Backup, BackupStore
 from insula.domain.instance import Instance

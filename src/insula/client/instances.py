@@ -204,6 +204,15 @@ class Instances:
     def _change(self, instance: str, changes: Mapping[str, Any]) -> Instance:
         return build(Instance, self._connection.request("PATCH", path_of("instances", instance), body=changes))
 
+    def attach_network(self, instance: str, network: str) -> Instance:
+        """Give it a further network card, in another network. May be repeated."""
+        path = path_of("instances", instance, "networks")
+        return build(Instance, self._connection.request("POST", path, body={"network": network}))
+
+    def detach_network(self, instance: str, network: str) -> Instance:
+        """Take the card away again. Raises Conflict for its first one."""
+        return build(Instance, self._connection.request("DELETE", path_of("instances", instance, "networks", network)))
+
     def traffic(self, instance: str, *, hours: int = 24) -> InstanceTraffic:
         """What it sent and received at its cards in the present hour and those before it."""
         return build(

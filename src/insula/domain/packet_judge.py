@@ -67,7 +67,7 @@ class Judge:
         """What happens to it. Raises KeyError for an unknown `from_port`."""
         sender = self._ports[packet.from_port] if packet.from_port is not None else None
         receiver = self._receiver(packet.destination)
-        if sender is not None and not _may_send_from(sender, packet.source):
+        if sender is not None and not self._may_send_from(sender, packet.source):
             return Decision(False, Stage.GUARD)
         if not self._reaches(sender, receiver, packet):
             return Decision(False, Stage.REACH)
@@ -104,7 +104,15 @@ class Judge:
                 if prefix
             )
             return self._networks[sender.network_id].gateway and not inside
-        return receiver is not sender and (sender.network_id, receiver.network_id) in self._reach
+        home = self._by_address.get(packet.source, sender)
+        return receiver is not sender and (home.network_id, receiver.network_id) in self._reach
+
+    def _may_send_from(self, port: Port, source: str) -> bool:
+        """Each card of an instance may send from any of its addresses."""
+        home = self._by_address.get(source)
+        if home is not None and home.instance_id == port.instance_id:
+            return True
+        return any(_is_in(source, prefix) for prefix in port.also)
 
     def _ask_firewalls(self, port: Port, direction: Direction, packet: Packet) -> Decision:
         stage = Stage.INBOUND if direction is Direction.INBOUND else Stage.OUTBOUND
@@ -139,10 +147,6 @@ class Judge:
             return peer.value in self._tags.get(port.instance_id, frozenset())
         applied: tuple[Firewall, ...] = self._firewalls.get(port.instance_id, ())
         return any(firewall.id == peer.value for firewall in applied)
-
-
-def _may_send_from(port: Port, source: str) -> bool:
-    return source in {port.ipv4, port.ipv6} or any(_is_in(source, prefix) for prefix in port.also)
 
 
 def _is_in(address: str, prefix: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MAX_PORT_NUMBER = 99_999_999
+MAX_CARDS = 4  # of an instance: machines have places for three beside the first
 FIRST_SPARE_NUMBER = 90_000_000  # from here on nodes choose numbers, for guests that nobody has asked for yet
 
 

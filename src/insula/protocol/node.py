@@ -275,6 +275,7 @@ class NodeApi(NetworkNode, Protocol):
     async def bring_disk_back(self, instance_id: str) -> None: ...
     async def drop_disk_aside(self, instance_id: str) -> None: ...
     async def configure(self, spec: InstanceSpec) -> None: ...  # writes the node's copy: takes effect at the next start
+    async def match_cards(self, spec: InstanceSpec) -> None: ...  # the same, and a running machine gets and loses cards
     async def limit(self, spec: InstanceSpec) -> None: ...  # the same, and lets a running machine have its limits
     async def forget(self, instance_id: str) -> None: ...  # stops it hard if needed, removes all that is left of it
 

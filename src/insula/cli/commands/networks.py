@@ -1,4 +1,4 @@
-"""network: create, join, part, list, delete."""
+"""network: create, attach, detach, join, part, list, delete."""
 
 from __future__ import annotations
 
@@ -50,6 +50,37 @@ def part(session: Session, name: str, other: str) -> None:
     """Let two networks reach each other no more; connections that stand go on."""
     session.client.networks.part(name, other)
     say(f"{name} and {other} are apart")
+
+
+@network.command()
+@click.argument("instance")
+@click.argument("name")
+@json_option
+@click.pass_obj
+def attach(session: Session, instance: str, name: str, as_json: bool) -> None:
+    """Give an instance a further network card: insula network attach web1 backend."""
+    changed = session.client.instances.attach_network(instance, name)
+    if as_json:
+        print_json(changed)
+        return
+    network_id = session.client.networks.get(name).id
+    mine = next(port for port in changed.ports if port.network_id == network_id)
+    addresses = " and ".join(text for text in (mine.ipv4, mine.ipv6) if text)
+    say(f"{changed.name} is in {name} as well: {addresses}, at its card {mine.mac}")
+
+
+@network.command()
+@click.argument("instance")
+@click.argument("name")
+@json_option
+@click.pass_obj
+def detach(session: Session, instance: str, name: str, as_json: bool) -> None:
+    """Take a further network card away from an instance."""
+    changed = session.client.instances.detach_network(instance, name)
+    if as_json:
+        print_json(changed)
+        return
+    say(f"{changed.name} is not in {name} any more")
 
 
 @network.command("list")

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from insula.base.errors import InsulaError
 from insula.control.actions.caller import Audit, Caller, Page, action
 from insula.control.actions.faults import Faults
 from insula.control.actions.ports import Spaces
 from insula.control.store import Store
 from insula.domain.access import Scope
+from insula.domain.instance import Instance
 from insula.domain.names import check_name
 from insula.domain.project_network import ProjectNetwork
 
@@ -67,6 +69,33 @@ class NetworkActions:
         """Let them reach each other no more; connections that stand go on. Repeatable."""
         await self.store.networks.join(caller.project, (network, other), joined=False)
         await self._spaces.tell_project(caller.project)
+
+    @action("networks.attach", Scope.INSTANCES_WRITE, audit=Audit.AFTER)
+    async def attach(self, caller: Caller, instance: str, network: str) -> Instance:
+        """Give an instance a further network card, in another network; it has it when this returns. Repeatable.
+
+        Raises NotFound, Conflict, Unsupported, CapacityExceeded, HostFailure; nothing is changed then.
+        """
+        before = await self.store.instances.get(caller.project, instance)
+        changed = await self.store.cards.add(caller.project, before.id, network)
+        try:
+            await self._spaces.tell_project(caller.project)
+            await self._spaces.match_cards(changed)
+        except InsulaError:
+            if changed.ports != before.ports:
+                await self.store.cards.remove(caller.project, before.id, network)
+                await self._spaces.tell_project(caller.project)
+            raise
+        return changed
+
+    @action("networks.detach", Scope.INSTANCES_WRITE, audit=Audit.AFTER)
+    async def detach(self, caller: Caller, instance: str, network: str) -> Instance:
+        """Take a further network card away again. Raises NotFound, Conflict for the first one, HostFailure."""
+        found = await self.store.instances.get(caller.project, instance)
+        await self._spaces.match_cards(await self.store.cards.without(caller.project, found.id, network))
+        changed = await self.store.cards.remove(caller.project, found.id, network)
+        await self._spaces.tell_project(caller.project)
+        return changed
 
     @action("networks.joined", Scope.NETWORKS_READ, audit=Audit.NEVER)
     async def joined(self, caller: Caller) -> Sequence[tuple[str, str]]:

@@ -49,6 +49,10 @@ class Spaces(Protocol):
         """How the project's networks there reach the outside."""
         ...
 
+    async def match_cards(self, instance: Instance) -> None:
+        """Have its machine get and lose network cards, so that it has those of its ports. Raises what nodes raise."""
+        ...
+
     async def account(self, instances: Sequence[Instance]) -> None:
         """Note what they have sent and received up to now."""
         ...

@@ -114,6 +114,9 @@ class BoundedNode:
     async def configure(self, spec: InstanceSpec) -> None:
         await self._ask("write the configuration", _QUICK_S, self._node.configure(spec))
 
+    async def match_cards(self, spec: InstanceSpec) -> None:
+        await self._ask("change its network cards", _SLOW_S, self._node.match_cards(spec))
+
     async def limit(self, spec: InstanceSpec) -> None:
         await self._ask("change the limits", _QUICK_S, self._node.limit(spec))
 

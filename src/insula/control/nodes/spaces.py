@@ -12,6 +12,7 @@ from insula.base.errors import InsulaError, NotFound
 from insula.base.log import get_logger
 from insula.control.nodes.accounting import account
 from insula.control.nodes.nodes import Nodes
+from insula.control.nodes.spec import node_spec
 from insula.control.store import Store
 from insula.domain.address import ReservedAddress
 from insula.domain.instance import Instance
@@ -46,6 +47,13 @@ class Spaces:
         await self.account([instance])
         self._cut.add(instance.id)
         await self._tell(instance.project, instance.node)
+
+    async def match_cards(self, instance: Instance) -> None:
+        """Have its machine, if it runs, get and lose network cards, so that it has those of its ports. Repeatable.
+
+        Raises what the node raises: Conflict, Unsupported, HostFailure.
+        """
+        await self._nodes.get(instance.node).match_cards(node_spec(instance))
 
     async def tell_project(self, project: str) -> None:
         """Have all nodes know what is recorded of a project. Raises what a node raises; the next one is told then."""

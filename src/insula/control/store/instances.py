@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -119,7 +119,7 @@ class Instances:
                 raise _leased(found.name, found.lease_until)
             return write_fields(connection, found, fields)
 
-        return await self._write(work)
+        return await self.write(work)
 
     async def add_forward(self, project: str, instance_id: str, forward: PortForward) -> Instance:
         """Reserve a host port for it, a free one when it names none.
@@ -137,7 +137,7 @@ class Instances:
             new = ports.reserve(connection, found.node, found.id, (forward,))
             return write_fields(connection, found, {"forwards": (*found.forwards, *new)})
 
-        return await self._write(work)
+        return await self.write(work)
 
     async def remove_forward(self, project: str, instance_id: str, forward: PortForward) -> Instance:
         """Give its host port back. Repeatable. Raises :class:`NotFound`."""
@@ -151,7 +151,7 @@ class Instances:
             ports.release(connection, found.id, forward)
             return write_fields(connection, found, {"forwards": kept})
 
-        return await self._write(work)
+        return await self.write(work)
 
     async def lease(self, project: str, instance_id: str, lease_s: int | None, line: AuditLine) -> Instance:
         """Let it last `lease_s` seconds from now, or until it is deleted (None). Repeatable.
@@ -170,7 +170,7 @@ class Instances:
                 append_line(self._database, connection, line)
             return write_fields(connection, found, {"lease_s": lease_s, "lease_until": lease_end(lease_s)})
 
-        return await self._write(work)
+        return await self.write(work)
 
     async def update(
         self, instance_id: str, *, expected: frozenset[InstanceState] | None = None, **fields: Any
@@ -194,7 +194,7 @@ class Instances:
                 check_transition(found.name, found.state, wanted)
             return write_fields(connection, found, fields)
 
-        return await self._write(work)
+        return await self.write(work)
 
     async def note(self, seen: Instance, **fields: Any) -> bool:
         """Record an observation, if the record is still as `seen` and no operation works on the instance.
@@ -226,9 +226,11 @@ class Instances:
         await self._database.write(work)
         self.model.changed()
 
-    async def _write(self, work: Any) -> Instance:
+    async def write(self, work: Callable[[Connection], Instance]) -> Instance:
+        """Run a transaction that changes an instance; lists are made anew after it."""
+
         def marked(connection: Connection) -> Instance:
-            written: Instance = work(connection)
+            written = work(connection)
             self.model.mark(connection)
             return written
 

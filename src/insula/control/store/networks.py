@@ -32,10 +32,7 @@ class Networks:
 
     async def get(self, project: str, name_or_id: str) -> ProjectNetwork:
         """Raises :class:`NotFound`."""
-        found = next((one for one in await self.list(project) if name_or_id in {one.name, one.id}), None)
-        if found is None:
-            raise _unknown(name_or_id, project)
-        return found
+        return await self._database.read(lambda connection: find_network(connection, project, name_or_id))
 
     async def add(self, project: str, name: str, shape: Callable[[ProjectNetwork], ProjectNetwork]) -> ProjectNetwork:
         """A further one; `shape` is given what it would be and returns what it shall be.
@@ -64,9 +61,7 @@ class Networks:
 
         def work(connection: Connection) -> None:
             self._database.lock(connection, "accept")
-            found = next((one for one in _networks_of(connection, project) if name_or_id in {one.name, one.id}), None)
-            if found is None:
-                raise _unknown(name_or_id, project)
+            found = find_network(connection, project, name_or_id)
             _check_unused(connection, found)
             connection.execute(network.delete().where(network.c.id == found.id))
 
@@ -112,6 +107,14 @@ class Networks:
             return int(connection.execute(found).scalar_one())
 
         return await self._database.write(work)
+
+
+def find_network(connection: Connection, project: str, name_or_id: str) -> ProjectNetwork:
+    """Raises :class:`NotFound`."""
+    found = next((one for one in _networks_of(connection, project) if name_or_id in {one.name, one.id}), None)
+    if found is None:
+        raise _unknown(name_or_id, project)
+    return found
 
 
 def place_ports(connection: Connection, new: Instance) -> Instance:

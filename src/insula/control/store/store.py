@@ -16,6 +16,7 @@ from insula.control.store.audit import Audit
 from insula.control.store.backup_schedules import BackupSchedules
 from insula.control.store.backup_stores import BackupStores
 from insula.control.store.backups import Backups
+from insula.control.store.cards import Cards
 from insula.control.store.completion import Completion, complete
 from insula.control.store.engine import Database, check_file, parse_url
 from insula.control.store.firewalls import Firewalls
@@ -49,6 +50,7 @@ class Store:
         self.audit = Audit(database)
         self.instances = Instances(database)
         self.networks = Networks(database)
+        self.cards = Cards(database, self.instances)
         self.traffic = Traffic(database)
         self.addresses = Addresses(database)
         self.firewalls = Firewalls(database)

@@ -10,20 +10,20 @@ from insula.frontends.api.schemas import ListOf, Nothing, PageOf, PageQuery
 
 
 @endpoint("GET", "/v1/address-pools", action="addresses.pools", gives=ListOf[AddressPool])
-async def list_pools(call: Call[Nothing, Nothing]) -> Reply:
+async def list_address_pools(call: Call[Nothing, Nothing]) -> Reply:
     """List the pools that addresses can be reserved from."""
     return answer(ListOf(list(await call.actions.addresses.pools(call.caller))))
 
 
 @endpoint("POST", "/v1/address-pools", action="addresses.add_pool", takes=CreatePool, gives=AddressPool, status=201)
-async def add_pool(call: Call[CreatePool, Nothing]) -> Reply:
+async def add_address_pool(call: Call[CreatePool, Nothing]) -> Reply:
     """Add addresses that lead to a host, by routing or because they belong to one of its segments."""
     made = await call.actions.addresses.add_pool(call.caller, call.body.to_wish())
     return created(made, "/v1/address-pools")
 
 
 @endpoint("DELETE", "/v1/address-pools/{pool}", action="addresses.delete_pool", status=204)
-async def delete_pool(call: Call[Nothing, Nothing]) -> Reply:
+async def delete_address_pool(call: Call[Nothing, Nothing]) -> Reply:
     """Delete a pool that no address is reserved of."""
     await call.actions.addresses.delete_pool(call.caller, call.path["pool"])
     return gone()

@@ -27,7 +27,7 @@ class CreateNetwork(Wish, frozen=True):
 
 
 class OtherNetwork(Wish, frozen=True):
-    """The other network of a pair, by name or id."""
+    """Another network, by name or id."""
 
     network: Annotated[str, Meta(min_length=1, max_length=63)]
 

@@ -6,7 +6,7 @@ from insula.domain.project_network import ProjectNetwork
 from insula.frontends.api.endpoint import Call, answer, created, endpoint, gone, page_reply, part_of
 from insula.frontends.api.network_schemas import CreateNetwork, JoinView, OtherNetwork
 from insula.frontends.api.reply import Reply
-from insula.frontends.api.schemas import ListOf, Nothing, PageOf, PageQuery
+from insula.frontends.api.schemas import InstanceView, ListOf, Nothing, PageOf, PageQuery, view
 
 
 @endpoint("GET", "/v1/networks", action="networks.list", asks=PageQuery, gives=PageOf[ProjectNetwork])
@@ -34,6 +34,27 @@ async def delete_network(call: Call[Nothing, Nothing]) -> Reply:
     """Delete a network that no instance is in."""
     await call.actions.networks.delete(call.caller, call.path["network"])
     return gone()
+
+
+@endpoint(
+    "POST",
+    "/v1/instances/{instance}/networks",
+    action="networks.attach",
+    takes=OtherNetwork,
+    gives=InstanceView,
+    status=201,
+)
+async def attach_network(call: Call[OtherNetwork, Nothing]) -> Reply:
+    """Give an instance a further network card, in another network; it has it when this is answered."""
+    changed = await call.actions.networks.attach(call.caller, call.path["instance"], call.body.network)
+    return created(view(changed), f"/v1/instances/{changed.id}")
+
+
+@endpoint("DELETE", "/v1/instances/{instance}/networks/{network}", action="networks.detach", gives=InstanceView)
+async def detach_network(call: Call[Nothing, Nothing]) -> Reply:
+    """Take a further network card away from an instance."""
+    changed = await call.actions.networks.detach(call.caller, call.path["instance"], call.path["network"])
+    return answer(view(changed))
 
 
 @endpoint("GET", "/v1/network-joins", action="networks.joined", gives=ListOf[JoinView])

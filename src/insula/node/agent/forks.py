@@ -22,6 +22,7 @@ from insula.domain.capacity import Share
 from insula.domain.ids import Kind, is_id
 from insula.domain.image import Provisioning
 from insula.domain.instance import Firmware, MachineType
+from insula.node.agent import refusals
 from insula.node.agent.background import Background
 from insula.node.agent.first_start import become
 from insula.node.agent.guest import GuestAgent
@@ -250,6 +251,8 @@ def check_kind(record: InstanceRecord) -> None:
     """Raise Unsupported if no guest's memory of its kind can be kept beside its disk."""
     spec, image = record.spec, record.image
     assert image is not None  # noqa: S101 - its machine runs
+    if len(spec.nics) > 1:
+        raise refusals.has_cards(spec.name)
     machine_type, firmware = machine_type_of(spec.machine_type, image), firmware_of(spec.firmware, image)
     if (machine_type, firmware) != (MachineType.Q35, Firmware.BIOS):
         raise Unsupported(

@@ -224,6 +224,8 @@ class InstanceKeeper:
         if self._life is None and self.record.saved is not None:
             return
         machine = self._require_settled().machine
+        if len(self.record.spec.nics) > 1:
+            raise refusals.has_cards(self.record.spec.name)
         if self.record.saved is None:
             await self.pause()
             saved = await self._around.launcher.save(self.record, machine)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from insula.base.errors import Conflict, Unsupported
 from insula.domain.instance import Firmware, MachineType, PortForward
+from insula.node.agent import cards
 from insula.node.agent.boost import boosted
 from insula.node.agent.records import AttachedVolume, InstanceRecord, Records, SavedMemory
 from insula.node.hypervisor.driver import (
@@ -73,10 +74,20 @@ class Launcher:
                 spec = replace(spec, volumes=await asyncio.to_thread(self._volumes_of, record))
                 if frozen is not None:
                     spec = replace(spec, saved=frozen.devices, memory=frozen.memory)
-                return await self._driver.start(spec)
+                machine = await self._driver.start(spec)
+                if not record.is_cut:
+                    await self._add_cards(machine, record)
+                return machine
             except BaseException:
                 await self._network.unplug(folder)
                 raise
+
+    async def _add_cards(self, machine: Machine, record: InstanceRecord) -> None:
+        try:
+            await cards.match(machine, record.spec, self._network)
+        except BaseException:
+            await machine.kill()
+            raise
 
     def _volumes_of(self, record: InstanceRecord) -> tuple[MachineVolume, ...]:
         return tuple(machine_volume(self._volumes, attached) for attached in record.volumes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from insula.node.agent import cards, refusals
 from insula.node.agent.keeper import InstanceKeeper
 from insula.node.agent.node_backups import NodeBackups
 from insula.node.agent.pool import Pool
@@ -21,6 +22,16 @@ class NodeNetworks(NodeBackups):
     async def remove_space(self, space_id: str) -> None:
         await self._pool.end_in(space_id)
         await self._parts.network.remove_space(space_id)
+
+    async def match_cards(self, spec: InstanceSpec) -> None:
+        async with self._held(spec.id) as keeper:
+            if keeper.record.saved is not None:
+                raise refusals.is_asleep(spec.name)
+            if keeper.record.point or keeper.record.is_renewing:
+                raise refusals.is_renewing(spec.name)
+            if keeper.machine is not None:
+                await cards.match(keeper.machine, spec, self._parts.network)
+            await keeper.change(spec=spec)
 
     async def space_reports(self) -> tuple[SpaceReport, ...]:
         return await self._parts.network.space_reports()

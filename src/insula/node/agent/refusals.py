@@ -48,6 +48,15 @@ def is_asleep(name: str) -> Conflict:
     )
 
 
+def has_cards(name: str) -> Conflict:
+    return Conflict(
+        f"The memory of {name} cannot be kept or forked now",
+        why="It has several network cards, and a machine that goes on from its memory would have the first one only",
+        todo=f"Take the others away first: insula network detach {name} NETWORK",
+        code="several-cards",
+    )
+
+
 def is_renewing(name: str) -> Conflict:
     return Conflict(
         f"{name} is not itself yet",

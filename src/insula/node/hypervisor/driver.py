@@ -34,7 +34,7 @@ class TapNic:
 
 @dataclass(frozen=True)
 class StreamNic:
-    """A Unix socket that carries Ethernet frames (QEMU `-netdev stream`, passt)."""
+    """A Unix socket that carries Ethernet frames (QEMU `-netdev stream`)."""
 
     mac: str
     socket: Path
@@ -277,6 +277,19 @@ class CanCutNetwork(Protocol):
         A machine that was saved with its link down has it down wherever it goes on.
         """
         ...
+
+
+@runtime_checkable
+class CanPlugCards(Protocol):
+    """Optional: further network cards that come and go while the machine runs. Everything may be repeated."""
+
+    async def cards(self) -> frozenset[str]: ...  # their MAC addresses; the first card is none of them
+
+    async def plug_card(self, nic: TapNic) -> None:
+        """Raises Unsupported where the machine has no place for any, and Conflict when it has for no further one."""
+        ...
+
+    async def unplug_card(self, mac: str) -> None: ...  # HostFailure when the guest does not let go of it
 
 
 @runtime_checkable

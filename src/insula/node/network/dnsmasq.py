@@ -17,10 +17,12 @@ DOMAIN = "internal"
 CONFIGURATION, RESERVATIONS, HOSTS = "dnsmasq.conf", "reservations", "hosts"
 PID, LOG = "dnsmasq.pid", "dnsmasq.log"
 _LEASE = "12h"
+_FURTHER = "further"  # what cards are tagged with that are not their instance's first
 
 _GENERAL = (
     "no-resolv",
     "no-hosts",
+    "localise-queries",  # who asks in one network gets the address there, if the name has several
     "bind-dynamic",
     "interface=p*",  # also keeps it from listening to a single device only
     "except-interface=lo",
@@ -82,7 +84,9 @@ def _network(network: Network) -> Iterator[str]:
         yield f"dhcp-option=tag:{tag},option:mtu,{network.mtu}"
         yield f"dhcp-option=tag:{tag},option:domain-search,{DOMAIN}"
         if network.gateway:
-            yield f"dhcp-option=tag:{tag},option:router,{network.router4}"
+            # Only an instance's first card leads outside: a guest knows one way there.
+            yield f"dhcp-option=tag:{tag},tag:!{_FURTHER},option:router,{network.router4}"
+            yield f"dhcp-option=tag:{tag},tag:{_FURTHER},option:router"
         else:
             yield f"dhcp-option=tag:{tag},option:router"
             yield f"dhcp-option=tag:{tag},option:classless-static-route,{METADATA_ADDRESS}/32,{network.router4}"
@@ -102,11 +106,14 @@ def _mask(prefix: str) -> str:
 
 def _reservations(space: Space) -> Iterator[str]:
     names = _names(space)
+    seen: set[str] = set()
     for port in space.ports:
+        tags = [f"set:{_FURTHER}"] if port.instance_id in seen else []
+        seen.add(port.instance_id)
         addresses = [port.ipv4] if port.ipv4 else []
         addresses += [f"[{port.ipv6}]"] if port.ipv6 else []
         if addresses:
-            yield ",".join((port.mac, "id:*", *addresses, names[port.instance_id], _LEASE))
+            yield ",".join((port.mac, "id:*", *tags, *addresses, names[port.instance_id], _LEASE))
 
 
 def _hosts(space: Space) -> Iterator[str]:

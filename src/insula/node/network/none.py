@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -51,6 +52,10 @@ class NoNetwork:
 
     async def plug(self, folder: Path, nics: Sequence[Nic], uid: int | None) -> Wiring:
         return Wiring()
+
+    async def open_card(self, nic: Nic) -> int:
+        self._ordered(nic.space_id)
+        return os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
 
     async def unplug(self, folder: Path) -> None:
         return

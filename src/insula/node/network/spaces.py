@@ -148,6 +148,10 @@ class Spaces:
             raise
         return wiring
 
+    async def open_card(self, nic: Nic) -> int:
+        """See InstanceNetwork."""
+        return await self._known(nic.space_id).open_port(nic.port_id)
+
     async def unplug(self, folder: Path) -> None:
         """See InstanceNetwork."""
         await record.end_processes(folder)  # of a version that had a network of its own for each machine

@@ -59,6 +59,10 @@ class InstanceNetwork(NetworkNode, Protocol):
         """
         ...
 
+    async def open_card(self, nic: Nic) -> int:
+        """What a further card of a machine is plugged into, open; the caller closes it. Raises as :meth:`plug` does."""
+        ...
+
     async def unplug(self, folder: Path) -> None:
         """Take away what was made for that machine alone; it has ended. May be repeated."""
         ...

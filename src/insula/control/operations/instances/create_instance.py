@@ -8,10 +8,10 @@ leaves the instance with its machine in state *failed*.
 from __future__ import annotations
 
 from insula.base.errors import GuestFailure, InsulaError
+from insula.control.nodes.spec import node_spec
 from insula.control.operations.backups.steps import DEADLINE_S, patiently
 from insula.control.operations.engine.lanes import BOOT
 from insula.control.operations.engine.table import Ending, Facts, Failure, Step, Table, Work
-from insula.control.operations.instances.spec import node_spec
 from insula.control.operations.instances.steps import (
     BOOT_STEP,
     await_ready,

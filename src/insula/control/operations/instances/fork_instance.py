@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 
 from insula.base.errors import InsulaError, from_dict
+from insula.control.nodes.spec import node_spec
 from insula.control.operations.engine.lanes import BOOT
 from insula.control.operations.engine.table import Ending, Facts, Failure, Step, Table, Work
-from insula.control.operations.instances.spec import node_spec
 from insula.control.operations.instances.steps import (
     BOOT_STEP,
     READY_TIMEOUT_S,

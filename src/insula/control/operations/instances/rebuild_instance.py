@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from insula.control.nodes.spec import node_spec
 from insula.control.operations.engine.table import Ending, Failure, Step, Table, Work
 from insula.control.operations.instances.create_instance import remove_disk
-from insula.control.operations.instances.spec import node_spec
 from insula.control.operations.instances.steps import (
     BOOT_STEP,
     back,

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import msgspec
 
+from insula.control.nodes.spec import node_spec
 from insula.control.operations.engine.table import Ending, Facts, Failure, Step, Table, Work
-from insula.control.operations.instances.spec import node_spec
 from insula.control.operations.instances.steps import (
     BOOT_STEP,
     back,

@@ -11,10 +11,10 @@ from typing import Any
 
 import msgspec
 
+from insula.control.nodes.spec import node_spec
 from insula.control.operations.engine.table import Ending, Facts, Failure, Step, Table, Work
 from insula.control.operations.instances.create_instance import remove_disk
 from insula.control.operations.instances.rebuild_instance import bring_disk_back, drop_old_disk, set_disk_aside
-from insula.control.operations.instances.spec import node_spec
 from insula.control.operations.instances.steps import (
     BOOT_STEP,
     back,

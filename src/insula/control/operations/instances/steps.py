@@ -11,9 +11,9 @@ import msgspec
 
 from insula.base.clock import iso, now_utc, parse_iso
 from insula.base.errors import NotFound
+from insula.control.nodes.spec import node_spec
 from insula.control.operations.engine.lanes import BOOT, IMAGE
 from insula.control.operations.engine.table import Do, Ending, Facts, Failure, Step, Work
-from insula.control.operations.instances.spec import node_spec
 from insula.control.store import BEFORE
 from insula.domain.image import ImageState
 from insula.domain.instance import BootPhase, InstanceState

@@ -15,7 +15,15 @@ from typing import Any
 from insula.base.errors import Conflict, HostFailure
 from insula.base.files import write_atomic
 from insula.domain.instance import Resources
-from insula.node.hypervisor.driver import EndReason, ForkFiles, LayerFiles, MachineEvent, MachineStatus, MachineVolume
+from insula.node.hypervisor.driver import (
+    EndReason,
+    ForkFiles,
+    LayerFiles,
+    MachineEvent,
+    MachineStatus,
+    MachineVolume,
+    TapNic,
+)
 from insula.node.hypervisor.fake.guest import FakeGuest
 from insula.node.hypervisor.fake.state import (
     FakeState,
@@ -216,6 +224,18 @@ class FakeMachine:
     async def grow_disk(self, size_gib: int) -> None:
         self._require_alive()
         grow_file(self._folder / "disk.qcow2", size_gib)
+
+    async def cards(self) -> frozenset[str]:
+        self._require_alive()
+        return frozenset(self._state.cards)
+
+    async def plug_card(self, nic: TapNic) -> None:
+        self._require_alive()
+        self._change(cards=tuple(dict.fromkeys((*self._state.cards, nic.mac))))
+
+    async def unplug_card(self, mac: str) -> None:
+        self._require_alive()
+        self._change(cards=tuple(each for each in self._state.cards if each != mac))
 
     async def set_link(self, up: bool) -> None:
         self._require_alive()

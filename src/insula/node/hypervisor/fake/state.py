@@ -21,9 +21,8 @@ class FakeState:
     """`files` is the folder of the guest's file tree; `boot_s` is how long a boot takes.
 
     `disk` is the identity of the layer that it writes to, `layers` are the names of those made since, `volumes` the
-    slots and files of those that it has.
-    `lines_written` is how many of this boot's console
-    lines are out; `crash_at_s` is the Unix time of an injected crash, 0 for none.
+    slots and files of those that it has, `cards` the MAC addresses of further network cards. `lines_written` is how
+    many of this boot's console lines are out; `crash_at_s` is the Unix time of an injected crash, 0 for none.
     """
 
     spec_id: str
@@ -42,6 +41,7 @@ class FakeState:
     is_frozen: bool = False
     layers: tuple[str, ...] = ()
     volumes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    cards: tuple[str, ...] = ()
     never_ready: bool = False
     ignores_power_button: bool = False
     broken_program: str = ""

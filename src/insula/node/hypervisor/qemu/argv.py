@@ -27,6 +27,7 @@ from insula.node.hypervisor.qemu.blocks import (
     volume_group,
     volume_nodes,
 )
+from insula.node.hypervisor.qemu.cards import places
 from insula.node.hypervisor.qemu.firmware import UefiFirmware
 
 PROGRAM = "qemu-system-x86_64"
@@ -85,6 +86,7 @@ def arguments(spec: MachineSpec, host: Host, wires: Wires) -> list[str]:
         *_network(spec, wires),
         *_further_devices(spec),
         *_volumes(spec, host),
+        *_places_for_cards(spec),
         *_kernel(spec, host),
         *_saved(spec, wires),
     ]
@@ -171,7 +173,7 @@ def _has_io_threads(spec: MachineSpec, host: Host) -> bool:
 def _volumes(spec: MachineSpec, host: Host) -> Iterable[str]:
     """A controller on which volumes come and go, and those that are there from the start.
 
-    It is the last device, so that machines which were saved without one find all others where they were.
+    It comes after all others, so that machines which were saved without one find those where they were.
     """
     controller: dict[str, Any] = {"driver": _device(spec, "virtio-scsi"), "id": CONTROLLER, "num_queues": 1}
     if _has_io_threads(spec, host):
@@ -183,6 +185,12 @@ def _volumes(spec: MachineSpec, host: Host) -> Iterable[str]:
         for node in volume_nodes(volume, {"filename": _name(spec, volume.file)}):
             yield from ("-blockdev", _json(node))
         yield from ("-device", _json(volume_device(volume)))
+
+
+def _places_for_cards(spec: MachineSpec) -> Iterable[str]:
+    if spec.machine_type is not MachineType.MICROVM:
+        for place in places():
+            yield from ("-device", _json(place))
 
 
 def _network(spec: MachineSpec, wires: Wires) -> Iterable[str]:

@@ -13,9 +13,17 @@ from typing import Any
 from insula.base.errors import Conflict, HostFailure, InsulaError
 from insula.base.log import get_logger
 from insula.domain.instance import Resources
-from insula.node.hypervisor.driver import EndReason, ForkFiles, LayerFiles, MachineEvent, MachineStatus, MachineVolume
+from insula.node.hypervisor.driver import (
+    EndReason,
+    ForkFiles,
+    LayerFiles,
+    MachineEvent,
+    MachineStatus,
+    MachineVolume,
+    TapNic,
+)
 from insula.node.hypervisor.feed import EventFeed
-from insula.node.hypervisor.qemu import forking, layers, saving, volumes
+from insula.node.hypervisor.qemu import cards, forking, layers, saving, volumes
 from insula.node.hypervisor.qemu.argv import DISK_THROTTLED, NETWORK, NVRAM, THROTTLE_GROUP
 from insula.node.hypervisor.qemu.blocks import throttle_limits
 from insula.node.hypervisor.qemu.files import QMP_SOCKET, cut_logs
@@ -179,6 +187,21 @@ class QemuMachine:
         """See CanGrowDisk."""
         await self._run("query-status")
         await volumes.resize(self._qmp, DISK_THROTTLED, size_gib)
+
+    async def cards(self) -> frozenset[str]:
+        """See CanPlugCards."""
+        await self._run("query-status")
+        return await cards.cards(self._qmp)
+
+    async def plug_card(self, nic: TapNic) -> None:
+        """See CanPlugCards."""
+        await self._run("query-status")
+        await cards.plug(self._qmp, nic)
+
+    async def unplug_card(self, mac: str) -> None:
+        """See CanPlugCards."""
+        await self._run("query-status")
+        await cards.unplug(self._qmp, mac)
 
     async def set_link(self, up: bool) -> None:
         """See CanCutNetwork."""

@@ -145,15 +145,20 @@ def _instance_chains(firewalls: Mapping[str, tuple[Firewall, ...]], known: Mappi
 
 
 def _own_addresses(space: Space, devices: Mapping[str, str]) -> dict[str, Group]:
-    macs, own4, own6 = [], [], []
+    macs: list[str] = []
+    own4: list[str] = []
+    own6: list[str] = []
     also: dict[int, list[str]] = {4: [], 6: []}
+    siblings: dict[str, list[Port]] = {}
+    for port in space.ports:
+        siblings.setdefault(port.instance_id, []).append(port)
     for port in space.ports:
         device = devices[port.id]
         macs.append(f'"{device}" . {port.mac}')
-        if port.ipv4:
-            own4.append(f'"{device}" . {port.mac} . {port.ipv4}')
-        if port.ipv6:
-            own6.append(f'"{device}" . {port.mac} . {port.ipv6}')
+        # An instance with several cards answers from any of its addresses by the card that its routes lead to.
+        mine = siblings[port.instance_id]
+        own4 += [f'"{device}" . {port.mac} . {each.ipv4}' for each in mine if each.ipv4]
+        own6 += [f'"{device}" . {port.mac} . {each.ipv6}' for each in mine if each.ipv6]
         for version, elements in also.items():
             elements += [f'"{device}" . {text}' for text in matching.collapsed(_parsed(port.also), version)]
     return {
