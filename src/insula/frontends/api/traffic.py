@@ -27,6 +27,6 @@ class TrafficQuery(Wish, frozen=True):
     asks=TrafficQuery,
     gives=InstanceTraffic,
 )
-async def show_traffic(call: Call[Nothing, TrafficQuery]) -> Reply:
+async def instance_traffic(call: Call[Nothing, TrafficQuery]) -> Reply:
     """Show what an instance has sent and received at its network cards, hour by hour."""
     return answer(await call.actions.traffic.show(call.caller, call.path["instance"], call.query.hours))
