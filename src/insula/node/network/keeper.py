@@ -159,7 +159,8 @@ class SpaceKeeper:
                 raise NotFound("There is no such space", todo="Look at the project's networks")
             steward = await self._ensure_namespaces()
             answer = await steward.ask("read-rules", text=f"list counters table inet {tables.NAME}\n")
-            found = await asyncio.to_thread(lambda: traffic_of(order.space, counts_in(answer["output"])))
+            devices = (await steward.ask("traffic"))["devices"]
+            found = await asyncio.to_thread(lambda: traffic_of(order.space, counts_in(answer["output"]), devices))
             return replace(found, epoch=await asyncio.to_thread(record.epoch_of, self._folder))
 
     async def stands(self) -> bool:

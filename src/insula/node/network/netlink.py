@@ -33,6 +33,7 @@ _ATTRIBUTE = struct.Struct("=HH")
 _UP = 0x1
 _ADDRESS_FLAGS = 0x80 | 0x02  # permanent, no duplicate detection
 _NO_ROUTE = 0x200  # for its prefix
+_STATISTICS = 23  # IFLA_STATS64
 _PERMANENT = 0x80
 _PROXY = 0x8  # NTF_PROXY
 _ORIGIN_ATTRIBUTE = 12  # NDA_PROTOCOL
@@ -188,6 +189,15 @@ class Netlink:
             mac = ":".join(f"{byte:02x}" for byte in attributes.get(1, b""))
             up = bool(_LINK.unpack_from(body)[3] & _UP)
             found[_name(attributes[3])] = (mac, struct.unpack("=I", attributes[4])[0], up)
+        return found
+
+    def traffic(self) -> dict[str, tuple[int, int, int, int]]:
+        """What came in at each device and what left there, packets and bytes each, since it was made."""
+        found = {}
+        for body in self._dump(_GETLINK, _LINK.pack(0, 0, 0, 0, 0)):
+            attributes = _attributes(body[_LINK.size :])
+            came, left, came_bytes, left_bytes = struct.unpack_from("=QQQQ", attributes[_STATISTICS])
+            found[_name(attributes[3])] = (came, came_bytes, left, left_bytes)
         return found
 
     def addresses(self) -> list[tuple[str, str]]:

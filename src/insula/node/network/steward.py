@@ -98,6 +98,7 @@ class Steward:
             "change": self._changes,
             "disturbed": self._disturbed,
             "look": self._look,
+            "traffic": lambda _: {"devices": self._netlink.traffic()},
             "set": self._set,
             "forwarding": self._forwarding,
             "announce": self._announce,

@@ -23,14 +23,6 @@ def network_device(network: Network) -> str:
     return f"n{network.number}"
 
 
-def sent_counter(port: Port) -> str:
-    return f"sent_{port.id}"
-
-
-def received_counter(port: Port) -> str:
-    return f"received_{port.id}"
-
-
 def default_counter(instance_id: str, direction: Direction) -> str:
     """What an instance's firewalls dropped without a rule."""
     return f"default_{direction.value}_{instance_id}"
@@ -43,7 +35,6 @@ class _Frame:
     devices: Mapping[str, str]
     groups: Mapping[str, Group]
     limits: Mapping[str, str]
-    counters: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -107,7 +98,7 @@ def compile_table(space: Space, memory: Memory | None = None, host: Sequence[str
         "host4": _set("ipv4_addr", matching.collapsed(_parsed(host), 4), flags="interval"),
         "host6": _set("ipv6_addr", matching.collapsed(_parsed(host), 6), flags="interval"),
     }
-    counters = skeleton.COUNTERS.union(frame.counters, _defaults(firewalls), *(item.counters for item in compiled))
+    counters = skeleton.COUNTERS.union(_defaults(firewalls), *(item.counters for item in compiled))
     return Table(skeleton.chains(has_limits=bool(frame.limits)), chains, groups, counters, frame.limits)
 
 
@@ -118,8 +109,7 @@ def _frame(space: Space, networks: Mapping[str, Network]) -> _Frame:
         **_reach(space, networks, devices),
         **_port_objects(space, devices),
     }
-    counters = frozenset(name for port in space.ports for name in (sent_counter(port), received_counter(port)))
-    return _Frame(devices, groups, _limits(space), counters)
+    return _Frame(devices, groups, _limits(space))
 
 
 def _firewall_chains(firewall: Firewall, networks: Mapping[str, Network]) -> dict[str, Chain]:
@@ -222,12 +212,8 @@ def _verdicts(space: Space, devices: Mapping[str, str], chains: Mapping[str, Cha
 
 
 def _port_objects(space: Space, devices: Mapping[str, str]) -> dict[str, Group]:
-    sent = [(f'"{devices[port.id]}"', f'"{sent_counter(port)}"') for port in space.ports]
-    received = [(f'"{devices[port.id]}"', f'"{received_counter(port)}"') for port in space.ports]
     limited = [port for port in space.ports if port.packets_per_second]
     return {
-        "sent": _map("ifname : counter", sent),
-        "received": _map("ifname : counter", received),
         "limit_sent": _map("ifname : limit", [(f'"{devices[p.id]}"', f'"{_limit("sent", p)}"') for p in limited]),
         "limit_received": _map(
             "ifname : limit", [(f'"{devices[p.id]}"', f'"{_limit("received", p)}"') for p in limited]

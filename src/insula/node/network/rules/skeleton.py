@@ -34,18 +34,17 @@ _GUARD = (
     "iifname . ip6 saddr @also6 goto sent6",
     "goto forged_packets",
 )
-_COUNT_AND_PASS = ("counter name iifname map @sent", "accept")
 _SENT4 = (
-    "meta l4proto tcp counter name iifname map @sent accept",  # nothing else is asked of most packets
+    "meta l4proto tcp accept",  # nothing else is asked of most packets
     "udp sport 67 udp dport 68 goto forged_packets",
     "icmp type { redirect, router-advertisement } goto forged_packets",
-    *_COUNT_AND_PASS,
+    "accept",
 )
 _SENT6 = (
-    "meta l4proto tcp counter name iifname map @sent accept",
+    "meta l4proto tcp accept",
     "udp sport 547 udp dport 546 goto forged_packets",
     "icmpv6 type { nd-router-advert, nd-redirect } goto forged_packets",
-    *_COUNT_AND_PASS,
+    "accept",
 )
 _REACH = (
     "ct state vmap { established : accept, related : accept, invalid : drop }",
@@ -83,7 +82,6 @@ _WAYS_OUT = (
     'oifname "up*" masquerade',
 )
 _RECEIVED_LIMITS = ("limit name oifname map @limit_received counter name too_fast drop",)
-_RECEIVED = ("counter name oifname map @received",)
 
 # Where a sender's rule that accepts goes on: the receiver is asked as well.
 LET_IN = "let_in"
@@ -96,7 +94,7 @@ def chains(*, has_limits: bool) -> Mapping[str, Chain]:
     Limits of packets are looked up only where somebody has one, since every packet pays for the question.
     """
     guard = (*_GUARD_LIMITS, *_GUARD) if has_limits else _GUARD
-    received = (*_RECEIVED_LIMITS, *_RECEIVED) if has_limits else _RECEIVED
+    received = _RECEIVED_LIMITS if has_limits else ()
     return {
         "forged_packets": Chain(("counter name forged drop",)),
         "sent4": Chain(_SENT4),
