@@ -22,8 +22,9 @@ GRACE_S = 60  # what the service leaves to everybody after its start
 LATE_S = 20.0  # a look each second, the deletion, and a busy machine
 
 CALLER = f"""
-import time
+import signal, time
 from insula.client import Client
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests may have it ignored
 with Client().sandbox(image="tiny", plan="micro-1", lease_s={LEASE_S}) as vm:
     print(vm.name, flush=True)
     time.sleep(600)

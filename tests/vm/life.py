@@ -35,6 +35,7 @@ T = TypeVar("T")
 async def emulated_node(home: Path) -> Node:
     """A node that makes templates only when it is asked to: one that boots by itself would disturb all times."""
     own = {"INSULA_HOME": str(home), "INSULA_ACCELERATOR": "tcg", "INSULA_TEMPLATES": "asked"}
+    own["INSULA_NETWORK"] = "user"  # the host's packet filter is not the tests' own
     return await assemble(settings.load(own))
 
 

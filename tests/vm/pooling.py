@@ -36,6 +36,7 @@ async def pooling_node(home: Path, image: str) -> Node:
     """Two members at most; the host counts as calm whatever other tests do meanwhile."""
     patch("insula.node.agent.templates.Templates.is_calm", True).start()
     own = {"INSULA_HOME": str(home), "INSULA_ACCELERATOR": "tcg", "INSULA_TEMPLATES": "asked"}
+    own["INSULA_NETWORK"] = "user"  # the host's packet filter is not the tests' own
     return await assemble(settings.load(own | {"INSULA_POOL_MEMORY_MIB": str(2 * _MEMORY_MIB[image])}))
 
 
