@@ -18,6 +18,7 @@ from types import TracebackType
 from insula.base.errors import Unavailable
 from insula.client import Client
 from insula.protocol.service_record import read_record
+from tests.images import lend
 
 _COMMAND_TIMEOUT_S = 300.0
 _DEATH_TIMEOUT_S = 10.0
@@ -26,10 +27,11 @@ _DEATH_TIMEOUT_S = 10.0
 class PrivateService:
     """A private INSULA_HOME and port, and the service in it. `extra` are further settings (`INSULA_…`).
 
-    `within` is a command that runs the one after it, such as `nsenter`; it may be changed between two starts.
+    `images` are there from the start, lent by `tests.images`. `within` is a command that runs the one after it, such as
+    `nsenter`; it may be changed between two starts.
     """
 
-    def __init__(self, driver: str, extra: Mapping[str, str] | None = None) -> None:
+    def __init__(self, driver: str, extra: Mapping[str, str] | None = None, *, images: Sequence[str] = ()) -> None:
         self.within: Sequence[str] = ()
         # Own uids must be able to pass through the folder above the home, which mkdtemp makes private.
         self.top = Path(tempfile.mkdtemp(prefix="insula-private-", dir="/var/tmp"))
@@ -41,6 +43,7 @@ class PrivateService:
         own["INSULA_NETWORK"] = "user"  # the host's packet filter is not the tests' own
         own["INSULA_TEMPLATES"] = "asked"  # a guest that boots by itself would take part in every measurement
         self.environment = inherited | own | dict(extra or {})
+        lend(self.home / "node" / "images", *images)
 
     def __enter__(self) -> PrivateService:
         self.start()

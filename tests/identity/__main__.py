@@ -33,8 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--batch", type=int, default=5, help="copies that run at once")
     given = parser.parse_args(arguments)
     extra = {"INSULA_OVERCOMMIT_VCPU": "100", "INSULA_OVERCOMMIT_DISK": "100"}
-    with PrivateService("qemu", extra) as service, service.client(timeout_s=600) as client:
-        client.operations.wait(client.images.prepare(given.image).id, timeout_s=1800)
+    images = (given.image,)
+    with PrivateService("qemu", extra, images=images) as service, service.client(timeout_s=600) as client:
         make = {"running": of_running, "template": of_template}[given.of]
         began = time.monotonic()
         told = list(make(client, given.image, given.forks, given.batch))

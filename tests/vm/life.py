@@ -27,6 +27,7 @@ from insula.domain.instance import BootPhase, PortForward, Resources
 from insula.node.agent import Node, assemble
 from insula.protocol.node import InstanceReport, InstanceSpec, Power, StopWay
 from tests.connected import NETWORK, connect, disconnect, nic
+from tests.images import lend
 
 READY_S = 120.0
 T = TypeVar("T")
@@ -36,6 +37,7 @@ async def emulated_node(home: Path) -> Node:
     """A node that makes templates only when it is asked to: one that boots by itself would disturb all times."""
     own = {"INSULA_HOME": str(home), "INSULA_ACCELERATOR": "tcg", "INSULA_TEMPLATES": "asked"}
     own["INSULA_NETWORK"] = "user"  # the host's packet filter is not the tests' own
+    await asyncio.to_thread(lend, home / "node" / "images", "tiny")
     return await assemble(settings.load(own))
 
 

@@ -17,6 +17,7 @@ from insula.domain.instance import PortForward, Resources
 from insula.node.agent import Node, assemble
 from insula.protocol.node import InstanceSpec, Nic
 from tests.connected import SPACE, connect, open_network
+from tests.images import lend
 from tests.private_service import free_port
 
 from .life import READY_S, Life
@@ -37,6 +38,7 @@ async def pooling_node(home: Path, image: str) -> Node:
     patch("insula.node.agent.templates.Templates.is_calm", True).start()
     own = {"INSULA_HOME": str(home), "INSULA_ACCELERATOR": "tcg", "INSULA_TEMPLATES": "asked"}
     own["INSULA_NETWORK"] = "user"  # the host's packet filter is not the tests' own
+    await asyncio.to_thread(lend, home / "node" / "images", image)
     return await assemble(settings.load(own | {"INSULA_POOL_MEMORY_MIB": str(2 * _MEMORY_MIB[image])}))
 
 

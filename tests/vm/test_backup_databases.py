@@ -22,8 +22,7 @@ def elsewhere() -> Iterator[Path]:
 
 
 def test_databases_under_load_are_whole_in_a_restored_backup(elsewhere: Path) -> None:
-    with PrivateService("qemu") as service, service.client(timeout_s=900) as client:
-        client.operations.wait(client.images.prepare("debian-12").id, timeout_s=1800)
+    with PrivateService("qemu", images=("debian-12",)) as service, service.client(timeout_s=900) as client:
         wish = client.instances.create("db", image="debian-12", plan="entry-1", memory_mib=512)
         client.operations.wait(wish.id, timeout_s=900)
         client.guest.write_file("db", "/root/databases.tar.gz", [databases()])

@@ -18,7 +18,7 @@ _USE = "ip link set eth1 up && udhcpc -n -q -i eth1 -s /usr/lib/insula/dhcp > /d
 
 
 def test_a_card_comes_and_goes_while_the_guest_runs() -> None:
-    with PrivateService("qemu", {"INSULA_ACCELERATOR": "tcg"}) as service, service.client() as client:
+    with PrivateService("qemu", {"INSULA_ACCELERATOR": "tcg"}, images=("tiny",)) as service, service.client() as client:
         client.networks.create("backend", gateway=False)
         launch(client, "web1")
         made = client.instances.create("db1", image="tiny", plan="micro-1", network="backend")

@@ -29,10 +29,7 @@ runcmd:
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[PrivateService]:
-    with PrivateService("qemu") as service:
-        with service.client() as client:
-            for image in ("tiny", "debian-12"):
-                client.operations.wait(client.images.prepare(image).id, timeout_s=1200)
+    with PrivateService("qemu", images=("tiny", "debian-12")) as service:
         yield service
 
 

@@ -125,8 +125,7 @@ def forked(client: Client, parent: str, *names: str) -> list[str]:
 
 
 def test_databases_under_load_are_whole_in_every_fork() -> None:
-    with PrivateService("qemu") as service, service.client(timeout_s=600) as client:
-        client.operations.wait(client.images.prepare("tiny").id, timeout_s=600)
+    with PrivateService("qemu", images=("tiny",)) as service, service.client(timeout_s=600) as client:
         wish = client.instances.create("parent", image="tiny", plan="entry-1", memory_mib=512)
         parent = client.operations.wait(wish.id, timeout_s=600).target
         client.guest.write_file(parent, "/root/databases.tar.gz", [databases()])

@@ -30,7 +30,7 @@ def uptime_s(client: Client) -> float:
 
 def test_a_killed_service_leaves_the_parent_running_and_nothing_else() -> None:
     seen: list[str] = []
-    with PrivateService("qemu", {"INSULA_ACCELERATOR": "tcg"}) as service:
+    with PrivateService("qemu", {"INSULA_ACCELERATOR": "tcg"}, images=("tiny",)) as service:
         with service.client() as client:
             created = client.instances.create("web1", image="tiny", plan="micro-1")
             assert client.operations.wait(created.id, timeout_s=300).state is OperationState.SUCCEEDED

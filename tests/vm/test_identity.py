@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import tempfile
 import time
@@ -15,6 +16,7 @@ from insula.node.storage.library import ImageLibrary
 from insula.node.storage.making import Maker
 from insula.node.storage.recipes.debian import Debian12
 from insula.node.storage.recipes.tiny import Tiny
+from tests.images import lend
 from tests.vm.siblings import Family, Sibling
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(900)]
@@ -48,6 +50,7 @@ async def frozen(maker: Maker, memory_mib: int) -> AsyncIterator[Family]:
     home = Path(tempfile.mkdtemp(prefix="insula-test-", dir="/var/tmp"))
     home.chmod(0o711)
     try:
+        await asyncio.to_thread(lend, home / "images", maker.facts.name)
         library = ImageLibrary(home / "images", [maker])
         await library.prepare(maker.facts.name, lambda message, percent=-1: None)
         family = Family(home, await library.bootable(maker.facts.name), memory_mib)

@@ -29,7 +29,7 @@ _PORT = 7000
 
 @pytest.fixture
 def service() -> Iterator[PrivateService]:
-    with PrivateService("qemu", {"INSULA_ACCELERATOR": "tcg"}) as running:
+    with PrivateService("qemu", {"INSULA_ACCELERATOR": "tcg"}, images=("tiny",)) as running:
         yield running
         with running.client() as client:
             client.projects.delete("other")

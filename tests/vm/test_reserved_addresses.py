@@ -101,12 +101,9 @@ def segment() -> Iterator[Segment]:
 
 @pytest.fixture
 def service(segment: Segment) -> Iterator[PrivateService]:
-    with PrivateService("qemu", {"INSULA_ACCELERATOR": "tcg", "INSULA_NETWORK": "auto"}) as running:
-        with running.client() as client:
-            client.operations.wait(client.images.prepare("tiny").id, timeout_s=300)
-        running.stop()
-        running.within = segment.host  # where no package can be fetched
-        running.start()
+    made = PrivateService("qemu", {"INSULA_ACCELERATOR": "tcg", "INSULA_NETWORK": "auto"}, images=("tiny",))
+    made.within = segment.host
+    with made as running:
         yield running
 
 

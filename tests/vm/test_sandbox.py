@@ -30,9 +30,7 @@ with Client().sandbox(image="tiny", plan="entry-1", ssh_keys=(), lease_s={LEASE_
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[PrivateService]:
-    with PrivateService("qemu", {"INSULA_ACCELERATOR": "tcg"}) as running:
-        with running.client() as client:
-            client.operations.wait(client.images.prepare("tiny").id, timeout_s=600)
+    with PrivateService("qemu", {"INSULA_ACCELERATOR": "tcg"}, images=("tiny",)) as running:
         yield running
 
 

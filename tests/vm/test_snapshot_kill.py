@@ -23,7 +23,7 @@ _ENDINGS = {OperationState.SUCCEEDED, OperationState.FAILED}
 
 def test_a_killed_service_leaves_a_guest_that_writes_and_snapshots_that_are_whole_or_gone() -> None:
     seen: list[str] = []
-    with PrivateService("qemu", {"INSULA_ACCELERATOR": "tcg"}) as service:
+    with PrivateService("qemu", {"INSULA_ACCELERATOR": "tcg"}, images=("tiny",)) as service:
         with service.client() as client:
             created = client.instances.create("web1", image="tiny", plan="micro-1")
             assert client.operations.wait(created.id, timeout_s=300).state is OperationState.SUCCEEDED
