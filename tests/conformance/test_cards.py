@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -21,28 +23,28 @@ from tests.small_guest import console
 pytestmark = pytest.mark.skipif(not can_have_spaces(), reason="needs a /dev/net/tun that we may open")
 
 _SEEN_S = 15.0
-Plug = Callable[[Machine, MachineSpec, str], Awaitable[None]]
+Plug = Callable[[Machine, str], Awaitable[None]]
 
 
 @pytest.fixture
 async def plug() -> AsyncIterator[Plug]:
     """Plugs a card of this MAC address into a network of its own."""
-    made: list[SpaceKeeper] = []
+    made: list[Path] = []
 
-    async def plug_in(machine: Machine, spec: MachineSpec, mac: str) -> None:
+    async def plug_in(machine: Machine, mac: str) -> None:
         assert isinstance(machine, CanPlugCards)
-        folder = spec.folder / f"network-{mac[-2:]}"
-        if not folder.exists():
-            made.append(SpaceKeeper(folder, None))
-        tap = await scratch.make(folder, mac, None) if not made[-1].order else await made[-1].open_port("prt_scratch")
+        folder = Path(name) / str(len(made))
+        tap = await scratch.make(folder, mac, None)
+        made.append(folder)
         try:
             await machine.plug_card(TapNic(mac, tap))
         finally:
             os.close(tap)
 
-    yield plug_in
-    for keeper in made:
-        await keeper.remove()
+    with tempfile.TemporaryDirectory(prefix="insula-cards-", dir="/var/tmp") as name:
+        yield plug_in
+        for folder in made:
+            await SpaceKeeper(folder, None).remove()
 
 
 async def adopted(rig: Rig, spec: MachineSpec) -> Machine:
@@ -79,13 +81,13 @@ async def test_cards_come_and_go(rig: Rig, plug: Plug) -> None:
         await rig.booted(spec)
         assert isinstance(machine, CanPlugCards)
         for number in (1, 2):
-            await plug(machine, spec, mac_of(number))
+            await plug(machine, mac_of(number))
         await until(rig, spec, {mac_of(1), mac_of(2)})
         assert await machine.cards() == {mac_of(1), mac_of(2)}
         for _ in range(2):
             await machine.unplug_card(mac_of(1))
         await until(rig, spec, {mac_of(2)})
-        await plug(machine, spec, mac_of(3))
+        await plug(machine, mac_of(3))
         assert await machine.cards() == {mac_of(2), mac_of(3)}
         await until(rig, spec, {mac_of(2), mac_of(3)})
 
@@ -93,7 +95,7 @@ async def test_cards_come_and_go(rig: Rig, plug: Plug) -> None:
 async def test_cards_stay_with_a_machine_that_is_found_again(rig: Rig, plug: Plug) -> None:
     async with running(rig) as (spec, machine):
         await rig.booted(spec)
-        await plug(machine, spec, mac_of(1))
+        await plug(machine, mac_of(1))
         await machine.detach()
         again = await adopted(rig, spec)
         assert isinstance(again, CanPlugCards)
@@ -111,9 +113,9 @@ async def test_what_has_no_place_for_a_card_says_so(plug: Plug, tmp_path_factory
     machine = await rig.driver().start(spec)
     try:
         for number in range(1, 4):
-            await plug(machine, spec, mac_of(number))
+            await plug(machine, mac_of(number))
         with pytest.raises(Conflict) as full:
-            await plug(machine, spec, mac_of(4))
+            await plug(machine, mac_of(4))
         assert full.value.code == "too-many-cards"
     finally:
         await machine.kill()
@@ -121,7 +123,7 @@ async def test_what_has_no_place_for_a_card_says_so(plug: Plug, tmp_path_factory
     machine = await rig.driver().start(small)
     try:
         with pytest.raises(Unsupported) as none:
-            await plug(machine, small, mac_of(5))
+            await plug(machine, mac_of(5))
         assert none.value.code == "no-cards"
     finally:
         await machine.kill()
