@@ -108,6 +108,17 @@ async def _is_answered6(host: Host, address: str) -> bool:
     return False
 
 
+async def test_addresses_that_somebody_flushed_come_back(routed: World, host: Host) -> None:
+    await routed.apply_only(replace(SPACE, **_with((_ROUTED[0], "prt_1"))), Way.ROUTED)  # type: ignore[arg-type]
+    assert await host.side.reconcile() == ()
+    await host.steward.ask("rules", text="flush set inet insula public4\n")
+    assert await host.side.reconcile() == ("host rules",)
+    assert await host.side.reconcile() == ()
+    await routed.clear()
+    host.send(NEAR, _ROUTED[0], "tcp", frames.tcp(4000, 22))
+    assert [p.destination for p in await _until_seen(routed, "prt_1") if p.protocol == frames.TCP] == ["10.1.0.17"]
+
+
 async def test_a_guest_cannot_come_from_an_address_that_is_not_its_own(routed: World, host: Host) -> None:
     address = _ROUTED[0]
     await routed.apply_only(replace(SPACE, **_with((address, "prt_1"))), Way.ROUTED)  # type: ignore[arg-type]

@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
+
 from insula.base.errors import CapacityExceeded, Conflict, HostFailure, Unsupported
 from insula.base.log import get_logger
 from insula.domain.instance import PortForward
@@ -230,13 +232,23 @@ class HostSide:
         except HostFailure:
             return False
         wanted = self._standing[0] if self._standing is not None else Table()
-        rules = sum(len(chain.rules) for chain in wanted.skeleton.values())
-        return str(listing["output"]).count('"rule": {') == rules
+        return await asyncio.to_thread(_has_all, str(listing["output"]), wanted)
 
     async def _ensure_steward(self) -> StewardLink:
         if self._steward is None or not self._steward.is_open:
             self._steward = await self._start()
         return self._steward
+
+
+def _has_all(listing: str, wanted: Table) -> bool:
+    """Whether what nft lists has as many rules and elements as the table. Blocking."""
+    items = msgspec.json.decode(listing)["nftables"]
+    groups = [item.get("set") or item.get("map") for item in items]
+    found = {group["name"]: len(group.get("elem", ())) for group in groups if group}
+    rules = sum("rule" in item for item in items)
+    return rules == sum(len(chain.rules) for chain in wanted.skeleton.values()) and found == {
+        name: len(group.elements) for name, group in wanted.groups.items()
+    }
 
 
 def _lock() -> int:
