@@ -20,6 +20,8 @@ def test_an_address_is_reserved_led_and_given_back(client: Client) -> None:
         insula("create", name, "--image", "tiny", "--plan", "micro-1", "--no-own-key")
     assert insula("address", "reserve", "--to", "web1") == "203.0.113.1 is yours and leads to web1\n"
     assert insula("address", "assign", "203.0.113.1", "web2") == "203.0.113.1 leads to web2\n"
+    assert "203.0.113.1" in insula("show", "web2")
+    assert "203.0.113.1" not in insula("show", "web1")
     assert insula("address", "list").splitlines()[1].split()[:2] == ["203.0.113.1", "web2"]
     lines = [line.split() for line in insula("address", "history", "203.0.113.1").splitlines()[1:]]
     assert [(line[0], line[-1]) for line in lines] == [("web2", "still"), ("web1", "ago")]

@@ -67,7 +67,10 @@ def show(session: Session, instance: str, as_json: bool) -> None:
     volumes: Sequence[Volume] = ()
     with contextlib.suppress(Forbidden):  # a token that may not see volumes shows the rest
         volumes = session.client.volumes.list(instance=found.id)
-    _print_instance(found, volumes, _image_of(session, found))
+    reserved: Sequence[str] = ()
+    with contextlib.suppress(Forbidden):
+        reserved = [each.address for each in session.client.addresses.list() if each.instance_id == found.id]
+    _print_instance(found, volumes, reserved, _image_of(session, found))
 
 
 def _image_of(session: Session, found: Instance) -> str:
@@ -78,7 +81,7 @@ def _image_of(session: Session, found: Instance) -> str:
     return found.image
 
 
-def _print_instance(found: Instance, volumes: Sequence[Volume], image: str) -> None:
+def _print_instance(found: Instance, volumes: Sequence[Volume], reserved: Sequence[str], image: str) -> None:
     """Everything about an instance, for people."""
     resources = found.resources
     limits = {
@@ -100,6 +103,7 @@ def _print_instance(found: Instance, volumes: Sequence[Volume], image: str) -> N
             "volumes": ", ".join(f"{each.name} ({each.size_gib} GiB)" for each in volumes),
             "host name": found.hostname,
             "addresses": ", ".join(text for port in found.ports for text in (port.ipv4, port.ipv6) if text),
+            "reserved": ", ".join(reserved),
             "ports": ", ".join(f"{f.host_address}:{f.host_port} → {f.guest_port}/{f.protocol}" for f in found.forwards),
             "ssh": f"insula ssh {found.name}" if found.ssh_port else "",
             "tags": ", ".join(found.tags),
