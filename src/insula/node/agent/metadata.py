@@ -29,6 +29,7 @@ class Metadata:
         self._network = network
         self._spec_of = spec_of
         self._servers: dict[str, tuple[str, asyncio.Server]] = {}
+        self._problems: dict[str, str] = {}
 
     async def run(self) -> None:
         """Follow the spaces that come and go until cancelled."""
@@ -51,8 +52,12 @@ class Metadata:
             if space_id not in self._servers:
                 try:
                     self._servers[space_id] = (epoch, await self._listen(space_id))
-                except InsulaError as error:
-                    _log.warning("a space has no metadata yet", space=space_id, why=str(error))
+                except (InsulaError, OSError) as error:
+                    if self._problems.get(space_id) != str(error):
+                        _log.warning("a space has no metadata yet", space=space_id, why=str(error))
+                    self._problems[space_id] = str(error)
+                else:
+                    self._problems.pop(space_id, None)
 
     async def _listen(self, space_id: str) -> asyncio.Server:
         listener = await self._network.open_metadata(space_id)

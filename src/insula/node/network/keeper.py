@@ -71,6 +71,7 @@ class SpaceKeeper:
         self._mended: tuple[str, ...] = ()
         self._spares = Spares()
         self.order: SpaceOrder | None = None
+        self.epoch = ""  # of the namespaces, which changes when they are made anew; empty until they are there
 
     async def load(self) -> SpaceOrder | None:
         """What was ordered last, also before a restart of the service."""
@@ -161,7 +162,7 @@ class SpaceKeeper:
             answer = await steward.ask("read-rules", text=f"list counters table inet {tables.NAME}\n")
             devices = (await steward.ask("traffic"))["devices"]
             found = await asyncio.to_thread(lambda: traffic_of(order.space, counts_in(answer["output"]), devices))
-            return replace(found, epoch=await asyncio.to_thread(record.epoch_of, self._folder))
+            return replace(found, epoch=self.epoch)
 
     async def stands(self) -> bool:
         """Whether anything of it is there."""
@@ -179,6 +180,7 @@ class SpaceKeeper:
                 await self._host.disconnect(self.order.space.id)
             self.close()
             self._standing = self.order = None
+            self.epoch = ""
             await record.end_processes(self._folder)
             await asyncio.to_thread(shutil.rmtree, self._folder, True)
 
@@ -345,6 +347,7 @@ class SpaceKeeper:
         holder = await asyncio.to_thread(self._processes.entry, "holder")
         if holder is not None and await asyncio.to_thread(self._processes.lives, "holder"):
             self._steward = await StewardLink.enter(self._folder, self._uid, holder.pid)
+            self.epoch = _epoch_of(holder)
             return self._steward
         self._standing = None
         await record.end_processes(self._folder)
@@ -356,7 +359,12 @@ class SpaceKeeper:
             steward.close()
             raise
         self._steward = steward
+        self.epoch = _epoch_of(holder)
         return steward
+
+
+def _epoch_of(holder: record.ProcessEntry) -> str:
+    return f"{holder.pid}.{holder.start_ticks}"
 
 
 async def _send_rules(steward: StewardLink, units: Iterable[tables.Unit], generation: int) -> int:

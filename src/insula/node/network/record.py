@@ -53,12 +53,6 @@ def load(folder: Path) -> NetworkRecord | None:
         return None
 
 
-def epoch_of(folder: Path) -> str:
-    """What stays as long as the namespaces do, and with them their counters; empty when there are none."""
-    found = load(folder)
-    return next((f"{e.pid}.{e.start_ticks}" for e in found.processes if e.name == "holder"), "") if found else ""
-
-
 def save(folder: Path, record: NetworkRecord) -> None:
     write_atomic(record_path(folder), msgspec.json.encode(record))
 

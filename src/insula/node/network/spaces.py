@@ -184,8 +184,7 @@ class Spaces:
 
     def epochs(self) -> Mapping[str, str]:
         """See InstanceNetwork."""
-        found = {space_id: record.epoch_of(self._folder / space_id) for space_id in self._keepers}
-        return {space_id: epoch for space_id, epoch in found.items() if epoch}
+        return {space_id: keeper.epoch for space_id, keeper in self._keepers.items() if keeper.epoch}
 
     async def open_metadata(self, space_id: str) -> socket.socket:
         """See InstanceNetwork."""

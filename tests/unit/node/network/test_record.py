@@ -40,8 +40,6 @@ async def test_a_later_process_takes_the_place_of_an_earlier_one(tmp_path: Path)
     for entry in (ProcessEntry("holder", 7, 99), earlier, ourselves()):
         await processes.note(entry)
     assert record.load(tmp_path) == NetworkRecord("space", (ProcessEntry("holder", 7, 99), ourselves()))
-    assert record.epoch_of(tmp_path) == "7.99"
-    assert record.epoch_of(tmp_path / "nowhere") == ""
 
 
 async def test_a_process_that_only_got_the_number_is_left_alone(tmp_path: Path) -> None:
