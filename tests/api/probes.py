@@ -118,6 +118,7 @@ PROBES: Mapping[str, Probe] = {
     "GET /v1/networks": Probe(),
     "POST /v1/networks": Probe(json={"name": "probe"}),
     "GET /v1/networks/{network}": Probe(),
+    "PATCH /v1/networks/{network}": Probe(json={"gateway": True}),
     "DELETE /v1/networks/{network}": Probe(),
     "GET /v1/network-joins": Probe(),
     "POST /v1/networks/{network}/join": Probe(json={"network": "default"}),

@@ -104,6 +104,16 @@ async def test_names_are_taken_once_and_each_project_has_its_own(world: World) -
     assert [error["field"] for error in problem["errors"]] == ["network"]
 
 
+async def test_one_is_renamed_and_leads_outside_or_not(world: World) -> None:
+    await world.create("walled", network=(await ask(world, "POST", "networks", 201, name="wall", gateway=False))["id"])
+    changed = await ask(world, "PATCH", "networks/wall", gateway=True, name="door")
+    assert (changed["name"], changed["gateway"]) == ("door", True)
+    assert next(network for network in told(world).networks if network.id == changed["id"]).gateway
+    assert (await ask(world, "PATCH", "networks/door", 409, name="default"))["code"] == "name-taken"
+    assert (await ask(world, "PATCH", "networks/door", name="door"))["gateway"], "what is left out stays"
+    await ask(world, "PATCH", "networks/wall", 404, gateway=False)
+
+
 async def test_joined_ones_are_told_and_asked_about(world: World) -> None:
     one, other = [await ask(world, "POST", "networks", 201, name=name) for name in ("left", "right")]
     await world.create("near", network="left")

@@ -31,6 +31,8 @@ def test_networks_from_the_command_line(client: Client) -> None:
         ("default", "10.42.0.0/16", "yes", "0"),
         ("backend", "10.7.0.0/24", "no", "1"),
     ]
+    assert insula("network", "set", "backend", "--gateway") == "Network backend leads outside\n"
+    insula("network", "set", "backend", "--no-gateway")
     insula("network", "join", "backend", "default")
     lines = [line.split() for line in insula("network", "list").splitlines()]
     assert [line[5] for line in lines[1:]] == ["backend", "default"]

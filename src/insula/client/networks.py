@@ -27,6 +27,11 @@ class Networks:
         body = {"name": name, "ipv4": ipv4, "ipv6": ipv6, "gateway": gateway}
         return build(ProjectNetwork, self._connection.request("POST", path_of("networks"), body=body))
 
+    def change(self, network: str, *, name: str | None = None, gateway: bool | None = None) -> ProjectNetwork:
+        """Rename it, let it lead outside or no more; None leaves it."""
+        body = {key: value for key, value in (("name", name), ("gateway", gateway)) if value is not None}
+        return build(ProjectNetwork, self._connection.request("PATCH", path_of("networks", network), body=body))
+
     def join(self, network: str, other: str) -> None:
         """Let two networks reach each other. May be repeated."""
         self._connection.request("POST", path_of("networks", network, "join"), body={"network": other})

@@ -1,4 +1,4 @@
-"""network: create, attach, detach, join, part, list, delete."""
+"""network: create, set, attach, detach, join, part, list, delete."""
 
 from __future__ import annotations
 
@@ -30,6 +30,21 @@ def create(session: Session, name: str, ipv4: str, ipv6: str, no_gateway: bool, 
         return
     prefixes = " and ".join(text for text in (made.ipv4, made.ipv6) if text)
     say(f"Network {made.name} is there: {prefixes}. Put somebody in: insula create web1 --network {made.name}")
+
+
+@network.command("set")
+@click.argument("name")
+@click.option("--name", "new_name", metavar="NAME", help="What it is called from now on.")
+@click.option("--gateway/--no-gateway", default=None, help="Whether it leads outside.")
+@json_option
+@click.pass_obj
+def set_(session: Session, name: str, new_name: str | None, gateway: bool | None, as_json: bool) -> None:
+    """Rename a network, let it lead outside or no more."""
+    changed = session.client.networks.change(name, name=new_name, gateway=gateway)
+    if as_json:
+        print_json(changed)
+        return
+    say(f"Network {changed.name} leads {'outside' if changed.gateway else 'nowhere outside'}")
 
 
 @network.command()

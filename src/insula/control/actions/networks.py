@@ -58,6 +58,18 @@ class NetworkActions:
         await self._spaces.tell_project(caller.project)
         return made
 
+    @action("networks.change", Scope.NETWORKS_WRITE, audit=Audit.AFTER)
+    async def change(self, caller: Caller, network: str, name: str | None, gateway: bool | None) -> ProjectNetwork:
+        """Rename it, let it lead outside or no more; None leaves it. Connections that stand go on.
+
+        Raises InvalidInput, NotFound, Conflict for a taken name.
+        """
+        if name is not None:
+            check_name(name)
+        changed = await self.store.networks.change(caller.project, network, name=name, gateway=gateway)
+        await self._spaces.tell_project(caller.project)
+        return changed
+
     @action("networks.join", Scope.NETWORKS_WRITE, audit=Audit.AFTER)
     async def join(self, caller: Caller, network: str, other: str) -> None:
         """Let two networks reach each other. Repeatable."""

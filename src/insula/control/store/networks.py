@@ -56,6 +56,26 @@ class Networks:
 
         return await self._database.write(work)
 
+    async def change(
+        self, project: str, name_or_id: str, *, name: str | None = None, gateway: bool | None = None
+    ) -> ProjectNetwork:
+        """None leaves it. Raises :class:`NotFound`, and :class:`Conflict` when the name is taken."""
+
+        def work(connection: Connection) -> ProjectNetwork:
+            self._database.lock(connection, "accept")
+            found = find_network(connection, project, name_or_id)
+            wanted = replace(
+                found,
+                name=found.name if name is None else name,
+                gateway=found.gateway if gateway is None else gateway,
+            )
+            if any(one.name == wanted.name and one.id != found.id for one in _networks_of(connection, project)):
+                raise _name_taken(wanted.name)
+            connection.execute(network.update().where(network.c.id == found.id).values(vars(wanted)))
+            return wanted
+
+        return await self._database.write(work)
+
     async def delete(self, project: str, name_or_id: str) -> None:
         """Raises :class:`NotFound`, and :class:`Conflict` while an instance or a firewall's rule is in it."""
 

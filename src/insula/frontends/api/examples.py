@@ -242,6 +242,7 @@ EXAMPLES: Mapping[Any, Any] = {
     schemas.ResizeInstance: schemas.ResizeInstance(plan="middle-2"),
     schemas.RebuildInstance: schemas.RebuildInstance(image="debian-12"),
     network_schemas.CreateNetwork: network_schemas.CreateNetwork(name="backend", ipv4="10.7.0.0/24", gateway=False),
+    network_schemas.ChangeNetwork: network_schemas.ChangeNetwork(gateway=True),
     network_schemas.OtherNetwork: network_schemas.OtherNetwork(network="backend"),
     address_schemas.CreatePool: address_schemas.CreatePool(name="public", addresses="203.0.113.0/28"),
     address_schemas.ReserveAddress: address_schemas.ReserveAddress(pool="public", instance="web1"),

@@ -26,6 +26,13 @@ class CreateNetwork(Wish, frozen=True):
         return NetworkWish(self.name, self.ipv4, self.ipv6, self.gateway)
 
 
+class ChangeNetwork(Wish, frozen=True):
+    """What is left out stays. Without `gateway` it leads nowhere outside."""
+
+    name: Name | None = None
+    gateway: bool | None = None
+
+
 class OtherNetwork(Wish, frozen=True):
     """Another network, by name or id."""
 

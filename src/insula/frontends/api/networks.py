@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from insula.domain.project_network import ProjectNetwork
 from insula.frontends.api.endpoint import Call, answer, created, endpoint, gone, page_reply, part_of
-from insula.frontends.api.network_schemas import CreateNetwork, JoinView, OtherNetwork
+from insula.frontends.api.network_schemas import ChangeNetwork, CreateNetwork, JoinView, OtherNetwork
 from insula.frontends.api.reply import Reply
 from insula.frontends.api.schemas import InstanceView, ListOf, Nothing, PageOf, PageQuery, view
 
@@ -27,6 +27,13 @@ async def create_network(call: Call[CreateNetwork, Nothing]) -> Reply:
 async def show_network(call: Call[Nothing, Nothing]) -> Reply:
     """Show a network, by name or id."""
     return answer(await call.actions.networks.show(call.caller, call.path["network"]))
+
+
+@endpoint("PATCH", "/v1/networks/{network}", action="networks.change", takes=ChangeNetwork, gives=ProjectNetwork)
+async def change_network(call: Call[ChangeNetwork, Nothing]) -> Reply:
+    """Rename a network, let it lead outside or no more; guests hear of it when they renew their lease."""
+    wish = call.body
+    return answer(await call.actions.networks.change(call.caller, call.path["network"], wish.name, wish.gateway))
 
 
 @endpoint("DELETE", "/v1/networks/{network}", action="networks.delete", status=204)
