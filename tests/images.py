@@ -23,6 +23,8 @@ def lend(images: Path, *names: str) -> None:
     """Put the images into a node's folder of images. Blocking; a minute at the first time."""
     shared = _folder()
     for name in names:
+        if (images / name).exists():
+            continue
         asyncio.run(open_library(shared).prepare(name, lambda message, percent=-1: None))
         images.mkdir(mode=0o711, parents=True, exist_ok=True)
         subprocess.run(

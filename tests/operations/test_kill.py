@@ -43,7 +43,8 @@ async def die(url: str, folder: Path, fate: Fate, target: Target | None, params:
     order["target"] = msgspec.to_builtins(target) if target else None
     argv = [sys.executable, "-m", "tests.operations.victim", json.dumps(order)]
     done = await run(argv, timeout_s=DEATH_S, cwd=ROOT, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    # Once in some thousand deaths a thread faults while the process is being killed, which is as sudden an end.
+    assert done.returncode in {-signal.SIGKILL, -signal.SIGSEGV}, done.stderr.decode()
 
 
 async def prepare(url: str, folder: Path, verb: Verb) -> tuple[Instance, dict[str, Any], dict[str, Any]]:
