@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -146,6 +147,13 @@ async def test_resizing(world: World) -> None:
     await world.finish(await world.admin("POST", path, json={"plan": "micro-2", "disk_gib": 12}))
     grown = await world.store.instances.get("default", "grows")
     assert (grown.plan, grown.resources.memory_mib, grown.resources.disk_gib) == ("micro-2", 512, 12)
+    assert (grown.resources.network_mbps, grown.resources.network_pps) == (250, 41_500)
+    wish = {"network_mbps": 5, "network_pps": 0}
+    await world.finish(await world.admin("POST", path, json=wish))
+    limited = await world.store.instances.get("default", "grows")
+    assert limited.resources == replace(grown.resources, network_mbps=5, network_pps=0)
+    absurd = await world.admin("POST", path, json={"network_pps": -1})
+    assert [error["field"] for error in absurd.json()["errors"]] == ["network_pps"]
 
 
 async def test_states_and_protection(world: World) -> None:

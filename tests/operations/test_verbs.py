@@ -74,6 +74,15 @@ async def test_resize(control: Control) -> None:
     assert await power(control, instance.id) is Power.ON
 
 
+async def test_limits_of_the_network_change_while_the_guest_runs(control: Control) -> None:
+    instance = await control.create()
+    limited = replace(instance.resources, network_mbps=10, network_pps=500)
+    ended = await control.do(Verb.RESIZE_INSTANCE, instance, resources=asdict(limited), plan=instance.plan)
+    assert ended.result == {"rebooted": False}
+    found = await control.store.instances.get("default", "web1")
+    assert [(port.megabits_per_second, port.packets_per_second) for port in found.limited_ports] == [(10, 500)]
+
+
 async def test_rebuild(control: Control) -> None:
     instance = await control.create()
     ended = await control.do(Verb.REBUILD_INSTANCE, instance, image="debian-12", user_data="#!/bin/sh", graceful_s=10)

@@ -128,8 +128,12 @@ class Instances:
         disk_gib: int | None = None,
         disk_iops: int | None = None,
         disk_mbps: int | None = None,
+        network_mbps: int | None = None,
+        network_pps: int | None = None,
     ) -> Operation:
-        """Change its size. A disk only grows; that, and limits of its disk (0: none), need no reboot of a running one.
+        """Change its size. A disk only grows; that, and limits (0: none), need no reboot of a running one.
+
+        Those of its network are megabits and packets a second, in each direction.
 
         The operation's result says whether it `rebooted`, which file systems have `grown`, and what is left `todo`.
         """
@@ -140,6 +144,8 @@ class Instances:
             "disk_gib": disk_gib,
             "disk_iops": disk_iops,
             "disk_mbps": disk_mbps,
+            "network_mbps": network_mbps,
+            "network_pps": network_pps,
         }
         return self._operation("POST", path_of("instances", instance, "resize"), given(wish))
 

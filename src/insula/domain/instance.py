@@ -182,6 +182,7 @@ class Resources:
     disk_iops: int = 0
     disk_mbps: int = 0
     network_mbps: int = 0
+    network_pps: int = 0
 
 
 @dataclass(frozen=True)
@@ -224,8 +225,12 @@ class Instance:
 
     @property
     def limited_ports(self) -> tuple[Port, ...]:
-        """With the speed that its size grants."""
-        return tuple(replace(port, megabits_per_second=self.resources.network_mbps) for port in self.ports)
+        """With the limits that come with its size."""
+        size = self.resources
+        return tuple(
+            replace(port, megabits_per_second=size.network_mbps, packets_per_second=size.network_pps)
+            for port in self.ports
+        )
 
 
 def lease_end(lease_s: int | None) -> datetime | None:

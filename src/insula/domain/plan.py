@@ -23,7 +23,8 @@ class Plan:
 
     `vcpus` is what the guest sees; `cpu_percent` the most it may use, in percent of one host core (100 per vCPU unless
     the plan is a fraction of a core); `cpu_weight` its share when the host is busy (cgroup v2 scale, 1 to 10000).
-    `disk_mbps` and `network_mbps` are limits in megabytes per second and megabits per second; 0 means unlimited.
+    `disk_mbps` and `network_mbps` are limits in megabytes per second and megabits per second, `network_pps` in packets
+    per second; those of the network hold for each direction. 0 means unlimited.
     """
 
     name: str
@@ -36,10 +37,16 @@ class Plan:
     disk_iops: int = 0
     disk_mbps: int = 0
     network_mbps: int = 0
+    network_pps: int = 0
+
+
+_PACKETS_PER_MBIT = 2 * 1_000_000 // (8 * 1500)
 
 
 def _plan(name: str, band: Band, vcpus: int, memory_gib: float, disk_gib: int, **limits: int) -> Plan:
     limits.setdefault("cpu_percent", 100 * vcpus)
+    # Twice as many as its bandwidth would be in full frames: only floods of small packets meet this limit.
+    limits.setdefault("network_pps", _PACKETS_PER_MBIT * limits.get("network_mbps", 0))
     return Plan(name, band, vcpus, int(memory_gib * 1024), disk_gib, **limits)
 
 

@@ -88,6 +88,7 @@ def _print_instance(found: Instance, volumes: Sequence[Volume], reserved: Sequen
         "IOPS": resources.disk_iops,
         "MB/s to the disk": resources.disk_mbps,
         "Mbit/s to the network": resources.network_mbps,
+        "packets/s": resources.network_pps,
     }
     print_fields(
         {

@@ -33,10 +33,22 @@ def list_(session: Session, as_json: bool) -> None:
             _limit(each.disk_iops),
             _limit(each.disk_mbps),
             _limit(each.network_mbps),
+            _limit(each.network_pps),
         )
         for each in found
     ]
-    head = ("NAME", "BAND", "VCPUS", "CPU AT MOST", "MEMORY", "DISK", "IOPS", "DISK MB/S", "NETWORK MBIT/S")
+    head = (
+        "NAME",
+        "BAND",
+        "VCPUS",
+        "CPU AT MOST",
+        "MEMORY",
+        "DISK",
+        "IOPS",
+        "DISK MB/S",
+        "NETWORK MBIT/S",
+        "PACKETS/S",
+    )
     print_table(head, rows, empty="There is no plan.")
 
 

@@ -210,6 +210,8 @@ def _kept_backups(session: Session, instance_id: str) -> str:
 @click.option("--disk", metavar="SIZE", help="Disk, like 40G; it can only grow.")
 @click.option("--iops", type=int, help="Disk operations a second; 0 is unlimited.")
 @click.option("--mbps", type=int, help="Megabytes a second from and to the disk; 0 is unlimited.")
+@click.option("--network-mbps", type=int, help="Megabits a second in each direction; 0 is unlimited.")
+@click.option("--network-pps", type=int, help="Packets a second in each direction; 0 is unlimited.")
 @wait_option
 @json_option
 @click.pass_obj
@@ -222,16 +224,18 @@ def resize(
     disk: str | None,
     iops: int | None,
     mbps: int | None,
+    network_mbps: int | None,
+    network_pps: int | None,
     no_wait: bool,
     as_json: bool,
 ) -> None:
     """Change an instance's size; a running one reboots for processors and memory only."""
     wish = {"vcpus": vcpus, "memory_mib": memory_mib(memory), "disk_gib": disk_gib(disk)}
-    wish |= {"disk_iops": iops, "disk_mbps": mbps}
+    wish |= {"disk_iops": iops, "disk_mbps": mbps, "network_mbps": network_mbps, "network_pps": network_pps}
     if not plan and all(value is None for value in wish.values()):
         raise InvalidInput(
             "There is no new size",
-            why="None of --plan, --vcpus, --memory, --disk, --iops and --mbps was given",
+            why="Neither --plan nor any size or limit was given",
             todo=f"Write it like: insula resize {instance} --plan entry-2",
         )
     operation = session.client.instances.resize(instance, plan=plan, **wish)

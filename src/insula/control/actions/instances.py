@@ -205,7 +205,7 @@ class InstanceActions:
             raise InvalidInput(
                 f"Instance {found.name} has this size already",
                 why=f"Plan {found.plan}: {wanted.vcpus} vCPU, {wanted.memory_mib} MiB, {wanted.disk_gib} GiB",
-                todo="Name another plan, or vcpus, memory_mib, disk_gib, disk_iops or disk_mbps",
+                todo="Name another plan, or vcpus, memory_mib, disk_gib, or a limit of its disk or network",
                 code="nothing-to-change",
             )
         return await self._acceptor.change(

@@ -12,6 +12,7 @@ MAX_VCPUS = 256
 MIN_MEMORY_MIB, MAX_MEMORY_MIB = 64, 4 * 1024 * 1024
 MIN_DISK_GIB, MAX_DISK_GIB = 1, 64 * 1024
 MAX_DISK_IOPS, MAX_DISK_MBPS = 10_000_000, 100_000
+MAX_NETWORK_MBPS, MAX_NETWORK_PPS = 400_000, 100_000_000
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class SizeWish:
     disk_gib: int | None = None
     disk_iops: int | None = None
     disk_mbps: int | None = None
+    network_mbps: int | None = None
+    network_pps: int | None = None
 
 
 def resources_of(plan: Plan) -> Resources:
@@ -35,6 +38,7 @@ def resources_of(plan: Plan) -> Resources:
         disk_iops=plan.disk_iops,
         disk_mbps=plan.disk_mbps,
         network_mbps=plan.network_mbps,
+        network_pps=plan.network_pps,
     )
 
 
@@ -57,4 +61,10 @@ def apply_wish(base: Resources, wish: SizeWish, faults: Faults) -> Resources:
     if wish.disk_mbps is not None:
         faults.between("disk_mbps", wish.disk_mbps, 0, MAX_DISK_MBPS)
         changed = replace(changed, disk_mbps=wish.disk_mbps)
+    if wish.network_mbps is not None:
+        faults.between("network_mbps", wish.network_mbps, 0, MAX_NETWORK_MBPS)
+        changed = replace(changed, network_mbps=wish.network_mbps)
+    if wish.network_pps is not None:
+        faults.between("network_pps", wish.network_pps, 0, MAX_NETWORK_PPS)
+        changed = replace(changed, network_pps=wish.network_pps)
     return changed

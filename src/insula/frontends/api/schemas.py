@@ -18,6 +18,8 @@ from insula.control.actions.sizes import (
     MAX_DISK_IOPS,
     MAX_DISK_MBPS,
     MAX_MEMORY_MIB,
+    MAX_NETWORK_MBPS,
+    MAX_NETWORK_PPS,
     MAX_VCPUS,
     MIN_DISK_GIB,
     MIN_MEMORY_MIB,
@@ -78,6 +80,12 @@ MemoryMib = Annotated[int, Meta(ge=MIN_MEMORY_MIB, le=MAX_MEMORY_MIB, descriptio
 DiskGib = Annotated[int, Meta(ge=MIN_DISK_GIB, le=MAX_DISK_GIB, description="Instead of the plan's number")]
 Iops = Annotated[int, Meta(ge=0, le=MAX_DISK_IOPS, description="Operations a second; 0 is unlimited")]
 Mbps = Annotated[int, Meta(ge=0, le=MAX_DISK_MBPS, description="Megabytes a second; 0 is unlimited")]
+NetworkMbps = Annotated[
+    int, Meta(ge=0, le=MAX_NETWORK_MBPS, description="Megabits a second in each direction; 0 is unlimited")
+]
+NetworkPps = Annotated[
+    int, Meta(ge=0, le=MAX_NETWORK_PPS, description="Packets a second in each direction; 0 is unlimited")
+]
 GracefulS = Annotated[
     float,
     Meta(ge=0, le=MAX_GRACEFUL_S, description="Seconds that the guest gets to stop by itself; 0: hard at once"),
@@ -220,9 +228,19 @@ class ResizeInstance(Wish, frozen=True):
     disk_gib: DiskGib | None = None
     disk_iops: Iops | None = None
     disk_mbps: Mbps | None = None
+    network_mbps: NetworkMbps | None = None
+    network_pps: NetworkPps | None = None
 
     def to_wish(self) -> ResizeWish:
-        size = SizeWish(self.vcpus, self.memory_mib, self.disk_gib, self.disk_iops, self.disk_mbps)
+        size = SizeWish(
+            vcpus=self.vcpus,
+            memory_mib=self.memory_mib,
+            disk_gib=self.disk_gib,
+            disk_iops=self.disk_iops,
+            disk_mbps=self.disk_mbps,
+            network_mbps=self.network_mbps,
+            network_pps=self.network_pps,
+        )
         return ResizeWish(self.plan, size)
 
 

@@ -194,7 +194,7 @@ async def _fail_at_end(machine: Machine, watch: BootWatch) -> None:
 
 def _nobody(spec: InstanceSpec, machine_id: str) -> InstanceSpec:
     """Only what the machine's size and devices come from: nothing in a template may be its first instance's."""
-    resources = replace(spec.resources, disk_iops=0, disk_mbps=0, network_mbps=0)
+    resources = replace(spec.resources, disk_iops=0, disk_mbps=0, network_mbps=0, network_pps=0)
     nobody = InstanceSpec(machine_id, "", NAME, NAME, spec.image, resources, (Nic(MAC),))
     return replace(nobody, firmware=spec.firmware, machine_type=spec.machine_type)
 

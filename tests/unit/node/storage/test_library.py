@@ -143,8 +143,9 @@ async def test_a_failed_making_leaves_nothing_and_is_remembered(
 async def test_a_cancelled_making_leaves_nothing(tmp_path: Path) -> None:
     library = ImageLibrary(tmp_path, [Maker(delay_s=30)])
     task = asyncio.create_task(library.prepare("small", ignore))
-    await asyncio.sleep(0.1)
-    assert len(names(tmp_path)) == 1
+    async with asyncio.timeout(10):
+        while not names(tmp_path):
+            await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -39,7 +39,7 @@ def runs_on(work: Work) -> bool:
 
 def _fixed(size: Resources) -> tuple[int, ...]:
     """What a machine is started with and keeps."""
-    return size.vcpus, size.memory_mib, size.network_mbps
+    return size.vcpus, size.memory_mib
 
 
 async def stop(work: Work) -> Facts:
