@@ -7,13 +7,21 @@ import itertools
 import os
 import signal
 import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from insula.base.errors import DataCorrupt, HostFailure
-from insula.node.storage import nbd_library
-from insula.node.storage.disk_server import DiskServer, served
+from insula.base.run import Completed
+from insula.node.runtime.jail import Jail
+from insula.node.runtime.processes import with_argument
+from insula.node.storage import disk_server, nbd_library
+from insula.node.storage.confined import run_confined
+from insula.node.storage.disk_server import SOCKET_FOLDER, DiskServer, end_servers, served
 from insula.node.storage.disks import Disks
 from insula.node.storage.extents import Change, Part
 
@@ -111,6 +119,44 @@ async def test_a_server_that_is_killed_is_an_error(chain: tuple[Path, Path]) -> 
         with pytest.raises(HostFailure, match="could not be read"):
             await disk.read(0, 4096)
     assert sorted(path.name for path in layer.parent.iterdir()) == ["base.qcow2", "layer.qcow2"]
+
+
+async def test_a_server_that_outlives_its_jail_is_ended(
+    chain: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one does whose jail was killed before it had asked to die with it."""
+
+    async def without_leash(argv: Sequence[str], jail: Jail, **limits: Any) -> Completed:
+        return await run_confined(argv, replace(jail, dies_with_us=False), **limits)
+
+    monkeypatch.setattr(disk_server, "run_confined", without_leash)
+    base, layer = chain
+    async with served(layer, [base]) as disk:
+        for pid in with_argument(str(layer)):
+            if Path(f"/proc/{pid}/comm").read_text().strip() == "bwrap":
+                os.kill(pid, signal.SIGKILL)
+        assert await disk.read(2 * _CLUSTER, 1) == b"\x02"
+    assert await ended(lambda: with_argument(str(layer)))
+
+
+async def test_servers_of_a_killed_service_are_ended(room: Path) -> None:  # noqa: F811 - the fixture
+    mine, others = (room / name / "forks" / f"{SOCKET_FOLDER}12ab" / "socket" for name in ("mine", "others"))
+    program = "import time; time.sleep(60)"
+    programs = [subprocess.Popen([sys.executable, "-c", program, str(place)]) for place in (mine, others)]
+    await end_servers(room / "mine")
+    assert programs[0].wait(10) == -signal.SIGKILL
+    assert programs[1].poll() is None
+    programs[1].kill()
+    programs[1].wait()
+
+
+async def ended(processes: Callable[[], Sequence[int]]) -> bool:
+    """Whether none of them is left before long."""
+    for _ in range(200):
+        if not processes():
+            return True
+        await asyncio.sleep(0.01)
+    return False
 
 
 async def test_it_can_be_given_up_in_the_middle(chain: tuple[Path, Path]) -> None:

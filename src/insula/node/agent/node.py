@@ -118,6 +118,7 @@ class Node(NodeNetworks):
         await asyncio.to_thread(self._records.make_folder)
         await asyncio.to_thread(self._snapshots.store.load_all)
         await asyncio.to_thread(self._backups.points.load_all)
+        await self._parts.disks.clean(self._parts.folder)
         await self._backup_files.clean()
         await self._parts.images.clean()
         await self._templates.clean()

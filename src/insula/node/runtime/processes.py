@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import socket
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 # Field 22 of /proc/<pid>/stat (proc(5)) counted from the state, which is field 3 and the first after the name.
@@ -101,14 +102,27 @@ def is_alive(pid: int, start_ticks: int) -> bool:
 
 def with_argument(text: str) -> Sequence[int]:
     """The processes that have `text` as one of their arguments: the last resort for what nobody recorded."""
-    wanted = text.encode()
+    return with_argument_like(re.compile(re.escape(text)))
+
+
+def with_argument_like(pattern: re.Pattern[str]) -> Sequence[int]:
+    """The processes one of whose arguments is matched by all of `pattern`. Reads all of /proc."""
     found = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             with contextlib.suppress(OSError):
-                if wanted in (folder / "cmdline").read_bytes().split(b"\0"):
+                arguments = (folder / "cmdline").read_bytes().split(b"\0")
+                if any(pattern.fullmatch(os.fsdecode(argument)) for argument in arguments):
                     found.append(int(folder.name))
     return found
+
+
+def kill(pids: Iterable[int]) -> None:
+    """End these processes at once, whosever children they are; never ourselves."""
+    for pid in pids:
+        if pid != os.getpid() and (process := Process.hold(pid)) is not None:
+            process.send(signal.SIGKILL)
+            process.close()
 
 
 def parent_of(pid: int) -> int:

@@ -139,6 +139,7 @@ class DiskBackend(Protocol):
     async def merge(self, target: Path, base: Path) -> None: ...  # takes in what lies between, and is based on `base`
     async def blank(self, target: Path, size_gib: int, file_system: FileSystem, label: str) -> None: ...  # for a volume
     async def flatten(self, disk: Path, target: Path) -> None: ...  # a copy that is based on no other file, 0644, ours
+    async def clean(self, folder: Path) -> None: ...  # ends what a killed service left at work below it
     def opened(self, disk: Path) -> AbstractAsyncContextManager[DiskContent]: ...  # which nobody writes to meanwhile
     def filled(
         self, target: Path, size_bytes: int, uid: int | None = None

@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import secrets
 import shutil
+import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
@@ -21,6 +23,7 @@ from insula.base.clock import monotonic_s
 from insula.base.errors import DataCorrupt, HostFailure, InsulaError
 from insula.node.runtime import sockets
 from insula.node.runtime.jail import Jail, groups_to_read
+from insula.node.runtime.processes import Process, kill, peer_pid, with_argument_like
 from insula.node.runtime.uids import UidRange
 from insula.node.storage import nbd_library
 from insula.node.storage.confined import run_confined
@@ -113,10 +116,12 @@ async def served(disk: Path, behind: Sequence[Path] = (), *, writable: bool = Fa
         command = ["qemu-nbd", "-f", "qcow2", "-k", str(place), "-A", "-t", "--discard=unmap", *rights, str(disk)]
         server = asyncio.create_task(run_confined(command, jail, timeout_s=_LONGEST_S))
         handle = nbd.NBD()
+        serving: Process | None = None
         try:
             for context in _CONTEXTS:
                 handle.add_meta_context(context)
             connection = await _connected(place, server)
+            serving = Process.hold(peer_pid(connection))
             await asyncio.to_thread(handle.connect_socket, connection.detach())
             if handle.get_size() != size_bytes:
                 raise DataCorrupt(
@@ -128,8 +133,25 @@ async def served(disk: Path, behind: Sequence[Path] = (), *, writable: bool = Fa
         except nbd_library.error() as error:
             raise _failed(disk, str(error)) from error
         finally:
+            # bubblewrap that was killed before its child asked to die with it has left the child behind, which would
+            # serve nobody for ever.
+            if serving is not None:
+                serving.send(signal.SIGKILL)
+                serving.close()
             server.cancel()
             await asyncio.gather(server, return_exceptions=True)
+            if serving is None:
+                await asyncio.shield(asyncio.to_thread(_end, re.compile(re.escape(str(place)))))
+
+
+async def end_servers(top: Path) -> None:
+    """End all servers of disks below `top` that a killed service left. While nobody is served there."""
+    place = re.compile(rf"{re.escape(str(top))}/.*/{re.escape(SOCKET_FOLDER)}[0-9a-f]+/socket")
+    await asyncio.to_thread(_end, place)
+
+
+def _end(place: re.Pattern[str]) -> None:
+    kill(with_argument_like(place))
 
 
 @contextlib.asynccontextmanager

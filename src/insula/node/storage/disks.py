@@ -18,7 +18,7 @@ from insula.node.storage.atomic import disk_full_explained, replacing
 from insula.node.storage.backend import BootableImage, SeedContents
 from insula.node.storage.blank import make_blank
 from insula.node.storage.confined import run_confined
-from insula.node.storage.disk_server import DiskServer, served
+from insula.node.storage.disk_server import DiskServer, end_servers, served
 from insula.node.storage.fork_point import DISK_FILE, FORK_FILE
 from insula.node.storage.headers import Qcow2Header, read_qcow2
 from insula.node.storage.manifest import MANIFEST_FILE
@@ -112,6 +112,10 @@ class Disks:
             finally:
                 os.chown(target, os.geteuid(), os.getegid())
         await self.check_alone(target)
+
+    async def clean(self, folder: Path) -> None:
+        """End what a killed service left at work on disks below `folder`, at the start of the next one."""
+        await end_servers(folder)
 
     @contextlib.asynccontextmanager
     async def opened(self, disk: Path) -> AsyncIterator[DiskServer]:

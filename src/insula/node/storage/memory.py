@@ -158,6 +158,9 @@ class MemoryContent:
 class MemoryDisks:
     """Implements DiskBackend with files of one line."""
 
+    async def clean(self, folder: Path) -> None:
+        """No program works on these."""
+
     async def clone(self, image: BootableImage, target: Path, size_gib: int, uid: int | None = None) -> None:
         write_atomic(target, _line(image.name, size_gib))
 

@@ -35,7 +35,7 @@ from insula.node.hypervisor.qemu.files import (
 from insula.node.hypervisor.qemu.record import QEMU_LOG, Record, save
 from insula.node.runtime.cgroups import Cgroup
 from insula.node.runtime.jail import Gate, confined
-from insula.node.runtime.processes import Process, parent_of, with_argument
+from insula.node.runtime.processes import Process, kill, parent_of, with_argument
 from insula.node.runtime.seccomp import program_file
 
 _log = get_logger(__name__)
@@ -110,10 +110,7 @@ async def wait_unlocked(folder: Path) -> None:
 
 def end_strays(spec_id: str) -> None:
     """Kill every process of this machine, recorded or not. Reads all of /proc: call it from a thread."""
-    for pid in with_argument(machine_uuid(spec_id)):
-        if pid != os.getpid() and (process := Process.hold(pid)) is not None:
-            process.send(signal.SIGKILL)
-            process.close()
+    kill(with_argument(machine_uuid(spec_id)))
 
 
 @contextlib.contextmanager
