@@ -137,6 +137,7 @@ PROBES: Mapping[str, Probe] = {
     "GET /v1/keys": Probe(),
     "POST /v1/keys": Probe(json={"name": "probe", "public_key": PUBLIC_KEY}),
     "GET /v1/keys/{key}": Probe(),
+    "PATCH /v1/keys/{key}": Probe(json={"name": "other"}),
     "DELETE /v1/keys/{key}": Probe(),
     "GET /v1/tokens": Probe(),
     "POST /v1/tokens": Probe(json={"name": "probe", "scopes": ["instances:read"]}),

@@ -8,8 +8,7 @@ import pytest_asyncio
 from insula.control.actions import caller
 from insula.control.actions.caller import ACTIONS, Action, Caller
 from insula.domain.access import Scope
-from insula.frontends.api.edge import PUBLIC_PATHS
-from insula.frontends.api.endpoint import ENDPOINTS, Endpoint
+from insula.frontends.api.endpoint import ENDPOINTS, PUBLIC_PATHS, Endpoint
 from insula.frontends.api.guest import CONSOLE_ACTION
 from tests.api.probes import (
     ALSO_NEEDED,

@@ -10,6 +10,7 @@ import pytest
 from insula.domain.access import Scope
 from insula.frontends.api.app import make_app
 from insula.frontends.api.endpoint import MAX_BODY_BYTES, allowed_methods
+from insula.frontends.limits import RateLimits
 from tests.api.world import OTHER_PROJECT, World
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -186,7 +187,7 @@ async def test_a_deleted_project_is_gone_at_once(world: World) -> None:
 
 
 async def test_rate_limits_tell_what_is_left_and_when_to_come_back(world: World) -> None:
-    tight = replace(world, app=make_app(world.actions, rate_limit_per_minute=3))
+    tight = replace(world, app=make_app(world.actions, RateLimits(3)))
     secret = await world.secret(Scope.INSTANCES_READ)
     answers = [await tight.call("GET", "/v1/instances", secret) for _ in range(4)]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429]

@@ -18,7 +18,8 @@ from insula.client import Client
 from insula.domain.access import Scope
 from insula.frontends import listen
 from insula.frontends.api.app import make_app
-from insula.frontends.api.edge import Peer
+from insula.frontends.edge import Peer
+from insula.frontends.limits import RateLimits
 from insula.frontends.listen import bind_tcp, bind_unix, serve
 from tests.api.world import World
 
@@ -52,7 +53,7 @@ async def running(world: World, folder: Path) -> AsyncIterator[Running]:
         where.append(address)
         ready.set()
 
-    app = make_app(world.actions, rate_limit_per_minute=10000, closing=closing)
+    app = make_app(world.actions, RateLimits(10000), closing=closing)
     path = folder / "s.sock"
     task = asyncio.create_task(
         serve(app, host="127.0.0.1", port=0, socket_path=path, stop=stop, closing=closing, on_ready=on_ready)

@@ -30,6 +30,8 @@ from insula.domain.project_network import ProjectNetwork
 from insula.domain.snapshot import Snapshot
 from insula.domain.volume import Volume
 from insula.frontends.api.app import make_app
+from insula.frontends.dialects.front import with_dialects
+from insula.frontends.limits import RateLimits
 from insula.node.agent import Node
 from tests.operations.control import Control, make_node, open_control
 
@@ -179,5 +181,6 @@ async def make_world(
         nodes = Nodes({"local": made})
         actions = Actions(control.store, control.engine, nodes, Spaces(control.store, nodes), control.scheduler)
         closing = asyncio.Event()
-        app = make_app(actions, rate_limit_per_minute=rate_limit_per_minute, closing=closing)
+        limits = RateLimits(rate_limit_per_minute)
+        app = with_dialects(make_app(actions, limits, closing=closing), actions, limits)
         yield World(control, actions, app, closing, folder / "stores")

@@ -104,7 +104,7 @@ def check_end(ended: Operation, step: str, mode: Mode) -> None:
     assert StepState.RUNNING not in states.values()
 
 
-@pytest.mark.parametrize("verb", [verb for verb in Verb if verb.endswith("_instance")])
+@pytest.mark.parametrize("verb", [verb for verb in TABLES if verb.endswith("_instance")])
 async def test_every_step_twice(control: Control, saboteur: Saboteur, folder: Path, verb: Verb) -> None:
     instance = await prepare(control, verb)
     saboteur.aim(verb, "", Mode.TWICE)

@@ -23,7 +23,7 @@ from tests.operations.victim import Fate, fated_tables
 
 pytestmark = pytest.mark.thorough
 ROOT = Path(__file__).parents[2]
-VERBS = [verb for verb in Verb if verb.endswith("_instance")]
+VERBS = [verb for verb in TABLES if verb.endswith("_instance")]
 # The step at which a verb fails, so that it is undone.
 UNDONE = {
     Verb.CREATE_INSTANCE: "boot",

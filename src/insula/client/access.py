@@ -35,6 +35,9 @@ class Keys:
         body = {"name": name, "public_key": public_key}
         return build(SshKey, self._connection.request("POST", path_of("keys"), body=body))
 
+    def rename(self, key: str, name: str) -> SshKey:
+        return build(SshKey, self._connection.request("PATCH", path_of("keys", key), body={"name": name}))
+
     def delete(self, key: str) -> None:
         self._connection.request("DELETE", path_of("keys", key))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -61,11 +61,25 @@ class Verb(StrEnum):
     DRILL_BACKUP = "drill_backup"
     CHECK_STORE = "check_store"
     PRUNE_STORE = "prune_store"
+    RENAME_INSTANCE = "rename_instance"
+    SCHEDULE_BACKUPS = "schedule_backups"
+    UNSCHEDULE_BACKUPS = "unschedule_backups"
+    ASSIGN_ADDRESS = "assign_address"
+    UNASSIGN_ADDRESS = "unassign_address"
 
     @property
     def noun(self) -> str:
-        """What it works on: instance, image, volume, snapshot, backup or (backup) store."""
+        """What it works on: instance, image, volume, snapshot, backup(s), (backup) store or address."""
         return self.rpartition("_")[2]
+
+
+AT_ONCE = frozenset(
+    {
+        *(Verb.RENAME_INSTANCE, Verb.SCHEDULE_BACKUPS, Verb.UNSCHEDULE_BACKUPS),
+        *(Verb.ASSIGN_ADDRESS, Verb.UNASSIGN_ADDRESS),
+    }
+)
+"""Verbs that need no durable work: such an operation is over when it is recorded, and tells what was done by whom."""
 
 
 class StepState(StrEnum):
@@ -146,6 +160,19 @@ def new_operation(
         updated_at=now,
         retry_of=retry_of,
     )
+
+
+def done_at_once(
+    verb: Verb,
+    target: tuple[str, str],
+    *,
+    project: str,
+    requested_by: str,
+    params: Mapping[str, Any] | None = None,
+) -> Operation:
+    """The record of a change that was made already; `verb` is one of :data:`AT_ONCE`."""
+    made = new_operation(verb, target, project=project, requested_by=requested_by, params=params)
+    return replace(made, state=OperationState.SUCCEEDED)
 
 
 @dataclass(frozen=True)

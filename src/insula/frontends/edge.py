@@ -1,4 +1,4 @@
-"""The outermost layer: request ids, who it is, rate limits; every error leaves as a problem.
+"""The outermost layer of each API: request ids, who it is, rate limits; every error leaves in the API's own words.
 
 What is known of the other end of a connection (:class:`Peer`) comes from the listener through the ASGI state, never
 from headers. A connection without one is treated as TCP.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,14 +19,23 @@ from insula.base.log import get_logger
 from insula.control.actions import Actions
 from insula.control.actions.caller import Caller
 from insula.domain.access import Identity
-from insula.frontends.api.limits import RateLimits
-from insula.frontends.api.problems import internal_error, render
+from insula.frontends.limits import Count, RateLimits
 
 _log = get_logger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _Headers = list[tuple[bytes, bytes]]
 _CallScope = HTTPScope | WebSocketScope
-PUBLIC_PATHS = frozenset({"/v1/health", "/v1/openapi.json"})
+Rendered = tuple[int, bytes, dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Manners:
+    """How an API speaks. `render` makes status, body and headers of an error and a request's id, `tell` makes headers
+    of what is left to a caller of a limit. Who asks for the `public` paths need not be known."""
+
+    render: Callable[[InsulaError, str], Rendered]
+    tell: Callable[[Count], _Headers]
+    public: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -39,10 +49,11 @@ class Peer:
 class Edge:
     """Wraps the application; lets in whom it knows."""
 
-    def __init__(self, app: ASGIApp, actions: Actions, limits: RateLimits) -> None:
+    def __init__(self, app: ASGIApp, actions: Actions, limits: RateLimits, manners: Manners) -> None:
         self._app = app
         self._actions = actions
         self._limits = limits
+        self._manners = manners
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -63,20 +74,20 @@ class Edge:
         try:
             state: dict[str, Any] = scope.setdefault("state", {})
             state["request_id"] = request_id
-            if scope["path"] not in PUBLIC_PATHS and scope.get("method") != "OPTIONS":
+            if scope["path"] not in self._manners.public and scope.get("method") != "OPTIONS":
                 identity = await self._identify(scope, headers, extra)
                 state["caller"] = Caller(identity, request_id)
             await self._app(scope, receive, send_with_headers)
         except InsulaError as error:
             if started:
                 raise
-            await _refuse(scope["type"], error, request_id, send_with_headers)
+            await self._refuse(scope["type"], error, request_id, send_with_headers)
         except Exception as error:
             # The last resort: whatever it was, the caller gets a problem with the request id, the log the rest.
             if started:
                 raise
             _log.error("request failed", exc_info=error, request_id=request_id, path=scope["path"])
-            await _refuse(scope["type"], internal_error(), request_id, send_with_headers)
+            await self._refuse(scope["type"], internal_error(), request_id, send_with_headers)
 
     async def _identify(self, scope: _CallScope, headers: dict[bytes, str], extra: _Headers) -> Identity:
         project = _project(headers.get(b"insula-project", ""))
@@ -90,8 +101,28 @@ class Edge:
             client = scope.get("client")
             self._limits.count_failure(client[0] if client else "unknown")
             raise
-        extra += self._limits.count(credential)
+        extra += self._manners.tell(self._limits.count(credential))
         return identity
+
+    async def _refuse(self, kind: str, error: InsulaError, request_id: str, send: Send) -> None:
+        status, body, headers = self._manners.render(error, request_id)
+        lines = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        lines.append((b"content-length", b"%d" % len(body)))
+        prefix = "http.response" if kind == "http" else "websocket.http.response"
+        # One dictionary serves both kinds of message; their TypedDicts differ in the type's name alone.
+        start: Any = {"type": f"{prefix}.start", "status": status, "headers": lines}
+        rest: Any = {"type": f"{prefix}.body", "body": body, "more_body": False}
+        await send(start)
+        await send(rest)
+
+
+def internal_error() -> InsulaError:
+    """What a caller sees of an error that nobody foresaw; the log has the rest."""
+    return InsulaError(
+        "The service met an error that it did not expect",
+        why="This is a defect of Insula",
+        todo="Look for the request id in `insula service logs` and report it",
+    )
 
 
 def _request_id(given: str) -> str:
@@ -120,15 +151,3 @@ def _project(given: str) -> str:
             fields={"Insula-Project": "is no name"},
         )
     return given
-
-
-async def _refuse(kind: str, error: InsulaError, request_id: str, send: Send) -> None:
-    status, body, headers = render(error, request_id)
-    lines = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-    lines.append((b"content-length", b"%d" % len(body)))
-    prefix = "http.response" if kind == "http" else "websocket.http.response"
-    # One dictionary serves both kinds of message; their TypedDicts differ in the type's name alone.
-    start: Any = {"type": f"{prefix}.start", "status": status, "headers": lines}
-    rest: Any = {"type": f"{prefix}.body", "body": body, "more_body": False}
-    await send(start)
-    await send(rest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from dataclasses import dataclass
 
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
@@ -14,6 +15,15 @@ from insula.base.errors import RateLimited
 _FAILURES_SHARE = 50  # refused credentials an address may send: the 50th part of what an identity may ask
 
 
+@dataclass(frozen=True)
+class Count:
+    """What a caller may ask in a minute, what is left of it, and when the minute is over (a moment of `time.time`)."""
+
+    limit: int
+    remaining: int
+    reset_at_s: float
+
+
 class RateLimits:
     """Counts by credential, and failed authentications by address."""
 
@@ -22,20 +32,15 @@ class RateLimits:
         self._requests = RateLimitItemPerMinute(per_minute)
         self._failures = RateLimitItemPerMinute(max(10, per_minute // _FAILURES_SHARE))
 
-    def count(self, credential: str) -> list[tuple[bytes, bytes]]:
-        """Count a request; the headers that tell what is left. Raises RateLimited."""
+    def count(self, credential: str) -> Count:
+        """Count a request. Raises RateLimited."""
         # The store of counters must not hold secrets.
         key = hashlib.sha256(credential.encode("utf-8", "surrogatepass")).hexdigest()
         within = self._limiter.hit(self._requests, key)
         window = self._limiter.get_window_stats(self._requests, key)
         if not within:
             raise _too_many(self._requests.amount, window.reset_time - time.time())
-        reset_s = max(0, int(window.reset_time - time.time()))
-        return [
-            (b"ratelimit-limit", b"%d" % self._requests.amount),
-            (b"ratelimit-remaining", b"%d" % window.remaining),
-            (b"ratelimit-reset", b"%d" % reset_s),
-        ]
+        return Count(self._requests.amount, window.remaining, window.reset_time)
 
     def count_failure(self, address: str) -> None:
         """Count a refused credential. Raises RateLimited when an address tries too many."""

@@ -21,7 +21,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from insula.base.errors import Conflict, HostFailure
 from insula.base.log import get_logger
-from insula.frontends.api.edge import Peer
+from insula.frontends.edge import Peer
 
 _log = get_logger(__name__)
 _BACKLOG = 1024

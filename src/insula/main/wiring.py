@@ -14,6 +14,8 @@ from insula.control.reconcile import Accountant, Collector, Connector, Reaper, R
 from insula.control.scheduler import HostPolicy, Scheduler
 from insula.control.store import Store
 from insula.frontends.api.app import make_app
+from insula.frontends.dialects.front import with_dialects
+from insula.frontends.limits import RateLimits
 from insula.frontends.listen import serve
 from insula.main.background import Background
 from insula.node.agent import assemble
@@ -51,11 +53,8 @@ async def wire(settings: Settings, parts: AsyncExitStack) -> Listen:
     background.start("reaper", Reaper(store, engine).run)
     background.start("timekeeper", Timekeeper(store, engine, scheduler).run)
     closing = asyncio.Event()
-    app = make_app(
-        Actions(store, engine, nodes, spaces, scheduler),
-        rate_limit_per_minute=settings.rate_limit_per_minute,
-        closing=closing,
-    )
+    actions, limits = Actions(store, engine, nodes, spaces, scheduler), RateLimits(settings.rate_limit_per_minute)
+    app = with_dialects(make_app(actions, limits, closing=closing), actions, limits)
 
     async def listen(stop: asyncio.Event, on_ready: Callable[[str], None]) -> None:
         await serve(

@@ -44,6 +44,16 @@ def list_(session: Session, as_json: bool) -> None:
 
 @key.command()
 @click.argument("name")
+@click.argument("new_name")
+@click.pass_obj
+def rename(session: Session, name: str, new_name: str) -> None:
+    """Give a stored key another name."""
+    session.client.keys.rename(name, new_name)
+    say(f"Key {name} is now {new_name}")
+
+
+@key.command()
+@click.argument("name")
 @click.pass_obj
 def remove(session: Session, name: str) -> None:
     """Remove a stored key; instances that have it keep it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from insula.control.actions.acceptance import Acceptor
 from insula.control.actions.access import Access
 from insula.control.actions.addresses import AddressActions
+from insula.control.actions.aliases import Aliases
 from insula.control.actions.audit import AuditActions
 from insula.control.actions.backup_schedules import BackupScheduleActions
 from insula.control.actions.backup_stores import BackupStoreActions
@@ -42,6 +43,7 @@ class Actions:
     def __init__(self, store: Store, engine: Engine, nodes: Nodes, spaces: Spaces, scheduler: Scheduler) -> None:
         acceptor = Acceptor(store, engine, scheduler)
         self.access = Access(store)
+        self.aliases = Aliases(store)
         self.instances = InstanceActions(store, nodes, acceptor)
         self.guest = GuestActions(store, nodes)
         self.images = ImageActions(store, nodes, acceptor)

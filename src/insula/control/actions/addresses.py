@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from insula.base.clock import now_utc
 from insula.base.errors import InsulaError, NotFound
-from insula.control.actions.caller import Audit, Caller, Page, action
+from insula.control.actions.caller import Audit, Caller, Page, action, note
 from insula.control.actions.faults import Faults
 from insula.control.actions.ports import Nodes, Spaces
 from insula.control.store import Store
@@ -15,6 +15,7 @@ from insula.domain.access import Scope
 from insula.domain.address import AddressPool, Assignment, ReservedAddress, parse_address, read_range
 from insula.domain.ids import Kind, new_id
 from insula.domain.names import check_name
+from insula.domain.operation import Verb
 
 
 @dataclass(frozen=True)
@@ -111,12 +112,18 @@ class AddressActions:
         Raises NotFound, Conflict, and Unsupported where the host cannot have such addresses.
         """
         found = await self.store.addresses.get(caller.project, address)
-        return await self._lead(found, (await self.store.instances.get(caller.project, instance)).id)
+        holder = await self.store.instances.get(caller.project, instance)
+        changed = await self._lead(found, holder.id)
+        await note(self.store, caller, Verb.ASSIGN_ADDRESS, (found.id, found.address), {"instance_id": holder.id})
+        return changed
 
     @action("addresses.unassign", Scope.NETWORKS_WRITE, audit=Audit.AFTER)
     async def unassign(self, caller: Caller, address: str) -> ReservedAddress:
         """Let it lead nowhere; it stays reserved. Repeatable."""
-        return await self._lead(await self.store.addresses.get(caller.project, address), None)
+        found = await self.store.addresses.get(caller.project, address)
+        changed = await self._lead(found, None)
+        await note(self.store, caller, Verb.UNASSIGN_ADDRESS, (found.id, found.address), {"before": found.instance_id})
+        return changed
 
     @action("addresses.release", Scope.NETWORKS_WRITE, audit=Audit.AFTER)
     async def release(self, caller: Caller, address: str) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from insula.base.clock import now_utc
-from insula.control.actions.caller import Audit, Caller, action
+from insula.control.actions.caller import Audit, Caller, action, note
 from insula.control.actions.faults import Faults
 from insula.control.store import Store, unknown_schedule
 from insula.domain.access import Scope
+from insula.domain.operation import Verb
 from insula.domain.retention import Keep
 from insula.domain.schedule import BackupSchedule, Every, next_after
 
@@ -60,7 +61,7 @@ class BackupScheduleActions:
         faults.raise_if_any(f"Instance {host.name} cannot have such a schedule")
         now = now_utc()
         drill_minute = (wish.at_minute + _DRILL_AFTER_MIN) % MINUTES_A_DAY
-        return await self.store.backup_schedules.set(
+        made = await self.store.backup_schedules.set(
             BackupSchedule(
                 instance_id=host.id,
                 project=caller.project,
@@ -75,9 +76,13 @@ class BackupScheduleActions:
                 drill_at=None if wish.drill is None else next_after(wish.drill, drill_minute, now),
             )
         )
+        what = {"store_id": place.id, "every": wish.every}
+        await note(self.store, caller, Verb.SCHEDULE_BACKUPS, (host.id, host.name), what)
+        return made
 
     @action("schedules.end", Scope.BACKUPS_WRITE, audit=Audit.AFTER)
     async def end(self, caller: Caller, instance: str) -> None:
         """No more backups by schedule; those that there are stay. Raises NotFound when it has none."""
         host = await self.store.instances.get(caller.project, instance)
         await self.store.backup_schedules.remove(host.id)
+        await note(self.store, caller, Verb.UNSCHEDULE_BACKUPS, (host.id, host.name), {})

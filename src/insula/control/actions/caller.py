@@ -8,7 +8,7 @@ guest, the audit log gets a line with its outcome, refusals included. There is n
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
@@ -16,7 +16,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 from insula.base.errors import Forbidden, InsulaError
 from insula.control.store import AuditLine, Store
 from insula.domain.access import Identity, Scope
-from insula.domain.operation import Operation
+from insula.domain.operation import Operation, Verb, done_at_once
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -126,6 +126,15 @@ def audit_line(caller: Caller, name: str, target: str, outcome: str) -> AuditLin
         outcome=outcome,
         request_id=caller.request_id,
     )
+
+
+async def note(
+    store: Store, caller: Caller, verb: Verb, target: tuple[str, str], params: Mapping[str, Any]
+) -> Operation:
+    """Put a change that was made at once among the operations; `target` is an id and a name."""
+    subject = caller.identity.subject
+    done = done_at_once(verb, target, project=caller.project, requested_by=subject, params=params)
+    return await store.operations.add(done)
 
 
 def _target(result: object, args: tuple[object, ...]) -> str:

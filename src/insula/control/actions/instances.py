@@ -10,7 +10,7 @@ from insula.base.clock import now_utc
 from insula.base.errors import Conflict, InvalidInput
 from insula.control.actions import from_backup, from_snapshot
 from insula.control.actions.acceptance import Acceptor
-from insula.control.actions.caller import Audit, Caller, Page, action, audit_line
+from insula.control.actions.caller import Audit, Caller, Page, action, audit_line, note
 from insula.control.actions.faults import Faults
 from insula.control.actions.ports import Nodes
 from insula.control.actions.preparation import Preparation, warning_of
@@ -115,7 +115,13 @@ class InstanceActions:
         if wish.protected is not None:
             changes["protected"] = wish.protected
         faults.raise_if_any(f"Instance {found.name} cannot be changed like this")
-        return await self.store.instances.change(caller.project, found.id, **changes) if changes else found
+        if not changes:
+            return found
+        changed = await self.store.instances.change(caller.project, found.id, **changes)
+        if wish.name is not None:
+            renamed = {"name": changed.name, "before": found.name}
+            await note(self.store, caller, Verb.RENAME_INSTANCE, (found.id, changed.name), renamed)
+        return changed
 
     @action("instances.lease", Scope.INSTANCES_WRITE, audit=Audit.ACCEPTED)
     async def lease(self, caller: Caller, instance: str, lease_s: int | None) -> Instance:

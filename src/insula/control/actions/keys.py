@@ -38,6 +38,11 @@ class KeyActions:
         key = SshKey(new_id(Kind.KEY), caller.project, name, parsed.text, parsed.fingerprint, now_utc())
         return await self.store.keys.add(key)
 
+    @action("keys.rename", Scope.KEYS_WRITE, audit=Audit.AFTER)
+    async def rename(self, caller: Caller, key: str, name: str) -> SshKey:
+        """Raises InvalidInput, NotFound, and Conflict when the name is taken."""
+        return await self.store.keys.rename(caller.project, key, check_name(name))
+
     @action("keys.delete", Scope.KEYS_WRITE, audit=Audit.AFTER)
     async def delete(self, caller: Caller, key: str) -> None:
         """Instances that were created with it keep it."""

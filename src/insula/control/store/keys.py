@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -41,6 +42,23 @@ class Keys:
                 raise _taken(key, SshKey(**row._mapping))
             connection.execute(ssh_key.insert().values({c.name: getattr(key, c.name) for c in ssh_key.columns}))
             return key
+
+        return await self._database.write(work)
+
+    async def rename(self, project: str, name_or_id: str, name: str) -> SshKey:
+        """Raises :class:`NotFound`, and :class:`Conflict` when the name is taken."""
+
+        def work(connection: Connection) -> SshKey:
+            self._database.lock(connection, "accept")
+            renamed = replace(_find(connection, project, name_or_id), name=name)
+            others = ssh_key.select().where(
+                ssh_key.c.project == project, ssh_key.c.name == name, ssh_key.c.id != renamed.id
+            )
+            row = connection.execute(others).first()
+            if row is not None:
+                raise _taken(renamed, SshKey(**row._mapping))
+            connection.execute(ssh_key.update().where(ssh_key.c.id == renamed.id).values(name=name))
+            return renamed
 
         return await self._database.write(work)
 

@@ -78,6 +78,11 @@ class Operations:
         query = sa.select(operation.c.origin).where(operation.c.id == operation_id)
         return await self._database.read(lambda connection: connection.execute(query).scalar())
 
+    async def add(self, done: Operation) -> Operation:
+        """Note a change that was made at once."""
+        await self._database.write(lambda connection: insert_operation(connection, done, None))
+        return done
+
     async def request_cancel(self, project: str, operation_id: str) -> Operation:
         """Note that it shall end; a final one stays as it is. Repeatable. Raises :class:`NotFound`."""
 

@@ -12,6 +12,7 @@ from insula.base.clock import now_utc
 from insula.base.errors import Unavailable
 from insula.control.store.acceptance import Acceptance, accept, claims
 from insula.control.store.addresses import Addresses
+from insula.control.store.aliases import Aliases
 from insula.control.store.audit import Audit
 from insula.control.store.backup_schedules import BackupSchedules
 from insula.control.store.backup_stores import BackupStores
@@ -53,6 +54,7 @@ class Store:
         self.cards = Cards(database, self.instances)
         self.traffic = Traffic(database)
         self.addresses = Addresses(database)
+        self.aliases = Aliases(database)
         self.firewalls = Firewalls(database)
         self.volumes = Volumes(database)
         self.images = Images(database)

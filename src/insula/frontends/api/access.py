@@ -10,6 +10,7 @@ from insula.frontends.api.access_schemas import (
     CreateToken,
     IdentityView,
     NewTokenView,
+    RenameKey,
 )
 from insula.frontends.api.endpoint import Call, answer, created, endpoint, gone, page_reply, part_of
 from insula.frontends.api.reply import Reply
@@ -41,6 +42,12 @@ async def add_key(call: Call[AddKey, Nothing]) -> Reply:
 async def show_key(call: Call[Nothing, Nothing]) -> Reply:
     """Show an SSH public key, by name or id."""
     return answer(await call.actions.keys.show(call.caller, call.path["key"]))
+
+
+@endpoint("PATCH", "/v1/keys/{key}", action="keys.rename", takes=RenameKey, gives=SshKey)
+async def rename_key(call: Call[RenameKey, Nothing]) -> Reply:
+    """Give an SSH public key another name."""
+    return answer(await call.actions.keys.rename(call.caller, call.path["key"], call.body.name))
 
 
 @endpoint("DELETE", "/v1/keys/{key}", action="keys.delete", status=204)

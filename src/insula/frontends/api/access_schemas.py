@@ -16,6 +16,10 @@ class AddKey(Wish, frozen=True):
     public_key: Annotated[str, Meta(min_length=1, max_length=16384, description="One line of an id_….pub file")]
 
 
+class RenameKey(Wish, frozen=True):
+    name: Name
+
+
 class CreateToken(Wish, frozen=True):
     """A token of the caller's project; nobody can give scopes that they do not hold."""
 

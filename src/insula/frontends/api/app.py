@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 from litestar import Litestar, Request, Response
@@ -29,12 +30,12 @@ from insula.frontends.api import (
     traffic,
     volumes,
 )
-from insula.frontends.api.edge import Edge
-from insula.frontends.api.endpoint import ENDPOINTS, Service, handler_of, options_handlers
-from insula.frontends.api.limits import RateLimits
+from insula.frontends.api.endpoint import ENDPOINTS, PUBLIC_PATHS, Service, handler_of, options_handlers
 from insula.frontends.api.lists import ListCache
 from insula.frontends.api.openapi import describe
-from insula.frontends.api.problems import internal_error, malformed, render
+from insula.frontends.api.problems import malformed, render
+from insula.frontends.edge import Edge, Manners, internal_error
+from insula.frontends.limits import Count, RateLimits
 
 _log = get_logger(__name__)
 
@@ -56,7 +57,7 @@ ENDPOINT_MODULES = (
 )
 
 
-def make_app(actions: Actions, *, rate_limit_per_minute: int, closing: asyncio.Event | None = None) -> ASGIApp:
+def make_app(actions: Actions, limits: RateLimits, *, closing: asyncio.Event | None = None) -> ASGIApp:
     """The application. Set `closing` to end endless answers (events, consoles) when the service stops."""
     service = Service(actions, closing or asyncio.Event(), ListCache(), describe())
     inner = Litestar(
@@ -71,7 +72,15 @@ def make_app(actions: Actions, *, rate_limit_per_minute: int, closing: asyncio.E
         logging_config=None,
         request_max_body_size=None,  # endpoints bound their bodies themselves
     )
-    return Edge(inner, actions, RateLimits(rate_limit_per_minute))
+    return Edge(inner, actions, limits, Manners(render, _tell, PUBLIC_PATHS))
+
+
+def _tell(count: Count) -> list[tuple[bytes, bytes]]:
+    return [
+        (b"ratelimit-limit", b"%d" % count.limit),
+        (b"ratelimit-remaining", b"%d" % count.remaining),
+        (b"ratelimit-reset", b"%d" % max(0, int(count.reset_at_s - time.time()))),
+    ]
 
 
 def _on_problem(request: Request[Any, Any, Any], error: InsulaError) -> Response[bytes]:

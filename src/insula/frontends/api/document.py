@@ -11,8 +11,7 @@ import msgspec
 
 from insula.control.actions.caller import ACTIONS
 from insula.frontends.api import app
-from insula.frontends.api.edge import PUBLIC_PATHS
-from insula.frontends.api.endpoint import ENDPOINTS, Endpoint
+from insula.frontends.api.endpoint import ENDPOINTS, PUBLIC_PATHS, Endpoint
 from insula.frontends.api.error_codes import ErrorCode, error_codes
 from insula.frontends.api.examples import EXAMPLES
 from insula.frontends.api.guest import CONSOLE_ACTION, CONSOLE_PATH

@@ -25,6 +25,7 @@ from insula.frontends.api.schemas import Nothing, PageOf, PageQuery, Wish, witho
 from insula.frontends.api.streaming import StreamingResponse
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
+PUBLIC_PATHS = frozenset({"/v1/health", "/v1/openapi.json"})
 
 _B = TypeVar("_B", bound=Wish)
 _Q = TypeVar("_Q", bound=Wish)

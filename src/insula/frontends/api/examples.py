@@ -321,6 +321,7 @@ EXAMPLES: Mapping[Any, Any] = {
     image_schemas.DeprecateImage: image_schemas.DeprecateImage(),
     image_schemas.ShareImage: image_schemas.ShareImage(project="staging"),
     image_schemas.ImportImage: image_schemas.ImportImage(name="appliance", path="/srv/appliance.qcow2"),
+    access_schemas.RenameKey: access_schemas.RenameKey(name="desktop"),
     access_schemas.AddKey: access_schemas.AddKey(name="laptop", public_key=_KEY),
     access_schemas.CreateToken: access_schemas.CreateToken(
         name="ci", scopes=[Scope.INSTANCES_WRITE], expires_in_days=90

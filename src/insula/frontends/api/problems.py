@@ -126,15 +126,6 @@ def render(error: InsulaError, request_id: str) -> tuple[int, bytes, dict[str, s
     return problem.status, _encode(problem), headers
 
 
-def internal_error() -> InsulaError:
-    """What a caller sees of an error that nobody foresaw; the log has the rest."""
-    return InsulaError(
-        "The service met an error that it did not expect",
-        why="This is a defect of Insula",
-        todo="Look for the request id in `insula service logs` and report it",
-    )
-
-
 def malformed(why: str) -> InvalidInput:
     return InvalidInput(
         "The request cannot be read",

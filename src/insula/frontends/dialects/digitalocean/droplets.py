@@ -1,0 +1,196 @@
+"""Droplets: listed, created and destroyed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from insula.base.errors import InvalidInput, NotFound, Unsupported
+from insula.control.actions.wishes import CreateWish
+from insula.domain.ids import Kind
+from insula.domain.instance import Instance
+from insula.domain.names import check_hostname
+from insula.domain.operation import Operation
+from insula.frontends.dialects.dialect import Answer, Ask
+from insula.frontends.dialects.digitalocean import actions, images, keys, regions, sizes
+from insula.frontends.dialects.digitalocean.backup_plans import Policy, enable
+from insula.frontends.dialects.digitalocean.dialect import DIALECT, page, part
+from insula.frontends.dialects.digitalocean.droplet_view import view, views
+from insula.frontends.dialects.digitalocean.find import droplet_of, droplets
+from insula.frontends.dialects.digitalocean.firewall_view import firewall_views
+from insula.frontends.dialects.digitalocean.records import ALL, finished, fitting, name_of, naming, record_of
+
+_MOST_AT_ONCE = 10
+
+
+class _New(msgspec.Struct):
+    size: str
+    image: int | str
+    name: str = ""
+    names: list[str] = []
+    region: str = ""
+    ssh_keys: list[int | str] = []
+    backups: bool = False
+    backup_policy: Policy | None = None
+    monitoring: bool = False
+    tags: list[str] = []
+    user_data: str = ""
+    volumes: list[str] = []
+    vpc_uuid: str = ""
+    with_droplet_agent: bool = False
+
+
+@DIALECT.operation("GET", "/v2/droplets", "droplets_list")
+async def list_droplets(ask: Ask) -> Answer:
+    found = await droplets(ask)
+    if tag := ask.query.get("tag_name", ""):
+        found = [one for one in found if tag in one.tags]
+    if name := ask.query.get("name", ""):
+        aliases = await ask.actions.aliases.of(one.id for one in found)
+        found = [one for one in found if name_of(aliases[one.id], one.name).lower() == name.lower()]
+    if ask.query.get("type", "") == "gpus":
+        found = []
+    return page(ask, "droplets", await views(ask, part(ask, found)), len(found))
+
+
+@DIALECT.operation("GET", "/v2/droplets/{droplet_id}", "droplets_get")
+async def get_droplet(ask: Ask) -> Answer:
+    return Answer({"droplet": await view(ask, await droplet_of(ask))})
+
+
+@DIALECT.operation("POST", "/v2/droplets", "droplets_create")
+async def create_droplets(ask: Ask) -> Answer:
+    """All that can be checked is checked before the first one is made."""
+    wish = ask.read(_New)
+    wanted = wish.names or [wish.name]
+    if len(wanted) > _MOST_AT_ONCE:
+        raise InvalidInput("Too many droplets at once", why=f"At most {_MOST_AT_ONCE} can be", todo="Ask for fewer")
+    if wish.volumes:
+        raise Unsupported(
+            "Volumes are attached to droplets that exist",
+            why="A new one has none yet",
+            todo="Create the droplet, then use the volume's action `attach`",
+        )
+    base = await _base(ask, wish)
+    made = [await _create(ask, wish, base, name) for name in wanted]
+    found = [await ask.actions.instances.show(ask.caller, operation.target) for operation in made]
+    shown = await views(ask, found)
+    links = {"actions": [await actions.link(ask, operation, "create") for operation in made]}
+    return Answer({"droplets": shown, "links": links} if wish.names else {"droplet": shown[0], "links": links}, 202)
+
+
+async def _base(ask: Ask, wish: _New) -> CreateWish:
+    """What all droplets of a request have."""
+    regions.check(wish.region)
+    size = sizes.find(wish.size)
+    try:
+        source = await images.find(ask, str(wish.image))
+    except NotFound as error:
+        raise InvalidInput(
+            "You specified an invalid image for Droplet creation.",
+            why=error.why,
+            todo="Look at /v2/images",
+            fields={"image": "unknown"},
+        ) from error
+    return images.launching(
+        CreateWish(
+            name="",
+            plan=size.plan,
+            size=size.wish,
+            ssh_keys=await keys.names_of(ask, wish.ssh_keys),
+            user_data=wish.user_data,
+            tags=tuple(wish.tags),
+            network=record_of(wish.vpc_uuid, Kind.NETWORK) if wish.vpc_uuid else "",
+        ),
+        source,
+    )
+
+
+async def _create(ask: Ask, wish: _New, base: CreateWish, name: str) -> Operation:
+    if not name:
+        raise InvalidInput("A droplet needs a name", why="name is missing", todo="Send one", fields={"name": "missing"})
+    hostname = check_hostname(name, "name")
+    taken = {one.name for one in (await ask.actions.instances.list(ask.caller, limit=ALL)).items}
+    ours = fitting(name, taken, "droplet")
+    operation = await ask.actions.instances.create(ask.caller, replace(base, name=ours, hostname=hostname))
+    facts = naming(name, ours) | {"region": regions.check(wish.region), "size": wish.size}
+    facts |= {"monitoring": "on" if wish.monitoring else "", "droplet_agent": "on" if wish.with_droplet_agent else ""}
+    await ask.actions.aliases.note(operation.target, facts)
+    if wish.backups:
+        made = await ask.actions.instances.show(ask.caller, operation.target)
+        await enable(ask, made, wish.backup_policy or Policy())
+    return operation
+
+
+@DIALECT.operation("DELETE", "/v2/droplets/{droplet_id}", "droplets_destroy")
+async def destroy_droplet(ask: Ask) -> Answer:
+    await _destroy(ask, await droplet_of(ask))
+    return Answer(status=204)
+
+
+@DIALECT.operation("DELETE", "/v2/droplets", "droplets_destroy_byTag")
+async def destroy_droplets(ask: Ask) -> Answer:
+    tag = ask.query.get("tag_name", "")
+    if not tag:
+        raise InvalidInput("tag_name is missing", why="It says which droplets", todo="Send it")
+    for instance in [one for one in await droplets(ask) if tag in one.tags]:
+        await _destroy(ask, instance)
+    return Answer(status=204)
+
+
+async def _destroy(ask: Ask, instance: Instance) -> None:
+    """Its volumes stay, as there; it takes a moment to be gone."""
+    for attached in (await ask.actions.volumes.list(ask.caller, limit=ALL, instance=instance.id)).items:
+        await finished(ask, (await ask.actions.volumes.detach(ask.caller, attached.id, force=True)).id)
+    await ask.actions.instances.delete(ask.caller, instance.id)
+
+
+@DIALECT.operation("GET", "/v2/droplets/{droplet_id}/kernels", "droplets_list_kernels")
+async def list_kernels(ask: Ask) -> Answer:
+    """Guests bring their own."""
+    await droplet_of(ask)
+    return page(ask, "kernels", [], 0)
+
+
+@DIALECT.operation("GET", "/v2/droplets/{droplet_id}/neighbors", "droplets_list_neighbors")
+async def list_neighbors(ask: Ask) -> Answer:
+    """Who is on the same host: the project's others on its node."""
+    instance = await droplet_of(ask)
+    beside = [one for one in await droplets(ask) if one.node == instance.node and one.id != instance.id]
+    return Answer({"droplets": await views(ask, beside)})
+
+
+@DIALECT.operation("GET", "/v2/droplets/{droplet_id}/firewalls", "droplets_list_firewalls")
+async def list_firewalls(ask: Ask) -> Answer:
+    instance = await droplet_of(ask)
+    found = [
+        one
+        for one in (await ask.actions.firewalls.list(ask.caller)).items
+        if instance.id in one.instances or set(one.tags) & set(instance.tags)
+    ]
+    return page(ask, "firewalls", await firewall_views(ask, part(ask, found)), len(found))
+
+
+@DIALECT.operation("GET", "/v2/droplets/{droplet_id}/snapshots", "droplets_list_snapshots")
+async def list_snapshots(ask: Ask) -> Answer:
+    instance = await droplet_of(ask)
+    found = [one for one in (await images.shelf(ask)).snapshots if one.instance_id == instance.id]
+    return page(ask, "snapshots", await _kept(ask, part(ask, found)), len(found))
+
+
+@DIALECT.operation("GET", "/v2/droplets/{droplet_id}/backups", "droplets_list_backups")
+async def list_backups(ask: Ask) -> Answer:
+    instance = await droplet_of(ask)
+    found = [one for one in (await images.shelf(ask)).backups if one.instance_id == instance.id]
+    return page(ask, "backups", await _kept(ask, part(ask, found)), len(found))
+
+
+async def _kept(ask: Ask, sources: Sequence[images.Source]) -> list[dict[str, Any]]:
+    """In these lists they have fewer fields than as images."""
+    aliases = await ask.actions.aliases.of(images.record_of(source) for source in sources)
+    wanted = ("id", "name", "created_at", "regions", "min_disk_size", "size_gigabytes", "type")
+    shown = [images.view(source, aliases[images.record_of(source)]) for source in sources]
+    return [{name: one[name] for name in wanted} for one in shown]

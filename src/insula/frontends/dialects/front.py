@@ -1,0 +1,41 @@
+"""Gives each request to the API that it is for, by its path: all of them share one port."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from insula.control.actions import Actions
+from insula.frontends.dialects.digitalocean import DIALECT as DIGITALOCEAN
+from insula.frontends.limits import RateLimits
+
+
+def with_dialects(native: ASGIApp, actions: Actions, limits: RateLimits) -> ASGIApp:
+    """The native API, and all dialects beside it."""
+    digitalocean = DIGITALOCEAN.app(actions, limits)
+    return Front(native, {"v2": digitalocean}, {"digitalocean": digitalocean})
+
+
+class Front:
+    """Each of `dialects` has the paths that begin with its word, the native API all the rest.
+
+    A word that is only there to tell dialects apart, as in `/digitalocean/v2/…`, is in `outer` and is taken off.
+    """
+
+    def __init__(self, native: ASGIApp, dialects: Mapping[str, ASGIApp], outer: Mapping[str, ASGIApp]) -> None:
+        self._native = native
+        self._dialects = dialects
+        self._outer = outer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._native(scope, receive, send)
+            return
+        first, _, rest = scope["path"].lstrip("/").partition("/")
+        if first in self._outer:
+            scope["path"] = f"/{rest}"
+            scope.setdefault("state", {})["outer"] = f"/{first}"
+            await self._outer[first](scope, receive, send)
+            return
+        await self._dialects.get(first, self._native)(scope, receive, send)
