@@ -211,6 +211,16 @@ async def test_a_token_opens_the_service_over_tcp_until_it_is_revoked(insula: In
     assert "revoked" in (await insula("token", "list")).out
 
 
+async def test_tools_of_others_are_pointed_here(insula: Insula, place: Path) -> None:
+    shown = await insula("endpoint", "digitalocean")
+    token = next(line.rpartition("=")[2] for line in shown.out.splitlines() if "ACCESS_TOKEN" in line)
+    assert token.startswith("dop_v1_")
+    assert shown.out.count(token) == 5
+    narrow = json.loads((await insula("endpoint", "digitalocean", "--read-only", "--json")).out)
+    scopes = {each["id"]: each["scopes"] for each in json.loads((await insula("token", "list", "--json")).out)}
+    assert all(scope.endswith(":read") for scope in scopes[narrow["token_id"]])
+
+
 async def test_what_is_listed_can_be_read_by_people_and_programs(insula: Insula) -> None:
     await _create(insula, "web1")
     for typed in ("list", "image list", "plan list", "project list", "operation list", "capacity", "audit", "version"):
@@ -227,5 +237,7 @@ async def test_key_round_trip(insula: Insula, place: Path) -> None:
     (place / "me.pub").write_text(public)
     assert (await insula("key", "add", "laptop", str(place / "me.pub"))).status == 0
     assert "laptop" in (await insula("key", "list")).out
-    assert (await insula("key", "remove", "laptop")).status == 0
+    assert (await insula("key", "rename", "laptop", "desktop")).status == 0
+    assert (await insula("key", "rename", "laptop", "desktop")).status == 3
+    assert (await insula("key", "remove", "desktop")).status == 0
     assert (await insula("key", "remove", "laptop")).status == 3

@@ -1,7 +1,8 @@
 """Token secrets: made, recognised, hashed.
 
-A secret is `insula_`, 40 characters of base 62 (238 random bits) and 6 characters of checksum. The prefix lets scanners
-find leaked ones, the checksum lets a mistyped one be refused without asking the database.
+A secret is a prefix, by default `insula_`, 40 characters of base 62 (238 random bits) and 6 characters of checksum. The
+prefix lets scanners find leaked ones, and tools of others recognise what looks like theirs; the checksum lets a
+mistyped one be refused without asking the database.
 
 At rest there is the SHA-256 of a secret. Slow hashes like argon2 make guessing *passwords* costly; nobody can guess 238
 random bits, so slowness would protect nothing and cost every request 20 ms.
@@ -10,6 +11,7 @@ random bits, so slowness would protect nothing and cost every request 20 ms.
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 import string
 import zlib
@@ -18,25 +20,34 @@ PREFIX = "insula_"
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _RANDOM_CHARS = 40
 _CHECKSUM_CHARS = 6
+_PREFIX = re.compile(r"[a-z0-9_]{1,19}_")
+_SECRET = re.compile(
+    rf"(?P<prefix>{_PREFIX.pattern})(?P<body>[0-9A-Za-z]{{{_RANDOM_CHARS}}})(?P<checksum>[0-9A-Za-z]{{{_CHECKSUM_CHARS}}})"
+)
 
 
-def new_secret() -> str:
+def new_secret(prefix: str = PREFIX) -> str:
     body = "".join(secrets.choice(_ALPHABET) for _ in range(_RANDOM_CHARS))
-    return PREFIX + body + _checksum(body)
+    return prefix + body + _checksum(prefix, body)
 
 
 def looks_right(secret: str) -> bool:
     """Whether prefix, length and checksum fit; says nothing about whether it is known."""
-    body, checksum = secret[len(PREFIX) : -_CHECKSUM_CHARS], secret[-_CHECKSUM_CHARS:]
-    return secret.startswith(PREFIX) and len(body) == _RANDOM_CHARS and secret.isascii() and checksum == _checksum(body)
+    found = _SECRET.fullmatch(secret)
+    return found is not None and found["checksum"] == _checksum(found["prefix"], found["body"])
+
+
+def is_prefix(text: str) -> bool:
+    """Whether secrets may begin like this."""
+    return _PREFIX.fullmatch(text) is not None
 
 
 def hash_secret(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _checksum(body: str) -> str:
-    number = zlib.crc32(body.encode())
+def _checksum(prefix: str, body: str) -> str:
+    number = zlib.crc32((body if prefix == PREFIX else prefix + body).encode())
     digits = ""
     for _ in range(_CHECKSUM_CHARS):
         number, digit = divmod(number, len(_ALPHABET))

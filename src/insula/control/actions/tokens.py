@@ -10,7 +10,7 @@ from insula.base.clock import now_utc
 from insula.base.errors import Forbidden
 from insula.control.actions.caller import Audit, Caller, Page, action
 from insula.control.actions.faults import Faults
-from insula.control.actions.secret import hash_secret, new_secret
+from insula.control.actions.secret import PREFIX, hash_secret, is_prefix, new_secret
 from insula.control.store import Store
 from insula.domain.access import Scope, Token
 from insula.domain.ids import Kind, new_id
@@ -37,9 +37,17 @@ class TokenActions:
 
     @action("tokens.create", Scope.TOKENS_WRITE, audit=Audit.AFTER)
     async def create(
-        self, caller: Caller, name: str, scopes: Sequence[str], expires_in_days: float | None = None
+        self,
+        caller: Caller,
+        name: str,
+        scopes: Sequence[str],
+        expires_in_days: float | None = None,
+        prefix: str = PREFIX,
     ) -> NewToken:
-        """A token of the caller's project. Raises Forbidden for scopes that the caller does not hold."""
+        """A token of the caller's project, whose secret begins with `prefix`.
+
+        Raises Forbidden for scopes that the caller does not hold, and InvalidInput.
+        """
         faults = Faults()
         with faults.of("name"):
             check_name(name)
@@ -50,10 +58,12 @@ class TokenActions:
             faults.note("scopes", f"{told}must be some of {', '.join(sorted(known))}")
         if expires_in_days is not None and not 0 < expires_in_days <= MAX_DAYS:
             faults.note("expires_in_days", f"must be above 0 and at most {MAX_DAYS}")
+        if not is_prefix(prefix):
+            faults.note("prefix", "must have at most 20 of a-z, 0-9 and _, the last one a _")
         faults.raise_if_any("The token cannot be made")
         wanted = frozenset(Scope(scope) for scope in scopes)
         _check_no_escalation(caller, wanted)
-        secret = new_secret()
+        secret = new_secret(prefix)
         now = now_utc()
         token = Token(
             id=new_id(Kind.TOKEN),

@@ -68,7 +68,7 @@ async def list_tokens(call: Call[Nothing, PageQuery]) -> Reply:
 async def create_token(call: Call[CreateToken, Nothing]) -> Reply:
     """Make a token; its secret is shown this once."""
     wish = call.body
-    made = await call.actions.tokens.create(call.caller, wish.name, wish.scopes, expires_in_days=wish.expires_in_days)
+    made = await call.actions.tokens.create(call.caller, wish.name, wish.scopes, wish.expires_in_days, wish.prefix)
     return created(NewTokenView(made.token, made.secret), f"/v1/tokens/{made.token.id}")
 
 

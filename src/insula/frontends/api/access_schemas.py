@@ -6,6 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from insula.control.actions.secret import PREFIX
 from insula.control.actions.tokens import MAX_DAYS
 from insula.domain.access import Scope, Token
 from insula.frontends.api.schemas import Name, Wish
@@ -26,6 +27,7 @@ class CreateToken(Wish, frozen=True):
     name: Name
     scopes: Annotated[list[Scope], Meta(min_length=1, max_length=32)]
     expires_in_days: Annotated[float, Meta(gt=0, le=MAX_DAYS)] | None = None
+    prefix: Annotated[str, Meta(max_length=20, pattern="^[a-z0-9_]{1,19}_$", description="Of its secret")] = PREFIX
 
 
 class CreateProject(Wish, frozen=True):

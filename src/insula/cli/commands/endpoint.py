@@ -1,0 +1,62 @@
+"""endpoint: settings for the tools of other vendors."""
+
+from __future__ import annotations
+
+import click
+
+from insula.cli.output import json_option, print_json
+from insula.cli.session import Session
+from insula.domain.access import Scope
+
+_PREFIX = "dop_v1_"
+_SCOPES = (
+    *(Scope.INSTANCES_WRITE, Scope.IMAGES_WRITE, Scope.VOLUMES_WRITE, Scope.SNAPSHOTS_WRITE, Scope.BACKUPS_WRITE),
+    *(Scope.NETWORKS_WRITE, Scope.FIREWALLS_WRITE, Scope.KEYS_WRITE, Scope.OPERATIONS_READ),
+)
+_READING = tuple(Scope(scope.replace(":write", ":read")) for scope in _SCOPES)
+_DIGITALOCEAN = """# Environment
+export DIGITALOCEAN_ACCESS_TOKEN={token}
+export DIGITALOCEAN_END_POINT={url}/v2/
+export DIGITALOCEAN_API_URL={url}
+
+# Terraform
+provider "digitalocean" {{
+  token        = "{token}"
+  api_endpoint = "{url}"
+}}
+
+# Ansible, for each task of community.digitalocean
+oauth_token: {token}
+baseurl: {url}/v2
+
+# Python
+digitalocean.Manager(token="{token}")  # with the environment above
+pydo.Client(token="{token}", endpoint="{url}")
+"""
+
+
+@click.group()
+def endpoint() -> None:
+    """Print what points other vendors' tools here, with a fresh token."""
+
+
+@endpoint.command()
+@click.option("--name", default="digitalocean", metavar="NAME", help="The new token's name.")
+@click.option("--read-only", is_flag=True, help="The token may only look.")
+@json_option
+@click.pass_obj
+def digitalocean(session: Session, name: str, read_only: bool, as_json: bool) -> None:
+    """For DigitalOcean's: environment, Terraform, Ansible and Python."""
+    found = session.settings
+    url = found.url if found.url.startswith("http") else f"http://{_host(found.listen_host)}:{found.listen_port}"
+    made = session.client.tokens.create(name, _READING if read_only else _SCOPES, prefix=_PREFIX)
+    if as_json:
+        print_json({"url": url, "token": made.secret, "token_id": made.token.id})
+        return
+    click.echo(_DIGITALOCEAN.format(url=url, token=made.secret), nl=False)
+
+
+def _host(listening: str) -> str:
+    """Where a client on this machine finds what listens there."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listening, listening)  # noqa: S104 - compared, not bound
+    return f"[{host}]" if ":" in host else host
