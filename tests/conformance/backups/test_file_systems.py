@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from insula.base.errors import InsulaError, InvalidInput, NotFound, Unsupported
+from insula.base.errors import DataCorrupt, InsulaError, InvalidInput, NotFound, Unsupported
 from insula.base.run import SEARCH_PATH
 from insula.domain.backup import StoreKind, StorePlace
 from insula.domain.ids import Kind, new_id
@@ -188,6 +188,20 @@ async def test_what_a_killed_service_left_is_removed(kept: Kept, room: Path) -> 
     await kept.files.clean()
     assert not (room / "scratch").exists()
     assert await kept.read(backup, "/etc/release") == b"Tiny 1\n"
+
+
+async def test_what_is_whole_comes_out_of_a_damaged_store(kept: Kept, room: Path) -> None:
+    backup = await kept.keep(make_disk(room))
+    # Nearly all that the store holds of the disk is the one file that cannot be compressed.
+    pack = max((room / "store" / "packs").rglob("*"), key=lambda path: path.stat().st_size)
+    content = bytearray(pack.read_bytes())
+    assert len(content) > 3 << 20
+    content[len(content) // 2] ^= 1
+    pack.write_bytes(content)
+    assert await kept.read(backup, "/etc/release") == b"Tiny 1\n"
+    assert await kept.names(backup, "/dir") == {"empty": ("file", 0), "large": ("file", 3 << 20), "pipe": ("other", 0)}
+    with pytest.raises(DataCorrupt, match="/dir/large is not whole"):
+        await kept.read(backup, "/dir/large")
 
 
 async def test_a_damaged_file_system_harms_nobody(kept: Kept, room: Path) -> None:

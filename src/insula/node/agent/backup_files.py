@@ -1,7 +1,8 @@
 """Single files out of backups: the disk is restored to a file that only `debugfs` reads, in the jail.
 
 The copy is kept for some minutes, since who looks at a folder mostly wants a file of it next. Host and kernel never
-mount what a guest wrote.
+mount what a guest wrote. What is lost in a damaged store does not keep back the files that are whole; those that lie on
+a part of the disk that is lost are refused.
 Source: debugfs(8), e2fsck(8), ext4's documentation of the superblock; UEFI specification 2.10, 5.3.
 """
 
@@ -19,7 +20,7 @@ from datetime import UTC, datetime
 from io import BufferedReader
 from pathlib import Path, PurePosixPath
 
-from insula.base.errors import InvalidInput, NotFound, Unsupported
+from insula.base.errors import DataCorrupt, InvalidInput, NotFound, Unsupported
 from insula.base.log import get_logger
 from insula.node.agent.background import Background
 from insula.node.agent.backup_facts import DISK
@@ -36,6 +37,7 @@ _CHUNK_BYTES = 1 << 20
 _LARGEST_BYTES = 4 << 30
 _SECTOR_BYTES = 512
 _SUPERBLOCK, _MAGIC_AT, _MAGIC = 1024, 56, b"\x53\xef"
+_BLOCK_SIZE_AT, _LARGEST_POWER = 24, 6  # 64 KiB
 _GPT_SIGNATURE = b"EFI PART"
 _GPT_HEADER = struct.Struct("<QII")  # at byte 72: first entry's sector, number of entries, bytes of one
 _GPT_ENTRY_FIRST = struct.Struct("<Q")  # at byte 32 of an entry
@@ -65,6 +67,7 @@ class BackupFiles:
         self._folder = folder
         self._busy = asyncio.Lock()
         self._uses: dict[Path, int] = {}
+        self._lost: dict[Path, list[tuple[int, int]]] = {}  # bytes (from, to) of the disk
 
     async def clean(self) -> None:
         """Remove what a killed service left. For the service's start."""
@@ -79,7 +82,9 @@ class BackupFiles:
         place = _checked(path)
         async with self._busy, self._disk(store_id, backup_id) as disk:
             try:
-                return _entries(await self._debugfs(disk, f'ls -l "{place}"'))
+                found = _entries(await self._debugfs(disk, f'ls -l "{place}"'))
+                await self._check_whole(disk, place)
+                return found
             except NotFound as error:
                 if _NO_FOLDER not in error.why:
                     raise
@@ -94,8 +99,25 @@ class BackupFiles:
         """
         place = _checked(path)
         async with self._busy, self._disk(store_id, backup_id) as disk:
-            descriptor = await self._copied(disk, await self._followed(disk, place))
+            followed = await self._followed(disk, place)
+            await self._check_whole(disk, followed)
+            descriptor = await self._copied(disk, followed)
         return _chunks(descriptor)
+
+    async def _check_whole(self, disk: Path, place: PurePosixPath) -> None:
+        """Raise DataCorrupt when any of it lies on a part of the disk that is lost."""
+        if not (lost := self._lost.get(disk)):
+            return
+        offset, block_bytes = await asyncio.to_thread(_geometry, disk)
+        for number in map(int, (await self._debugfs(disk, f'blocks "{place}"')).split()):
+            begin = offset + number * block_bytes
+            if any(begin < end and first < begin + block_bytes for first, end in lost):
+                raise DataCorrupt(
+                    f"{place} is not whole in the backup",
+                    why="Parts of the backup's disk are lost in its store, and it lies on one of them",
+                    todo="Take it from another backup; `insula backup store check` tells what is damaged",
+                    code="backup-damaged",
+                )
 
     async def _copied(self, disk: Path, place: PurePosixPath) -> int:
         """What debugfs takes as the content, in a file that has no name any more."""
@@ -161,19 +183,23 @@ class BackupFiles:
             backup = await repository.backup(backup_id)
             tree = backup.disks[DISK]
             await asyncio.to_thread(self._make_folder, disk.parent)
-            draft = disk.with_name("draft")
+            draft, lost = disk.with_name("draft"), list[tuple[int, int]]()
             try:
                 with disk_full_explained("Copying the disk out of the backup"):
                     descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
                     try:
                         os.ftruncate(descriptor, tree.size_bytes)
-                        async with aclosing(repository.read(tree)) as pieces:
+                        async with aclosing(repository.read(tree, tolerant=True)) as pieces:
                             async for piece in pieces:
-                                await asyncio.to_thread(os.pwrite, descriptor, piece.data, piece.offset)
+                                if piece.lost:
+                                    lost.append((piece.offset, piece.offset + piece.length))
+                                else:
+                                    await asyncio.to_thread(os.pwrite, descriptor, piece.data, piece.offset)
                     finally:
                         os.close(descriptor)
                 await _replay(draft)
                 draft.rename(disk)
+                self._lost[disk] = lost
             except BaseException:
                 await asyncio.shield(asyncio.to_thread(shutil.rmtree, disk.parent, ignore_errors=True))
                 raise
@@ -240,6 +266,15 @@ def _file_system_at(disk: Path) -> int | None:
             if file.read(len(_MAGIC)) == _MAGIC:
                 return place
     return None
+
+
+def _geometry(disk: Path) -> tuple[int, int]:
+    """Where the file system begins, and how large its blocks are, in bytes. Blocking."""
+    place = _file_system_at(disk) or 0
+    with disk.open("rb") as file:
+        file.seek(place + _SUPERBLOCK + _BLOCK_SIZE_AT)
+        (power,) = struct.unpack("<I", file.read(4))
+    return place, 1024 << min(power, _LARGEST_POWER)
 
 
 def _partitions(file: BufferedReader) -> list[int]:
