@@ -79,6 +79,7 @@ PROBES: Mapping[str, Probe] = {
     "GET /v1/backup-stores/{store}/key": Probe(),
     "POST /v1/backup-stores/{store}/check": Probe(),
     "POST /v1/backup-stores/{store}/prune": Probe(),
+    "POST /v1/backup-stores/{store}/repair": Probe(),
     "POST /v1/backup-stores/{store}/import": Probe(),
     "GET /v1/backups": Probe(),
     "POST /v1/backups": Probe(json={"instance": "target-default", "store": "target-default"}),

@@ -248,7 +248,8 @@ class Rounds:
         self.tally.leaked += [f"round {number}: lock {lock.name}" for lock in held]
 
     def _locks(self) -> list[Path]:
-        return list((self.store / "locks").glob("*"))
+        """Without drafts, which bar nobody; :meth:`_end` looks whether they go."""
+        return list((self.store / "locks").glob("[!.]*"))
 
     def _tidy(self, client: Client) -> None:
         """Keep the store small; what a failed deletion left is deleted."""

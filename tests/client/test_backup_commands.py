@@ -50,6 +50,7 @@ def test_backups_from_the_command_line(client: Client, tmp_path: Path) -> None:
     insula("backup", "unprotect", "second")
     insula("backup", "rename", "second", "last")
     assert "is whole" in insula("backup", "store", "check", "elsewhere", "--read-data").output
+    assert "Nothing is lost" in insula("backup", "store", "repair", "elsewhere").output
     insula("backup", "delete", "first", "--yes")
     assert "are free again" in insula("backup", "store", "prune", "elsewhere").output
     assert "backup stays" in insula("delete", "web1", "--yes").output

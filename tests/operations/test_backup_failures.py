@@ -99,6 +99,7 @@ async def test_every_step_twice(control: Control, saboteur: Saboteur, tmp_path: 
         (Verb.CHECK_STORE, place),
         (Verb.DELETE_BACKUP, made),
         (Verb.PRUNE_STORE, place),
+        (Verb.REPAIR_STORE, place),
     ):
         saboteur.aim(verb, "", Mode.TWICE)
         ended = await control.do_backup(verb, target)
@@ -205,6 +206,7 @@ async def test_killed_at_every_step_it_goes_on(database_url: str, folder: Path, 
     await killed(database_url, folder, Verb.CHECK_STORE, place)
     await killed(database_url, folder, Verb.DELETE_BACKUP, made)
     await killed(database_url, folder, Verb.PRUNE_STORE, replace(place))
+    await killed(database_url, folder, Verb.REPAIR_STORE, replace(place))
     async with make_node(folder) as node, open_control(database_url, node) as control:
         assert {record.name for record in await control.store.instances.all()} == {"web1", "web2"}
         assert await control.store.backups.all() == []

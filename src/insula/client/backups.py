@@ -79,6 +79,10 @@ class BackupStores:
         """Give back the room of what no backup needs; the operation's result has `freed_bytes`."""
         return build(Operation, self._connection.request("POST", path_of("backup-stores", store, "prune")))
 
+    def repair(self, store: str) -> Operation:
+        """Let the next backups store again what is lost; the operation's result has `lost_pieces`."""
+        return build(Operation, self._connection.request("POST", path_of("backup-stores", store, "repair")))
+
     def import_backups(self, store: str) -> Sequence[Backup]:
         """Take over what other hosts put there; what is new. May be repeated."""
         path = path_of("backup-stores", store, "import")

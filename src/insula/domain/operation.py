@@ -61,6 +61,7 @@ class Verb(StrEnum):
     DRILL_BACKUP = "drill_backup"
     CHECK_STORE = "check_store"
     PRUNE_STORE = "prune_store"
+    REPAIR_STORE = "repair_store"
     RENAME_INSTANCE = "rename_instance"
     SCHEDULE_BACKUPS = "schedule_backups"
     UNSCHEDULE_BACKUPS = "unschedule_backups"

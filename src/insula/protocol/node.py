@@ -316,6 +316,7 @@ class NodeApi(NetworkNode, Protocol):
         self, store_id: str, backup_ids: Sequence[str]
     ) -> None: ...  # the space comes back with a prune
     async def prune_store(self, store_id: str) -> int: ...  # the bytes that it freed
+    async def repair_store(self, store_id: str) -> int: ...  # how many pieces are lost; the next backups read all
     async def check_store(
         self, store_id: str, read_data: bool
     ) -> StoreFindings: ...  # with `read_data` every byte is read, else only what is there

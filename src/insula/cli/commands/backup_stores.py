@@ -1,4 +1,4 @@
-"""backup store: add, list, show, key, import, check, prune, remove."""
+"""backup store: add, list, show, key, import, check, prune, repair, remove."""
 
 from __future__ import annotations
 
@@ -276,6 +276,8 @@ def _tell_findings(session: Session, name: str, done: Operation) -> None:
         say(f"backup {names.get(damaged['id'], damaged['id'])}: {what}")
     looked = f"{found['checked_packs']} packs, {size_of(found['checked_bytes'])}"
     say(f"Backup store {name} is {'whole' if found['is_whole'] else 'damaged'} ({looked} looked at)")
+    if not found["is_whole"]:
+        say(f"`insula backup store repair {name}` lets the next backups store again what is lost")
 
 
 @store.command()
@@ -288,6 +290,22 @@ def prune(session: Session, name: str, no_wait: bool, as_json: bool) -> None:
     done = finish(session, session.client.backups.stores.prune(name), no_wait=no_wait, as_json=as_json)
     if done is not None and not as_json:
         say(f"{size_of((done.result or {})['freed_bytes'])} are free again in {name}")
+
+
+@store.command()
+@click.argument("name")
+@wait_option
+@json_option
+@click.pass_obj
+def repair(session: Session, name: str, no_wait: bool, as_json: bool) -> None:
+    """Let the next backups store again what is lost, which mends older ones as well."""
+    done = finish(session, session.client.backups.stores.repair(name), no_wait=no_wait, as_json=as_json)
+    if done is None or as_json:
+        return
+    if lost := (done.result or {})["lost_pieces"]:
+        say(f"{lost} pieces are lost in {name}; the next backup of each instance reads all of it and stores them again")
+    else:
+        say(f"Nothing is lost in {name}")
 
 
 def tell_import(session: Session, name: str, as_json: bool) -> None:

@@ -150,6 +150,12 @@ class BackupStoreActions:
         found = await self.store.backup_stores.get(caller.project, store)
         return await self._acceptor.store_work(caller, found, Verb.PRUNE_STORE, {})
 
+    @action("stores.repair", Scope.BACKUPS_WRITE, audit=Audit.ACCEPTED)
+    async def repair(self, caller: Caller, store: str) -> Operation:
+        """Count on what is whole only, so that the next backups store again what is lost, for older ones as well."""
+        found = await self.store.backup_stores.get(caller.project, store)
+        return await self._acceptor.store_work(caller, found, Verb.REPAIR_STORE, {})
+
     @action("stores.import", Scope.BACKUPS_WRITE, audit=Audit.AFTER)
     async def import_(self, caller: Caller, store: str) -> tuple[Backup, ...]:
         """Record the backups in it that are not known here: other hosts made them. May be repeated.

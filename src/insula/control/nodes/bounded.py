@@ -180,6 +180,9 @@ class BoundedNode:
     async def prune_store(self, store_id: str) -> int:
         return await self._ask("prune the backup store", _BACKUP_S, self._node.prune_store(store_id))
 
+    async def repair_store(self, store_id: str) -> int:
+        return await self._ask("repair the backup store", _BACKUP_S, self._node.repair_store(store_id))
+
     async def check_store(self, store_id: str, read_data: bool) -> StoreFindings:
         return await self._ask("check the backup store", _BACKUP_S, self._node.check_store(store_id, read_data))
 

@@ -7,6 +7,7 @@ from insula.control.operations.backups.create_backup import CREATE_BACKUP
 from insula.control.operations.backups.delete_backup import DELETE_BACKUP
 from insula.control.operations.backups.drill_backup import DRILL_BACKUP
 from insula.control.operations.backups.prune_store import PRUNE_STORE
+from insula.control.operations.backups.repair_store import REPAIR_STORE
 from insula.control.operations.engine.table import Tables
 from insula.control.operations.images.delete_image import DELETE_IMAGE
 from insula.control.operations.images.import_image import IMPORT_IMAGE
@@ -67,5 +68,6 @@ TABLES: Tables = {
         DRILL_BACKUP,
         CHECK_STORE,
         PRUNE_STORE,
+        REPAIR_STORE,
     )
 }

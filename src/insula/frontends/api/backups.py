@@ -78,6 +78,12 @@ async def prune_backup_store(call: Call[Nothing, Nothing]) -> Reply:
     return accepted(await call.actions.backup_stores.prune(call.caller, call.path["store"]))
 
 
+@endpoint("POST", "/v1/backup-stores/{store}/repair", action="stores.repair", gives=Operation, status=202)
+async def repair_backup_store(call: Call[Nothing, Nothing]) -> Reply:
+    """Count on what is whole only; the next backups store again what is lost."""
+    return accepted(await call.actions.backup_stores.repair(call.caller, call.path["store"]))
+
+
 @endpoint("POST", "/v1/backup-stores/{store}/import", action="stores.import", gives=ListOf[Backup])
 async def import_backups(call: Call[Nothing, Nothing]) -> Reply:
     """Record the backups in a store that are not known here, since other hosts made them."""

@@ -82,6 +82,10 @@ class BackupPoints:
         """The ids of all that are for a store."""
         return [point.id for point in self._known.values() if point.store_id == store_id]
 
+    def is_stored(self, backup_id: str) -> bool:
+        """Whether it is kept only so that the next one can be based on it."""
+        return backup_id in self._known and self._known[backup_id].is_stored
+
     def reference(self, point: BackupPoint) -> BackupPoint | None:
         """The latest stored one of the same instance and store whose disk the point's is based on."""
         for other in reversed(self.of(point.spec.id)):

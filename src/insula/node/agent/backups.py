@@ -199,6 +199,18 @@ class Backups:
         async with self.stores.opened(store_id) as repository:
             return (await repository.prune()).freed_bytes
 
+    async def repair(self, store_id: str) -> int:
+        """Count on what is whole only; how many pieces are lost. The next backup of each instance reads all of its
+        disk, and stores again what is lost of it, which mends older backups as well.
+
+        Raises Conflict while others write.
+        """
+        async with self.stores.opened(store_id) as repository:
+            repaired = await repository.repair()
+        references = [backup_id for backup_id in self.points.in_store(store_id) if self.points.is_stored(backup_id)]
+        await self.drop([backup_id for backup_id in references if backup_id not in self._at_work])
+        return repaired.lost_chunks
+
     async def check(self, store_id: str, read_data: bool) -> StoreFindings:
         """Look whether all is there that backups need; with `read_data`, whether it is what was written."""
         async with self.stores.opened(store_id) as repository:

@@ -64,6 +64,9 @@ class NodeBackups(NodeImages):
     async def prune_store(self, store_id: str) -> int:
         return await self._backups.prune(store_id)
 
+    async def repair_store(self, store_id: str) -> int:
+        return await self._backups.repair(store_id)
+
     async def check_store(self, store_id: str, read_data: bool) -> StoreFindings:
         return await self._backups.check(store_id, read_data)
 

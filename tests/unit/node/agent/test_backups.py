@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from insula.base.errors import Conflict, Forbidden, InsulaError, InvalidInput, NotFound
+from insula.base.errors import Conflict, DataCorrupt, Forbidden, InsulaError, InvalidInput, NotFound
 from insula.domain.backup import Drill, StoreKind, StorePlace
 from insula.domain.ids import Kind, new_id
 from insula.domain.instance import Resources
@@ -171,6 +171,24 @@ async def test_it_is_removed_from_the_store(node: Node, new_spec: NewSpec, elsew
     assert (await node.check_store(store.id, True)).is_whole
     with pytest.raises(NotFound):
         await node.make_disk_from_backup(new_spec(name="other"), store.id, backup, quiet)
+
+
+async def test_backups_go_on_in_a_store_that_was_repaired(node: Node, new_spec: NewSpec, elsewhere: Path) -> None:
+    spec, store, first, second, third = new_spec(), at(elsewhere), new_backup(), new_backup(), new_backup()
+    await booted(node, spec)
+    await node.open_store(store, NO_SECRET)
+    await node.make_backup(spec.id, first, store.id, quiet)
+    for pack in (path for path in (elsewhere / "packs").rglob("*") if path.is_file()):
+        pack.unlink()
+    with pytest.raises(DataCorrupt, match="is gone"):  # it counts on what is there no more
+        await node.make_backup(spec.id, second, store.id, quiet)
+    assert {each.id for each in (await node.check_store(store.id, False)).backups} == {first}
+    assert await node.repair_store(store.id) > 0
+    await node.make_backup(spec.id, third, store.id, quiet)
+    # What the disk was at the first one is lost: it is another one by now.
+    assert {each.id for each in (await node.check_store(store.id, True)).backups} <= {first}
+    await node.make_disk_from_backup(new_spec(name="other"), store.id, third, quiet)
+    assert await node.repair_store(store.id) == 0
 
 
 async def test_a_store_lies_elsewhere(node: Node, folder: Path) -> None:
