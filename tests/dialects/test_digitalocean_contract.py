@@ -144,6 +144,16 @@ async def test_lists_are_filtered_and_paged(contract: Contract) -> None:
     assert (await contract.ask("droplets_list", params={"tag_name": "listed"}))["droplets"] == []
 
 
+async def test_of_several_droplets_all_are_made_or_none(contract: Contract) -> None:
+    names = ["fine-1.example.com", "fine-2.example.com", "not fine"]
+    body = {"names": names, "region": "nyc3", "size": "micro-1", "image": "tiny-x64"}
+    refused = await contract.ask("droplets_create", status=422, json=body)
+    assert "not fine" in refused["message"]
+    async with asyncio.timeout(_PATIENCE_S):
+        while (await contract.ask("droplets_list"))["droplets"]:
+            await asyncio.sleep(0.02)
+
+
 async def test_snapshots_and_images(contract: Contract) -> None:
     number = (await droplet(contract, "shot"))["id"]
     await act(contract, number, type="snapshot", name="Before the upgrade")

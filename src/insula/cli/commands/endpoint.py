@@ -11,7 +11,7 @@ from insula.domain.access import Scope
 _PREFIX = "dop_v1_"
 _SCOPES = (
     *(Scope.INSTANCES_WRITE, Scope.IMAGES_WRITE, Scope.VOLUMES_WRITE, Scope.SNAPSHOTS_WRITE, Scope.BACKUPS_WRITE),
-    *(Scope.NETWORKS_WRITE, Scope.FIREWALLS_WRITE, Scope.KEYS_WRITE, Scope.OPERATIONS_READ),
+    *(Scope.NETWORKS_WRITE, Scope.FIREWALLS_WRITE, Scope.KEYS_WRITE, Scope.OPERATIONS_WRITE),
 )
 _READING = tuple(Scope(scope.replace(":write", ":read")) for scope in _SCOPES)
 _DIGITALOCEAN = """# Environment

@@ -20,7 +20,15 @@ from insula.frontends.dialects.digitalocean import actions, images, sizes
 from insula.frontends.dialects.digitalocean.backup_plans import Policy, disable, enable
 from insula.frontends.dialects.digitalocean.dialect import DIALECT
 from insula.frontends.dialects.digitalocean.find import droplet_of, droplets
-from insula.frontends.dialects.digitalocean.records import ALL, check_text, fitting, naming, numbered, unknown
+from insula.frontends.dialects.digitalocean.records import (
+    ALL,
+    check_text,
+    fitting,
+    naming,
+    numbered,
+    under_a_name,
+    unknown,
+)
 
 
 class _Wish(msgspec.Struct):
@@ -99,8 +107,10 @@ async def _rename(ask: Ask, instance: Instance, wish: _Wish) -> Operation:
 async def _snapshot(ask: Ask, instance: Instance, wish: _Wish) -> Operation:
     name = check_text(wish.name, "name") if wish.name else instance.name
     taken = {one.name for one in (await ask.actions.snapshots.list(ask.caller, limit=ALL)).items}
-    ours = fitting(name, taken, "snapshot")
-    operation = await ask.actions.snapshots.create(ask.caller, SnapshotWish(instance.id, ours))
+    ours, operation = await under_a_name(
+        fitting(name, taken, "snapshot"),
+        lambda ours: ask.actions.snapshots.create(ask.caller, SnapshotWish(instance.id, ours)),
+    )
     await ask.actions.aliases.note(operation.target, naming(name, ours))
     return operation
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import msgspec
 
-from insula.base.errors import InvalidInput, NotFound, Unsupported
+from insula.base.errors import InsulaError, InvalidInput, NotFound, Unsupported
 from insula.control.actions.wishes import CreateWish
 from insula.domain.ids import Kind
 from insula.domain.instance import Instance
@@ -21,7 +22,15 @@ from insula.frontends.dialects.digitalocean.dialect import DIALECT, page, part
 from insula.frontends.dialects.digitalocean.droplet_view import view, views
 from insula.frontends.dialects.digitalocean.find import droplet_of, droplets
 from insula.frontends.dialects.digitalocean.firewall_view import firewall_views
-from insula.frontends.dialects.digitalocean.records import ALL, finished, fitting, name_of, naming, record_of
+from insula.frontends.dialects.digitalocean.records import (
+    ALL,
+    finished,
+    fitting,
+    name_of,
+    naming,
+    record_of,
+    under_a_name,
+)
 
 _MOST_AT_ONCE = 10
 
@@ -75,7 +84,15 @@ async def create_droplets(ask: Ask) -> Answer:
             todo="Create the droplet, then use the volume's action `attach`",
         )
     base = await _base(ask, wish)
-    made = [await _create(ask, wish, base, name) for name in wanted]
+    made: list[Operation] = []
+    try:
+        for name in wanted:
+            made.append(await _create(ask, wish, base, name))
+    except InsulaError:
+        for operation in made:  # all of them or none
+            with contextlib.suppress(InsulaError):
+                await ask.actions.operations.cancel(ask.caller, operation.id)
+        raise
     found = [await ask.actions.instances.show(ask.caller, operation.target) for operation in made]
     shown = await views(ask, found)
     links = {"actions": [await actions.link(ask, operation, "create") for operation in made]}
@@ -114,8 +131,10 @@ async def _create(ask: Ask, wish: _New, base: CreateWish, name: str) -> Operatio
         raise InvalidInput("A droplet needs a name", why="name is missing", todo="Send one", fields={"name": "missing"})
     hostname = check_hostname(name, "name")
     taken = {one.name for one in (await ask.actions.instances.list(ask.caller, limit=ALL)).items}
-    ours = fitting(name, taken, "droplet")
-    operation = await ask.actions.instances.create(ask.caller, replace(base, name=ours, hostname=hostname))
+    ours, operation = await under_a_name(
+        fitting(name, taken, "droplet"),
+        lambda ours: ask.actions.instances.create(ask.caller, replace(base, name=ours, hostname=hostname)),
+    )
     facts = naming(name, ours) | {"region": regions.check(wish.region), "size": wish.size}
     facts |= {"monitoring": "on" if wish.monitoring else "", "droplet_agent": "on" if wish.with_droplet_agent else ""}
     await ask.actions.aliases.note(operation.target, facts)

@@ -5,11 +5,18 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from insula.base.errors import Unsupported
 from insula.frontends.dialects.dialect import Answer, Ask
 from insula.frontends.dialects.digitalocean.dialect import DIALECT, page, part, when
 from insula.frontends.dialects.digitalocean.find import droplets
 from insula.frontends.dialects.digitalocean.records import ALL, numbers, project_uuid, unknown, uuid_of
+
+
+class _Resources(msgspec.Struct):
+    resources: list[str] = []
+
 
 _LONG_AGO = datetime.fromtimestamp(0, UTC)
 
@@ -91,8 +98,8 @@ async def _assign(ask: Ask) -> Answer:
     """Everything is in this project already."""
     _check(ask)
     found = {one["urn"]: one for one in await _resources(ask)}
-    wanted = [str(urn) for urn in ask.body.get("resources", ()) if isinstance(urn, str)]
-    return Answer({"resources": [{**found[urn], "status": "already_assigned"} for urn in wanted if urn in found]})
+    wanted = [urn for urn in ask.read(_Resources).resources if urn in found]
+    return Answer({"resources": [{**found[urn], "status": "already_assigned"} for urn in wanted]})
 
 
 @DIALECT.operation("POST", "/v2/projects/default/resources", "projects_assign_resources_default")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+import secrets
 import uuid
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import TypeVar
@@ -20,6 +21,7 @@ from insula.frontends.dialects.dialect import Ask
 ALL = 100_000  # more than there can be of anything
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _LABEL_CHARS = 63
+_TRIES = 5
 _PATIENCE_S, _LOOK_EVERY_S = 60.0, 0.1
 _T = TypeVar("_T")
 
@@ -77,6 +79,19 @@ def fitting(text: str, taken: Collection[str], fallback: str) -> str:
         return label
     candidates = (f"{label[: _LABEL_CHARS - 7]}-{number}" for number in range(2, len(taken) + 3))
     return next(name for name in candidates if name not in taken)
+
+
+async def under_a_name(first: str, make: Callable[[str], Awaitable[_T]]) -> tuple[str, _T]:
+    """What `make` makes of a name that fits, and the name; another one when somebody took it in between."""
+    ours = first
+    for _ in range(_TRIES):
+        try:
+            return ours, await make(ours)
+        except Conflict as error:
+            if error.code != "name-taken":
+                raise
+        ours = f"{first[: _LABEL_CHARS - 7]}-{secrets.token_hex(3)}"
+    return ours, await make(ours)
 
 
 def naming(wanted: str, ours: str) -> dict[str, str]:
