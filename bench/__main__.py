@@ -15,6 +15,7 @@ NAMES = (
     "startup",
     "control",
     "listing",
+    "dialects",
     "rest",
     "limits",
     "network_limits",

@@ -20,7 +20,7 @@ from insula.frontends import listen
 from insula.frontends.api.app import make_app
 from insula.frontends.edge import Peer
 from insula.frontends.limits import RateLimits
-from insula.frontends.listen import bind_tcp, bind_unix, serve
+from insula.frontends.listen import PeerProtocol, bind_tcp, bind_unix, serve
 from tests.api.world import World
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -90,6 +90,26 @@ async def test_the_socket_knows_us_without_a_token(world: World, tmp_path: Path)
         assert identity.subject.startswith("local:")
         assert identity.scopes == frozenset({Scope.ADMIN})
         assert stat.S_IMODE(service.socket_path.stat().st_mode) == 0o600
+
+
+async def test_answers_over_tcp_are_not_held_back(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nagle's algorithm is off on every connection, as asyncio does it where it knows the protocol."""
+    found: list[int] = []
+    made = PeerProtocol.connection_made
+
+    def look(self: PeerProtocol, transport: asyncio.Transport) -> None:
+        connection = transport.get_extra_info("socket")
+        if connection.family == socket.AF_INET:
+            found.append(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        made(self, transport)
+
+    monkeypatch.setattr(PeerProtocol, "connection_made", look)
+    async with running(world, tmp_path) as service:
+        await ask(service.client(await world.secret(Scope.ADMIN)), Client.whoami)
+    assert found
+    assert all(found)
 
 
 async def test_headers_cannot_pretend_to_be_a_peer(world: World, tmp_path: Path) -> None:

@@ -24,6 +24,6 @@ class Aliases:
         found = await self._store.aliases.find(number)
         return "" if found is None else found.record
 
-    async def note(self, record: str, facts: Mapping[str, str]) -> Alias:
-        """Keep texts with a record; an empty one is forgotten. Repeatable."""
-        return await self._store.aliases.note(record, facts)
+    async def note(self, record: str, facts: Mapping[str, str], *others: str) -> None:
+        """Keep texts with a record; an empty one is forgotten. Gives numbers to `others` in the same go. Repeatable."""
+        await self._store.aliases.note({record: facts, **{other: {} for other in others}})

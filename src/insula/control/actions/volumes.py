@@ -61,13 +61,17 @@ class VolumeActions:
         limit: int = 100,
         where: VolumeFilter = ANY_VOLUME,
         instance: str = "",
+        used: bool = True,
     ) -> Page[Volume]:
-        """Oldest first, only those of an `instance` if one is named; `after` is the last id of the page before."""
+        """Oldest first, only those of an `instance` if one is named; `after` is the last id of the page before.
+
+        Without `used` the nodes are not asked what is written of each.
+        """
         if instance:
             host = await self.store.instances.get(caller.project, instance)
             where = replace(where, instance_id=host.id)
         found = await self.store.volumes.list(caller.project, after=after, limit=limit + 1, where=where)
-        items = await self._with_use(found[:limit])
+        items = await self._with_use(found[:limit]) if used else tuple(found[:limit])
         return Page(items, items[-1].id if len(found) > limit else None)
 
     @action("volumes.show", Scope.VOLUMES_READ, audit=Audit.NEVER)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from insula.control.store import Store
+from insula.control.store.aliases import Aliases
 
 
 async def test_a_record_has_one_number_for_ever(store: Store) -> None:
@@ -30,7 +31,9 @@ async def test_more_than_one_statement_can_ask_for(store: Store) -> None:
 
 
 async def test_facts_are_added_and_forgotten(store: Store) -> None:
-    await store.aliases.note("ins_a", {"name": "Ä", "region": "x"})
-    noted = await store.aliases.note("ins_a", {"region": "", "size": "s"})
-    assert noted.facts == {"name": "Ä", "size": "s"}
-    assert (await store.aliases.of(["ins_a"]))["ins_a"] == noted
+    first = await store.aliases.note({"ins_a": {"name": "Ä", "region": "x", "none": ""}, "op_b": {}})
+    noted = await store.aliases.note({"ins_a": {"region": "", "size": "s"}})
+    assert noted["ins_a"].facts == {"name": "Ä", "size": "s"}
+    for known in (store.aliases, Aliases(store.aliases._database)):  # from memory, and from the table
+        assert await known.of(["ins_a", "op_b"]) == {**noted, "op_b": first["op_b"]}
+        assert await known.find(first["op_b"].number) == first["op_b"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -45,14 +46,28 @@ class Surroundings:
 
 async def surroundings(ask: Ask, instances: Sequence[Instance]) -> Surroundings:
     """Read once for all droplets of an answer."""
-    found = Surroundings()
-    found.networks = {one.id: one for one in (await ask.actions.networks.list(ask.caller)).items}
-    found.volumes = _grouped((await ask.actions.volumes.list(ask.caller, limit=ALL)).items)
-    found.snapshots = _grouped((await ask.actions.snapshots.list(ask.caller, limit=ALL)).items)
-    found.backups = _grouped((await ask.actions.backups.list(ask.caller, limit=ALL)).items)
-    found.schedules = {one.instance_id: one for one in await ask.actions.backup_schedules.list(ask.caller)}
-    found.addresses = _grouped((await ask.actions.addresses.list(ask.caller)).items)
-    found.images = {image.key: image for image in (await ask.actions.images.list(ask.caller)).items}
+    (volumes, snapshots, backups, schedules), (networks, addresses, offered) = await asyncio.gather(
+        asyncio.gather(
+            ask.actions.volumes.list(ask.caller, limit=ALL, used=False),
+            ask.actions.snapshots.list(ask.caller, limit=ALL),
+            ask.actions.backups.list(ask.caller, limit=ALL),
+            ask.actions.backup_schedules.list(ask.caller),
+        ),
+        asyncio.gather(
+            ask.actions.networks.list(ask.caller),
+            ask.actions.addresses.list(ask.caller),
+            ask.actions.images.list(ask.caller),
+        ),
+    )
+    found = Surroundings(
+        networks={one.id: one for one in networks.items},
+        volumes=_grouped(volumes.items),
+        snapshots=_grouped(snapshots.items),
+        backups=_grouped(backups.items),
+        schedules={one.instance_id: one for one in schedules},
+        addresses=_grouped(addresses.items),
+        images={image.key: image for image in offered.items},
+    )
     records = [one.id for one in instances]
     for one in instances:
         records += [kept.id for kept in (*found.snapshots.get(one.id, ()), *found.backups.get(one.id, ()))]

@@ -137,7 +137,7 @@ async def _create(ask: Ask, wish: _New, base: CreateWish, name: str) -> Operatio
     )
     facts = naming(name, ours) | {"region": regions.check(wish.region), "size": wish.size}
     facts |= {"monitoring": "on" if wish.monitoring else "", "droplet_agent": "on" if wish.with_droplet_agent else ""}
-    await ask.actions.aliases.note(operation.target, facts)
+    await ask.actions.aliases.note(operation.target, facts, operation.id)
     if wish.backups:
         made = await ask.actions.instances.show(ask.caller, operation.target)
         await enable(ask, made, wish.backup_policy or Policy())
@@ -162,7 +162,7 @@ async def destroy_droplets(ask: Ask) -> Answer:
 
 async def _destroy(ask: Ask, instance: Instance) -> None:
     """Its volumes stay, as there; it takes a moment to be gone."""
-    for attached in (await ask.actions.volumes.list(ask.caller, limit=ALL, instance=instance.id)).items:
+    for attached in (await ask.actions.volumes.list(ask.caller, limit=ALL, instance=instance.id, used=False)).items:
         await finished(ask, (await ask.actions.volumes.detach(ask.caller, attached.id, force=True)).id)
     await ask.actions.instances.delete(ask.caller, instance.id)
 

@@ -72,7 +72,7 @@ async def _resources(ask: Ask) -> list[dict[str, Any]]:
     instances = await droplets(ask)
     known = await numbers(ask, [one.id for one in instances])
     found = [(f"do:droplet:{known[one.id]}", one.created_at, f"droplets/{known[one.id]}") for one in instances]
-    for volume in (await ask.actions.volumes.list(ask.caller, limit=ALL)).items:
+    for volume in (await ask.actions.volumes.list(ask.caller, limit=ALL, used=False)).items:
         found.append((f"do:volume:{uuid_of(volume.id)}", volume.created_at, f"volumes/{uuid_of(volume.id)}"))
     for address in (await ask.actions.addresses.list(ask.caller)).items:
         found.append((f"do:floatingip:{address.address}", address.created_at, f"reserved_ips/{address.address}"))

@@ -57,7 +57,7 @@ async def _declared(ask: Ask) -> list[str]:
 
 
 async def _carriers(ask: Ask) -> _Carriers:
-    found = (await ask.actions.volumes.list(ask.caller, limit=ALL)).items
+    found = (await ask.actions.volumes.list(ask.caller, limit=ALL, used=False)).items
     return _Carriers(list(await droplets(ask)), list(found), list((await images.shelf(ask)).snapshots))
 
 

@@ -51,7 +51,7 @@ async def views(ask: Ask, found: Sequence[Volume]) -> list[dict[str, Any]]:
 
 
 async def _there(ask: Ask) -> Sequence[Volume]:
-    found = (await ask.actions.volumes.list(ask.caller, limit=ALL)).items
+    found = (await ask.actions.volumes.list(ask.caller, limit=ALL, used=False)).items
     return [one for one in found if one.state is not VolumeState.DELETING]
 
 
