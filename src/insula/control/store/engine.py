@@ -98,14 +98,23 @@ class Database:
 
     def _transact(self, engine: Engine, work: Work[T], writes: bool) -> T:
         for attempt in range(1, _SERIALIZATION_TRIES + 1):
+            afterwards: list[Callable[[], None]] = []
+            options = {"insula_writes": writes, "insula_afterwards": afterwards}
             try:
-                with engine.connect().execution_options(insula_writes=writes) as connection, connection.begin():
+                with engine.connect().execution_options(**options) as connection, connection.begin():
                     return work(connection)
             except DBAPIError as error:
                 if attempt < _SERIALIZATION_TRIES and _wants_repeat(error):
                     continue
                 raise translate(error, self.url) from error
+            finally:
+                for call in afterwards:
+                    call()
         raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def afterwards(self, connection: Connection, call: Callable[[], None]) -> None:
+        """Have `call` run in this thread when the transaction has ended, whether it was committed or not."""
+        connection.get_execution_options()["insula_afterwards"].append(call)
 
     def lock(self, connection: Connection, name: str) -> None:
         """Let one transaction at a time pass; SQLite's writing transactions exclude each other already."""

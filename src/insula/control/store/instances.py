@@ -210,10 +210,7 @@ class Instances:
             self.model.mark(connection)
             return True
 
-        try:
-            return await self._database.write(work, progress=True)
-        finally:
-            self.model.changed()
+        return await self._database.write(work, progress=True)
 
     async def delete(self, instance_id: str) -> None:
         """Remove the record with its port reservations. Repeatable."""
@@ -224,7 +221,6 @@ class Instances:
             self.model.mark(connection)
 
         await self._database.write(work)
-        self.model.changed()
 
     async def write(self, work: Callable[[Connection], Instance]) -> Instance:
         """Run a transaction that changes an instance; lists are made anew after it."""
@@ -234,11 +230,7 @@ class Instances:
             self.model.mark(connection)
             return written
 
-        try:
-            return await self._database.write(marked)
-        finally:
-            # Also after a cancellation: the transaction may have been committed all the same.
-            self.model.changed()
+        return await self._database.write(marked)
 
 
 def _of_project(connection: Connection, project: str, instance_id: str) -> Instance:

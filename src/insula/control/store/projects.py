@@ -80,11 +80,7 @@ class Projects:
             self._tokens.mark(connection)
             connection.execute(project.delete().where(project.c.name == name))
 
-        try:
-            await self._database.write(work)
-        finally:
-            # Its tokens are refused from now on, also after a cancellation: it may have been committed all the same.
-            self._tokens.changed()
+        await self._database.write(work)
 
 
 def _check_empty(connection: Connection, name: str) -> None:

@@ -1,12 +1,14 @@
 """What is read on almost every request, kept in memory and thrown away by every write.
 
-A write raises the counter in the same transaction, and the version here once it is committed. Another controller's
-writes are noticed by :meth:`ReadModel.look`, which a PostgreSQL deployment calls several times a second.
+A write raises the counter in its transaction, and the version here when that has ended. In between nothing is kept, so
+that whoever sees another part of the same transaction committed sees this one as well. Another controller's writes are
+noticed by :meth:`ReadModel.look`, which a PostgreSQL deployment calls several times a second.
 """
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -29,27 +31,39 @@ class ReadModel(Generic[V]):
         self._lock = asyncio.Lock()
         self._held: tuple[int, V] | None = None
         self._counter = 0
-        self.version = 0
+        self._writing = 0  # transactions of ours that have changed the table and not ended yet
+        self._ending = threading.Lock()
+        self._version = 0
+        self._unsettled = 0
+
+    @property
+    def version(self) -> int:
+        """Another one whenever the value may be; what was made of a value may be used again while it stays."""
+        if self._writing:
+            self._unsettled -= 1
+            return self._unsettled
+        return self._version
 
     async def value(self) -> V:
         """The value as of the newest committed write of this process."""
-        if self._held is not None and self._held[0] == self.version:
+        if self._writing:
+            return (await self._database.read(self._read))[1]
+        if self._held is not None and self._held[0] == self._version:
             return self._held[1]
         async with self._lock:
             # Whoever waited finds it loaded by whoever came first. A write that lands while we load raises the
             # version above the one noted here, so the next caller loads again.
-            if self._held is None or self._held[0] != self.version:
-                version = self.version
+            if self._held is None or self._held[0] != self._version:
+                version = self._version
                 self._counter, loaded = await self._database.read(self._read)
                 self._held = (version, loaded)
             return self._held[1]
 
-    def changed(self) -> None:
-        """Throw the value away; call it after the commit."""
-        self.version += 1
-
     def mark(self, connection: Connection) -> None:
-        """Tell other controllers; call it inside the writing transaction."""
+        """Throw the value away when the transaction ends, here and in other controllers; call it inside of it."""
+        with self._ending:
+            self._writing += 1
+        self._database.afterwards(connection, self._ended)
         raised = change_counter.c.value + 1
         connection.execute(change_counter.update().where(change_counter.c.name == self._name).values(value=raised))
 
@@ -58,7 +72,12 @@ class ReadModel(Generic[V]):
         counter = await self._database.read(self._read_counter)
         if counter != self._counter:
             self._counter = counter
-            self.changed()
+            self._version += 1
+
+    def _ended(self) -> None:
+        with self._ending:
+            self._version += 1
+            self._writing -= 1
 
     def _read(self, connection: Connection) -> tuple[int, V]:
         # The counter first: a write between the two reads makes the value newer than its counter, never older.

@@ -97,11 +97,7 @@ class Store:
                 self.instances.model.mark(connection)
             return accepted
 
-        try:
-            return await self._database.write(work)
-        finally:
-            if changes_instances:
-                self.instances.model.changed()
+        return await self._database.write(work)
 
     async def finish(self, end: Completion) -> bool:
         """End an operation in one transaction, once: False when it was final already."""
@@ -111,11 +107,7 @@ class Store:
                 self.instances.model.mark(connection)
             return complete(connection, end)
 
-        try:
-            return await self._database.write(work)
-        finally:
-            if end.fields or end.remove or end.others:
-                self.instances.model.changed()
+        return await self._database.write(work)
 
     async def claims(self) -> Sequence[Claim]:
         """What every instance and volume takes of its node."""

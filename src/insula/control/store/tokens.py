@@ -47,9 +47,7 @@ class Tokens:
             self.model.mark(connection)
             return new
 
-        added = await self._database.write(work)
-        self.model.changed()
-        return added
+        return await self._database.write(work)
 
     async def revoke(self, project: str, token_id: str) -> Token:
         """From the return on it is refused. Repeatable. Raises :class:`NotFound`."""
@@ -67,9 +65,7 @@ class Tokens:
             self.model.mark(connection)
             return replace(_token(row), revoked=True)
 
-        revoked = await self._database.write(work)
-        self.model.changed()
-        return revoked
+        return await self._database.write(work)
 
     async def touch(self, token_id: str, at: datetime) -> None:
         """Note its last use. Readers of :meth:`find` need not see it, so it throws no read model away."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -13,15 +14,17 @@ import pytest
 import sqlalchemy as sa
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from sqlalchemy.engine import Connection
 
 from insula.base.clock import now_utc
 from insula.base.errors import Conflict, DataCorrupt, HostFailure, InvalidInput, NotFound, Unavailable
 from insula.control.store import Acceptance, AuditLine, InstanceFilter, OperationFilter, Store, engine, migrations
 from insula.control.store.engine import Database, parse_url
+from insula.control.store.instances import write_fields
 from insula.control.store.schema import audit, metadata
 from insula.domain.access import Project, Scope, SshKey, Token
 from insula.domain.ids import Kind, new_id
-from insula.domain.instance import InstanceState
+from insula.domain.instance import Instance, InstanceState
 from insula.domain.operation import OperationEvent, OperationState, Verb
 from tests.unit.control.store.samples import make_instance, make_operation
 
@@ -204,6 +207,32 @@ async def test_renaming_and_the_read_model(store: Store) -> None:
     assert (await store.instances.get("default", "web3")).protected
     with pytest.raises(NotFound):
         await store.instances.change("other", second, name="web4")
+
+
+async def test_what_is_committed_is_seen_before_the_writer_has_come_back(store: Store) -> None:
+    """Else who sees an operation's end would see its instance as it was before."""
+    instance_id = await add(store, "web1")
+    before, version = await store.instances.get("default", "web1"), store.instances.version()
+    committed, go_on = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        committed.set()
+        go_on.wait(10)
+
+    def work(connection: Connection) -> Instance:
+        store._database.afterwards(connection, wait)
+        return write_fields(connection, before, {"state": InstanceState.RUNNING})
+
+    writing = asyncio.create_task(store.instances.write(work))
+    try:
+        assert await asyncio.to_thread(committed.wait, 10)
+        assert not writing.done()
+        assert (await store.instances.get("default", instance_id)).state is InstanceState.RUNNING
+        assert store.instances.version() != version
+    finally:
+        go_on.set()
+        await writing
+    assert (await store.instances.get("default", instance_id)).state is InstanceState.RUNNING
 
 
 async def test_events_are_stored_once(store: Store) -> None:

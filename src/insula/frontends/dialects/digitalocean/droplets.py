@@ -16,7 +16,7 @@ from insula.domain.instance import Instance
 from insula.domain.names import check_hostname
 from insula.domain.operation import Operation
 from insula.frontends.dialects.dialect import Answer, Ask
-from insula.frontends.dialects.digitalocean import actions, images, keys, regions, sizes
+from insula.frontends.dialects.digitalocean import actions, images, keys, public_ips, regions, sizes
 from insula.frontends.dialects.digitalocean.backup_plans import Policy, enable
 from insula.frontends.dialects.digitalocean.dialect import DIALECT, page, part
 from insula.frontends.dialects.digitalocean.droplet_view import view, views
@@ -50,6 +50,7 @@ class _New(msgspec.Struct):
     volumes: list[str] = []
     vpc_uuid: str = ""
     with_droplet_agent: bool = False
+    public_networking: bool = True
 
 
 @DIALECT.operation("GET", "/v2/droplets", "droplets_list")
@@ -138,6 +139,8 @@ async def _create(ask: Ask, wish: _New, base: CreateWish, name: str) -> Operatio
     facts = naming(name, ours) | {"region": regions.check(wish.region), "size": wish.size}
     facts |= {"monitoring": "on" if wish.monitoring else "", "droplet_agent": "on" if wish.with_droplet_agent else ""}
     await ask.actions.aliases.note(operation.target, facts, operation.id)
+    if wish.public_networking:
+        await public_ips.give(ask, operation.target)
     if wish.backups:
         made = await ask.actions.instances.show(ask.caller, operation.target)
         await enable(ask, made, wish.backup_policy or Policy())
@@ -165,6 +168,7 @@ async def _destroy(ask: Ask, instance: Instance) -> None:
     for attached in (await ask.actions.volumes.list(ask.caller, limit=ALL, instance=instance.id, used=False)).items:
         await finished(ask, (await ask.actions.volumes.detach(ask.caller, attached.id, force=True)).id)
     await ask.actions.instances.delete(ask.caller, instance.id)
+    await public_ips.take(ask, instance.id)
 
 
 @DIALECT.operation("GET", "/v2/droplets/{droplet_id}/kernels", "droplets_list_kernels")

@@ -9,6 +9,7 @@ import msgspec
 
 from insula.base.errors import Unsupported
 from insula.frontends.dialects.dialect import Answer, Ask
+from insula.frontends.dialects.digitalocean import public_ips
 from insula.frontends.dialects.digitalocean.dialect import DIALECT, page, part, when
 from insula.frontends.dialects.digitalocean.find import droplets
 from insula.frontends.dialects.digitalocean.records import ALL, numbers, project_uuid, unknown, uuid_of
@@ -74,7 +75,7 @@ async def _resources(ask: Ask) -> list[dict[str, Any]]:
     found = [(f"do:droplet:{known[one.id]}", one.created_at, f"droplets/{known[one.id]}") for one in instances]
     for volume in (await ask.actions.volumes.list(ask.caller, limit=ALL, used=False)).items:
         found.append((f"do:volume:{uuid_of(volume.id)}", volume.created_at, f"volumes/{uuid_of(volume.id)}"))
-    for address in (await ask.actions.addresses.list(ask.caller)).items:
+    for address in await public_ips.reserved(ask):
         found.append((f"do:floatingip:{address.address}", address.created_at, f"reserved_ips/{address.address}"))
     return [
         {"urn": urn, "assigned_at": when(since), "links": {"self": f"{ask.root}/v2/{path}"}, "status": "ok"}

@@ -12,7 +12,7 @@ from insula.control.actions.addresses import AddressWish
 from insula.domain.address import ReservedAddress
 from insula.domain.operation import Operation, Verb
 from insula.frontends.dialects.dialect import Answer, Ask
-from insula.frontends.dialects.digitalocean import actions, droplet_view, regions
+from insula.frontends.dialects.digitalocean import actions, droplet_view, public_ips, regions
 from insula.frontends.dialects.digitalocean.dialect import DIALECT, page, part
 from insula.frontends.dialects.digitalocean.find import droplets, named_droplets
 from insula.frontends.dialects.digitalocean.records import numbers, project_uuid, unknown
@@ -47,14 +47,14 @@ async def _views(ask: Ask, found: Sequence[ReservedAddress]) -> list[dict[str, A
 
 async def _find(ask: Ask) -> ReservedAddress:
     text = ask.path["ip"]
-    for one in (await ask.actions.addresses.list(ask.caller)).items:
+    for one in await public_ips.reserved(ask):
         if one.address == text:
             return one
     raise unknown("reserved IP", text)
 
 
 async def _list(ask: Ask, name: str) -> Answer:
-    found = [one for one in (await ask.actions.addresses.list(ask.caller)).items if ":" not in one.address]
+    found = await public_ips.reserved(ask)
     return page(ask, name, await _views(ask, part(ask, found)), len(found))
 
 
