@@ -20,7 +20,7 @@ from insula.control.store import Acceptance, Drilling, SnapshotUse, Store, Volum
 from insula.control.store.networks import add_default
 from insula.domain.backup import Backup, BackupState, BackupStore, StoreKind, StorePlace, StoreState
 from insula.domain.fork import children_of
-from insula.domain.ids import Kind, new_id
+from insula.domain.ids import Kind, new_id, new_mac
 from insula.domain.instance import Identity, Instance, InstanceState, PortForward, Resources
 from insula.domain.network import Space
 from insula.domain.operation import Operation, OperationEvent, OperationState, Verb
@@ -197,7 +197,7 @@ def make_instance(name: str = "web1", **fields: Any) -> Instance:
         plan="micro-1",
         resources=Resources(1, 128, 2, 25),
         hostname=name,
-        mac="52:54:00:00:00:01",
+        mac=new_mac(),
         node="local",
         created_at=now,
         updated_at=now,

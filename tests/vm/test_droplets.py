@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from insula.domain.access import Scope
+from insula.domain.operation import Verb
 from tests.network.world import can_have_spaces
 from tests.private_service import PrivateService
 from tests.vm.test_reserved_addresses import Segment, segment
@@ -53,8 +54,8 @@ done(droplet.power_off())
 done(droplet.power_on())
 volume = digitalocean.Volume(token=token, name="data", region="nyc3", size_gigabytes=1)
 volume.create()
-done(volume.attach(droplet.id, "nyc3"))
 done(droplet.take_snapshot("shot"))
+done(volume.attach(droplet.id, "nyc3"))
 print(json.dumps([droplet.load().status, len(droplet.volume_ids), len(droplet.get_snapshots())]), flush=True)
 sys.stdin.readline()
 done(volume.detach(droplet.id, "nyc3"))
@@ -114,5 +115,7 @@ def test_a_droplet_is_made_used_and_destroyed(
         assert life.stdout.readline().strip() == "gone"
     assert life.returncode == 0
     with service.client() as client:
+        for operation in client.operations.list(verb=Verb.DELETE_INSTANCE):
+            client.operations.wait(operation.id, timeout_s=120)
         assert client.addresses.list() == []
         client.addresses.delete_pool("lan")

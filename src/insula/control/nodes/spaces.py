@@ -142,7 +142,7 @@ class Spaces:
         return Space(
             space_id_of(project),
             tuple(network.network for network in networks),
-            tuple(Member(one.id, one.hostname, one.tags) for one in there),
+            tuple(Member(one.id, _name_there(one), one.tags) for one in there),
             tuple(port for one in there for port in one.limited_ports),
             tuple(record.firewall for record in await self._store.firewalls.list(project)),
             tuple(await self._store.networks.joined(project)),
@@ -164,6 +164,11 @@ def _addresses(instances: Sequence[Instance], addresses: Sequence[ReservedAddres
         if port is not None:
             found.append(PublicAddress(one.address, port.id))
     return tuple(found)
+
+
+def _name_there(instance: Instance) -> str:
+    """What others find it by: a name without a domain, which its host name may have."""
+    return instance.name if "." in instance.hostname else instance.hostname
 
 
 def _forwards(instances: Sequence[Instance]) -> tuple[Forward, ...]:

@@ -16,6 +16,7 @@ from insula.domain.fork import children_of
 from insula.domain.ids import Kind, new_id
 from insula.domain.instance import Identity, Instance, InstanceState, Resources, lease_end
 from insula.domain.operation import Operation, OperationState, Verb, new_operation
+from insula.domain.project_network import port_wish
 from insula.domain.published import PublishedImage, PublishedState
 from insula.domain.snapshot import Snapshot, SnapshotState
 from insula.domain.volume import Volume, VolumeState, room_of
@@ -181,10 +182,12 @@ async def _create_again(store: Store, scheduler: Scheduler, new: Operation) -> A
             code="name-taken",
         )
     now = now_utc()
-    # A new id, so that nothing of the first try can be mistaken for it.
+    # New ids, so that nothing of the first try can be mistaken for it.
+    instance_id = new_id(Kind.INSTANCE)
     again = replace(
         origin,
-        id=new_id(Kind.INSTANCE),
+        id=instance_id,
+        ports=tuple(port_wish(instance_id, port.mac, port.network_id) for port in origin.ports),
         state=InstanceState.CREATING,
         created_at=now,
         updated_at=now,

@@ -12,6 +12,7 @@ import hashlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 
 import msgspec
 
@@ -217,7 +218,13 @@ class Records:
                 shutil.rmtree(entry)
             else:
                 entry.unlink(missing_ok=True)
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, onerror=_unless_gone)
+
+
+def _unless_gone(_call: object, _path: str, caught: tuple[type[BaseException], BaseException, TracebackType]) -> None:
+    """A draft of the record may be put in its place while the folder is removed."""
+    if not isinstance(caught[1], FileNotFoundError):
+        raise caught[1]
 
 
 def _encode(record: InstanceRecord) -> bytes:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from insula.base.errors import NotFound, Unsupported
 from insula.domain.instance import PortForward
+from insula.domain.network import check
 from insula.domain.port import Port
 from insula.node.network.spares import Spares
 from insula.node.network.wiring import Wiring
@@ -18,7 +19,7 @@ from insula.protocol.node import Nic
 
 
 class NoNetwork:
-    """Implements InstanceNetwork by remembering what was ordered."""
+    """Implements InstanceNetwork by remembering what was ordered, if it can be."""
 
     name = "none"
 
@@ -36,6 +37,7 @@ class NoNetwork:
         """There is nothing to let go of."""
 
     async def apply_space(self, order: SpaceOrder) -> SpaceReport:
+        check(order.space)
         self.orders[order.space.id] = order
         self._spares.give_way_to(order.space)
         return SpaceReport(order.space.id, order.revision, order.way)

@@ -26,8 +26,8 @@ has no such feature, and *refused* ones say so with status 422. All others do no
 
 Known differences: regions are all this host; prices are 0; one project for each token; names of volumes are unique;
 weekly backups are made on Mondays, and backups need a store (`insula backup store add`); volumes are attached after a
-droplet was created, not with it; droplets are rebuilt from images, not from snapshots, which `restore` is for; there is
-no root password, so none is reset.
+droplet was created, not with it, and are detached for a snapshot of it; droplets are rebuilt from images, not from
+snapshots, which `restore` is for; there is no root password, so none is reset.
 
 | operation | request | |
 |---|---|---|
