@@ -40,6 +40,7 @@ class PrivateService:
         self.listen = f"127.0.0.1:{free_port()}"
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("INSULA_")}
         own = {"INSULA_HOME": str(self.home), "INSULA_LISTEN": self.listen, "INSULA_DRIVER": driver}
+        own["INSULA_LISTEN_TLS"] = "off"  # the next port may be another's
         own["INSULA_NETWORK"] = "user"  # the host's packet filter is not the tests' own
         own["INSULA_TEMPLATES"] = "asked"  # a guest that boots by itself would take part in every measurement
         self.environment = inherited | own | dict(extra or {})
@@ -51,11 +52,13 @@ class PrivateService:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Delete every instance, stop the service, remove the folder."""
-        with self.client() as client:
-            for operation in [client.instances.delete(one.id) for one in client.instances.list()]:
-                client.operations.wait(operation.id, timeout_s=_COMMAND_TIMEOUT_S)
-        self.stop()
-        self.remove()
+        try:
+            with self.client() as client:
+                for operation in [client.instances.delete(one.id) for one in client.instances.list()]:
+                    client.operations.wait(operation.id, timeout_s=_COMMAND_TIMEOUT_S)
+        finally:
+            self.stop()
+            self.remove()
 
     @property
     def pid(self) -> int:

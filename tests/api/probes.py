@@ -33,6 +33,7 @@ class Probe:
 PROBES: Mapping[str, Probe] = {
     "GET /v1/health": Probe(),
     "GET /v1/openapi.json": Probe(),
+    "GET /v1/ca": Probe(),
     "GET /v1/identity": Probe(),
     "GET /v1/instances": Probe(),
     "POST /v1/instances": Probe(json={"name": "probe", "image": "tiny", "plan": "micro-1"}),

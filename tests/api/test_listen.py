@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import stat
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import httpx
 import pytest
 
 from insula.base.errors import Conflict, Forbidden, HostFailure, NotFound, Unauthenticated, Unavailable
@@ -18,9 +20,10 @@ from insula.client import Client
 from insula.domain.access import Scope
 from insula.frontends import listen
 from insula.frontends.api.app import make_app
+from insula.frontends.certificates import Certificates
 from insula.frontends.edge import Peer
 from insula.frontends.limits import RateLimits
-from insula.frontends.listen import PeerProtocol, bind_tcp, bind_unix, serve
+from insula.frontends.listen import PeerProtocol, Tls, bind_tcp, bind_unix, serve
 from tests.api.world import World
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -110,6 +113,41 @@ async def test_answers_over_tcp_are_not_held_back(
         await ask(service.client(await world.secret(Scope.ADMIN)), Client.whoami)
     assert found
     assert all(found)
+
+
+async def test_the_same_is_there_over_https(world: World, tmp_path: Path) -> None:
+    certificates = Certificates(tmp_path / "certificates", ["api.digitalocean.com"])
+    certificates.prepare()
+    stop, ready = asyncio.Event(), asyncio.Event()
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = int(probe.getsockname()[1])
+    app = make_app(world.actions, RateLimits(10000), certificates=certificates)
+    serving = serve(
+        app,
+        host="127.0.0.1",
+        port=0,
+        socket_path=tmp_path / "s.sock",
+        stop=stop,
+        on_ready=lambda _: ready.set(),
+        tls=Tls("127.0.0.1", port, certificates.context()),
+    )
+    task = asyncio.create_task(serving)
+    async with asyncio.timeout(10):
+        await ready.wait()
+    trusting = ssl.create_default_context(cadata=certificates.authority_pem)
+    try:
+        async with httpx.AsyncClient(verify=trusting, trust_env=False) as client:
+            answer = await client.get(f"https://127.0.0.1:{port}/v1/ca")
+            assert answer.json() == {"certificate": certificates.authority_pem}
+            headers = {"Authorization": f"Bearer {await world.secret(Scope.ADMIN)}"}
+            assert (await client.get(f"https://localhost:{port}/v1/identity", headers=headers)).status_code == 200
+        with pytest.raises(httpx.ConnectError):
+            async with httpx.AsyncClient(trust_env=False) as client:
+                await client.get(f"https://127.0.0.1:{port}/v1/ca")
+    finally:
+        stop.set()
+        async with asyncio.timeout(10):
+            await task
 
 
 async def test_headers_cannot_pretend_to_be_a_peer(world: World, tmp_path: Path) -> None:

@@ -85,6 +85,16 @@ def test_pydo(service: Service, token: str) -> None:
     second = client.droplets.create(body={**wish, "name": "from-snapshot", "size": "s-1vcpu-2gb", "image": shot})
     until(lambda: client.droplets.get(second["droplet"]["id"])["droplet"]["status"] == "active")
 
+    pydo_beside(client, number)
+    assert len(client.droplets.list(per_page=1)["droplets"]) == 1
+    for one in (number, second["droplet"]["id"]):
+        client.droplets.destroy(one)
+    client.ssh_keys.delete(key["id"])
+    assert client.droplets.get(424242)["id"] == "not_found"  # it raises for nothing that is documented
+
+
+def pydo_beside(client: Any, number: int) -> None:
+    """What lies beside a droplet: volumes, addresses, firewalls, VPCs, tags."""
     volume = client.volumes.create(body={"name": "v", "region": "nyc3", "size_gigabytes": 1})["volume"]["id"]
     for body in (
         {"type": "attach", "droplet_id": number},
@@ -108,12 +118,7 @@ def test_pydo(service: Service, token: str) -> None:
     client.tags.assign_resources("t", body=tagged)
     assert [one["id"] for one in client.droplets.list(tag_name="t")["droplets"]] == [number]
     client.tags.delete("t")
-    assert len(client.droplets.list(per_page=1)["droplets"]) == 1
-    client.projects.get_default()
-    for one in (number, second["droplet"]["id"]):
-        client.droplets.destroy(one)
-    client.ssh_keys.delete(key["id"])
-    assert client.droplets.get(424242)["id"] == "not_found"  # it raises for nothing that is documented
+    assert client.projects.get_default()["project"]["is_default"]
 
 
 def test_python_digitalocean(service: Service, token: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,6 +153,16 @@ def test_python_digitalocean(service: Service, token: str, monkeypatch: pytest.M
     done(droplet.disable_backups())
     assert droplet.load().name == "pd2"
     assert len(manager.get_droplet_snapshots()) >= 1
+    python_digitalocean_beside(vendor, token, droplet)
+    droplet.destroy()
+    key.destroy()
+    with pytest.raises(vendor.NotFoundError):
+        manager.get_droplet(424242)
+
+
+def python_digitalocean_beside(vendor: Any, token: str, droplet: Any) -> None:
+    """What lies beside a droplet: volumes, addresses, firewalls, tags, VPCs, projects."""
+    manager = vendor.Manager(token=token)
     volume = vendor.Volume(token=token, name="w", region="nyc3", size_gigabytes=1)
     volume.create()
     volume.attach(droplet.id, "nyc3")
@@ -187,7 +202,3 @@ def test_python_digitalocean(service: Service, token: str, monkeypatch: pytest.M
     project = manager.get_default_project()
     project.load()
     assert project.is_default
-    droplet.destroy()
-    key.destroy()
-    with pytest.raises(vendor.NotFoundError):
-        manager.get_droplet(424242)

@@ -65,7 +65,8 @@ def _stranger(folder: Path, account: pwd.struct_passwd) -> Stranger:
         subprocess.run(["chown", "-R", f"{account.pw_uid}:{account.pw_gid}", str(folder)], check=True)
     keep = {name: value for name, value in os.environ.items() if not name.startswith(("INSULA_", "XDG_", "UV_"))}
     own = {"HOME": str(folder), "USER": account.pw_name, "INSULA_HOME": str(home), "INSULA_TEMPLATES": "asked"}
-    return Stranger(clone, home, keep | own | {"INSULA_LISTEN": f"127.0.0.1:{free_port()}"}, become)
+    own |= {"INSULA_LISTEN": f"127.0.0.1:{free_port()}", "INSULA_LISTEN_TLS": "off"}
+    return Stranger(clone, home, keep | own, become)
 
 
 @pytest.fixture(params=["root", "user"])

@@ -14,6 +14,8 @@ DEFAULT_LISTEN = "127.0.0.1:7780"
 SETTINGS: Mapping[str, str] = {
     "INSULA_HOME": "Folder that holds all state. Default: /var/lib/insula as root, ~/.local/share/insula otherwise.",
     "INSULA_LISTEN": f"Address and port of the HTTP service. Default: {DEFAULT_LISTEN}.",
+    "INSULA_LISTEN_TLS": "Address and port of the same over HTTPS, or off. Default: the port after that of "
+    "INSULA_LISTEN.",
     "INSULA_URL": "Where clients find the service, http://host:port or unix:/path. Default: the socket in INSULA_HOME.",
     "INSULA_TOKEN": "Token that clients send over TCP. Not needed on the Unix socket.",
     "INSULA_PROJECT": "Project that clients work in. Default: default.",
@@ -44,6 +46,7 @@ class Settings:
     home: Path
     listen_host: str
     listen_port: int
+    listen_tls: tuple[str, int] | None
     url: str
     token: str
     project: str
@@ -85,13 +88,14 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
     """Read all settings. Raises :class:`InvalidInput` that names the variable and what it should be."""
     env = os.environ if environment is None else environment
     home = Path(env.get("INSULA_HOME") or default_home()).expanduser().absolute()
-    host, port = _listen(env.get("INSULA_LISTEN") or DEFAULT_LISTEN)
+    host, port = _listen("INSULA_LISTEN", env.get("INSULA_LISTEN") or DEFAULT_LISTEN)
     reserve = env.get("INSULA_RESERVE_MEMORY_MIB")
     templates = _choice(env, "INSULA_TEMPLATES", "auto", ("auto", "asked", "never"))
     return Settings(
         home=home,
         listen_host=host,
         listen_port=port,
+        listen_tls=_listen_tls(env.get("INSULA_LISTEN_TLS", ""), host, port),
         url=env.get("INSULA_URL") or f"unix:{home / 'run' / 'insula.sock'}",
         token=env.get("INSULA_TOKEN", ""),
         project=env.get("INSULA_PROJECT") or "default",
@@ -114,13 +118,19 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
     )
 
 
-def _listen(text: str) -> tuple[str, int]:
+def _listen_tls(text: str, host: str, port: int) -> tuple[str, int] | None:
+    if text == "off" or (not text and not 0 < port < 65535):
+        return None
+    return _listen("INSULA_LISTEN_TLS", text) if text else (host, port + 1)
+
+
+def _listen(name: str, text: str) -> tuple[str, int]:
     host, separator, port = text.rpartition(":")
     if not separator or not host or not port.isascii() or not port.isdigit() or not 0 <= int(port) <= 65535:
         raise InvalidInput(
-            f"INSULA_LISTEN={text} is not an address",
+            f"{name}={text} is not an address",
             why="It must be host:port with a port from 0 to 65535",
-            todo=f"Set it like INSULA_LISTEN={DEFAULT_LISTEN}",
+            todo=f"Set it like {name}={DEFAULT_LISTEN}",
             code="invalid-setting",
         )
     return host.strip("[]"), int(port)

@@ -84,6 +84,11 @@ COMMANDS: Entries = {
     "key": ("keys", "key", "SSH keys that instances can be given by name."),
     "token": ("tokens", "token", "Tokens for the API over TCP."),
     "endpoint": ("endpoint", "endpoint", "Print what points other vendors' tools here, with a fresh token."),
+    "ca": (
+        "endpoint",
+        "ca",
+        "Print the certificate that clients trust to come here over HTTPS: insula ca > insula-ca.pem.",
+    ),
     "project": ("projects", "project", "Projects: the boundary between tenants."),
     "operation": ("operations", "operation", "Operations: watch, cancel, retry what goes on."),
     "capacity": ("host", "capacity", "Show what the host has, what is promised, what is left."),

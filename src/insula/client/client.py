@@ -71,6 +71,10 @@ class Client:
         answer: dict[str, Any] = self.connection.request("GET", "/v1/health", timeout_s=timeout_s)
         return answer
 
+    def authority(self) -> str:
+        """The certificate (PEM) of the authority to trust over HTTPS. Raises NotFound when nothing is served there."""
+        return str(self.connection.get("/v1/ca")["certificate"])
+
     def ensure_service(self, *, on_start: Callable[[], None] | None = None) -> None:
         """Start the service of our INSULA_HOME unless it answers; `on_start` is called before.
 

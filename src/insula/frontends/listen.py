@@ -1,4 +1,4 @@
-"""The listeners: TCP and a Unix socket, one application, one event loop.
+"""The listeners: TCP, the same over TLS, and a Unix socket; one application, one event loop.
 
 The Unix socket's peer is taken from the kernel (SO_PEERCRED) when a connection is made and handed to the application in
 the ASGI state; nothing that a client sends can pretend to be it.
@@ -10,8 +10,10 @@ import asyncio
 import contextlib
 import os
 import socket
+import ssl
 import struct
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +50,10 @@ class PeerProtocol(HttpToolsProtocol):
 class _Listener(uvicorn.Server):
     """One uvicorn server on one socket that is bound already; signals are the service's business, not its."""
 
-    def __init__(self, config: uvicorn.Config, bound: socket.socket) -> None:
+    def __init__(self, config: uvicorn.Config, bound: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         super().__init__(config)
         self._bound = bound
+        self._tls = tls
         self.ready = asyncio.Event()
         self._leave = asyncio.Event()
 
@@ -67,7 +70,7 @@ class _Listener(uvicorn.Server):
         if self._bound.family == socket.AF_UNIX:
             server = await loop.create_unix_server(protocol, sock=self._bound, backlog=_BACKLOG)
         else:
-            server = await loop.create_server(protocol, sock=self._bound, backlog=_BACKLOG)
+            server = await loop.create_server(protocol, sock=self._bound, ssl=self._tls, backlog=_BACKLOG)
         self.servers = [server]
         self.started = True
         self.ready.set()
@@ -103,6 +106,15 @@ def _config(app: ASGIApp) -> uvicorn.Config:
     )
 
 
+@dataclass(frozen=True)
+class Tls:
+    """Where the same is served over HTTPS, and with which certificate."""
+
+    host: str
+    port: int
+    context: ssl.SSLContext
+
+
 async def serve(
     app: ASGIApp,
     *,
@@ -112,16 +124,19 @@ async def serve(
     stop: asyncio.Event,
     closing: asyncio.Event | None = None,
     on_ready: Callable[[str], None] | None = None,
+    tls: Tls | None = None,
 ) -> None:
     """Serve until `stop` is set, then finish what runs and return.
 
     `closing` is the event that was given to `make_app`: setting it ends events and consoles, which would never end.
-    `on_ready` gets `host:port` once both listeners accept. Raises Conflict when the port or the socket is taken.
+    `on_ready` gets `host:port` once all listeners accept. Raises Conflict when a port or the socket is taken.
     """
     unix = bind_unix(socket_path)
     try:
         tcp = bind_tcp(host, port)
         listeners = [_Listener(_config(app), unix), _Listener(_config(app), tcp)]
+        if tls is not None:
+            listeners.append(_Listener(_config(app), bind_tcp(tls.host, tls.port, "INSULA_LISTEN_TLS"), tls.context))
         async with asyncio.TaskGroup() as group:
             for listener in listeners:
                 group.create_task(listener.serve())
@@ -144,7 +159,7 @@ async def _stop_when(stop: asyncio.Event, closing: asyncio.Event | None, listene
         listener.leave()
 
 
-def bind_tcp(host: str, port: int) -> socket.socket:
+def bind_tcp(host: str, port: int, setting: str = "INSULA_LISTEN") -> socket.socket:
     """A listening address. Raises Conflict (taken) and HostFailure (not ours, not allowed)."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio switches Nagle's algorithm off only where the protocol is named; it would hold the end of an answer back
@@ -160,13 +175,13 @@ def bind_tcp(host: str, port: int) -> socket.socket:
             raise Conflict(
                 f"Port {port} of {host} is taken",
                 why="Another program listens there, perhaps another Insula",
-                todo="Set INSULA_LISTEN to another one, e.g. INSULA_LISTEN=127.0.0.1:7781",
+                todo=f"Set {setting} to another one, e.g. {setting}=127.0.0.1:7790",
                 code="port-taken",
             ) from error
         raise HostFailure(
             f"The service cannot listen at {host}:{port}",
             why=str(error),
-            todo="Set INSULA_LISTEN to an address of this host and a port above 1023",
+            todo=f"Set {setting} to an address of this host and a port above 1023",
             code="cannot-listen",
         ) from error
     return bound

@@ -26,7 +26,7 @@ def refused(host: str, port: int, error: OSError) -> HostFailure | Conflict:
         return Conflict(
             f"Port {port} on {host} is taken",
             why=holder(port) or "Another program listens there",
-            todo="End that program, or choose another address: INSULA_LISTEN=127.0.0.1:7781",
+            todo="End that program, or choose another address: INSULA_LISTEN=127.0.0.1:7790",
             code="port-taken",
         )
     why = error.strerror or str(error)

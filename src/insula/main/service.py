@@ -34,6 +34,8 @@ async def serve(settings: Settings, readiness: Readiness) -> None:
         log.configure(settings.log_level, file=log_path(settings.home), stderr=not readiness.is_awaited)
         _log.info("service starting", version=__version__, home=str(settings.home), driver=settings.driver)
         check_free(settings.listen_host, settings.listen_port)
+        if settings.listen_tls is not None:
+            check_free(*settings.listen_tls)
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -14,9 +14,10 @@ from insula.control.reconcile import Accountant, Collector, Connector, Reaper, R
 from insula.control.scheduler import HostPolicy, Scheduler
 from insula.control.store import Store
 from insula.frontends.api.app import make_app
-from insula.frontends.dialects.front import with_dialects
+from insula.frontends.certificates import Certificates
+from insula.frontends.dialects.front import HOSTS, with_dialects
 from insula.frontends.limits import RateLimits
-from insula.frontends.listen import serve
+from insula.frontends.listen import Tls, serve
 from insula.main.background import Background
 from insula.node.agent import assemble
 
@@ -53,8 +54,14 @@ async def wire(settings: Settings, parts: AsyncExitStack) -> Listen:
     background.start("reaper", Reaper(store, engine).run)
     background.start("timekeeper", Timekeeper(store, engine, scheduler).run)
     closing = asyncio.Event()
+    certificates, tls = None, None
+    if settings.listen_tls is not None:
+        certificates = Certificates(settings.home / "control" / "certificates", [settings.listen_tls[0], *HOSTS])
+        await asyncio.to_thread(certificates.prepare)
+        background.start("certificates", certificates.keep_fresh)
+        tls = Tls(*settings.listen_tls, certificates.context())
     actions, limits = Actions(store, engine, nodes, spaces, scheduler), RateLimits(settings.rate_limit_per_minute)
-    app = with_dialects(make_app(actions, limits, closing=closing), actions, limits)
+    app = with_dialects(make_app(actions, limits, closing=closing, certificates=certificates), actions, limits)
 
     async def listen(stop: asyncio.Event, on_ready: Callable[[str], None]) -> None:
         await serve(
@@ -65,6 +72,7 @@ async def wire(settings: Settings, parts: AsyncExitStack) -> Listen:
             stop=stop,
             closing=closing,
             on_ready=on_ready,
+            tls=tls,
         )
 
     return listen

@@ -22,6 +22,7 @@ def test_defaults_follow_the_home(tmp_path: Path) -> None:
         ("INSULA_LISTEN", "7780"),
         ("INSULA_LISTEN", "127.0.0.1:99999"),
         ("INSULA_LISTEN", ":80"),
+        ("INSULA_LISTEN_TLS", "on"),
         ("INSULA_DRIVER", "xen"),
         ("INSULA_ACCELERATOR", "hvf"),
         ("INSULA_TEMPLATES", "sometimes"),
@@ -49,6 +50,14 @@ def test_there_is_a_pool_only_where_templates_are_made_by_themselves() -> None:
     assert load({}).pool_memory_mib == 1024
     assert load({"INSULA_TEMPLATES": "asked"}).pool_memory_mib == 0
     assert load({"INSULA_TEMPLATES": "asked", "INSULA_POOL_MEMORY_MIB": "64"}).pool_memory_mib == 64
+
+
+def test_https_has_the_next_port_unless_told_otherwise() -> None:
+    assert load({}).listen_tls == ("127.0.0.1", 7781)
+    assert load({"INSULA_LISTEN": "192.0.2.1:80"}).listen_tls == ("192.0.2.1", 81)
+    assert load({"INSULA_LISTEN": "127.0.0.1:0"}).listen_tls is None
+    assert load({"INSULA_LISTEN_TLS": "off"}).listen_tls is None
+    assert load({"INSULA_LISTEN_TLS": "[::1]:8443"}).listen_tls == ("::1", 8443)
 
 
 def test_ipv6_addresses_are_understood() -> None:

@@ -216,6 +216,7 @@ async def test_tools_of_others_are_pointed_here(insula: Insula, place: Path) -> 
     token = next(line.rpartition("=")[2] for line in shown.out.splitlines() if "ACCESS_TOKEN" in line)
     assert token.startswith("dop_v1_")
     assert shown.out.count(token) == 5
+    assert (await insula("ca")).status == 3, "nothing is served over HTTPS here"
     narrow = json.loads((await insula("endpoint", "digitalocean", "--read-only", "--json")).out)
     scopes = {each["id"]: each["scopes"] for each in json.loads((await insula("token", "list", "--json")).out)}
     assert all(scope.endswith(":read") for scope in scopes[narrow["token_id"]])

@@ -1,4 +1,4 @@
-"""endpoint: settings for the tools of other vendors."""
+"""endpoint and ca: what tools of other vendors need to come here."""
 
 from __future__ import annotations
 
@@ -31,8 +31,20 @@ baseurl: {url}/v2
 
 # Python
 digitalocean.Manager(token="{token}")  # with the environment above
-pydo.Client(token="{token}", endpoint="{url}")
+pydo.Client(token="{token}", endpoint="{https}", connection_verify="insula-ca.pem")  # insula ca > insula-ca.pem
 """
+
+
+@click.command()
+@json_option
+@click.pass_obj
+def ca(session: Session, as_json: bool) -> None:
+    """Print the certificate that clients trust to come here over HTTPS: insula ca > insula-ca.pem."""
+    certificate = session.client.authority()
+    if as_json:
+        print_json({"certificate": certificate})
+        return
+    click.echo(certificate, nl=False)
 
 
 @click.group()
@@ -49,11 +61,12 @@ def digitalocean(session: Session, name: str, read_only: bool, as_json: bool) ->
     """For DigitalOcean's: environment, Terraform, Ansible and Python."""
     found = session.settings
     url = found.url if found.url.startswith("http") else f"http://{_host(found.listen_host)}:{found.listen_port}"
+    https = f"https://{_host(found.listen_tls[0])}:{found.listen_tls[1]}" if found.listen_tls is not None else ""
     made = session.client.tokens.create(name, _READING if read_only else _SCOPES, prefix=_PREFIX)
     if as_json:
-        print_json({"url": url, "token": made.secret, "token_id": made.token.id})
+        print_json({"url": url, "https": https, "token": made.secret, "token_id": made.token.id})
         return
-    click.echo(_DIGITALOCEAN.format(url=url, token=made.secret), nl=False)
+    click.echo(_DIGITALOCEAN.format(url=url, https=https or url, token=made.secret), nl=False)
 
 
 def _host(listening: str) -> str:

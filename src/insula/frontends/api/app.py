@@ -34,6 +34,7 @@ from insula.frontends.api.endpoint import ENDPOINTS, PUBLIC_PATHS, Service, hand
 from insula.frontends.api.lists import ListCache
 from insula.frontends.api.openapi import describe
 from insula.frontends.api.problems import malformed, render
+from insula.frontends.certificates import Certificates
 from insula.frontends.edge import Edge, Manners, internal_error
 from insula.frontends.limits import Count, RateLimits
 
@@ -57,9 +58,15 @@ ENDPOINT_MODULES = (
 )
 
 
-def make_app(actions: Actions, limits: RateLimits, *, closing: asyncio.Event | None = None) -> ASGIApp:
+def make_app(
+    actions: Actions,
+    limits: RateLimits,
+    *,
+    closing: asyncio.Event | None = None,
+    certificates: Certificates | None = None,
+) -> ASGIApp:
     """The application. Set `closing` to end endless answers (events, consoles) when the service stops."""
-    service = Service(actions, closing or asyncio.Event(), ListCache(), describe())
+    service = Service(actions, closing or asyncio.Event(), ListCache(), describe(), certificates)
     inner = Litestar(
         route_handlers=[
             # First, since Litestar adds its own to every path that has none yet, and refuses a second one.

@@ -23,9 +23,10 @@ from insula.frontends.api.problems import malformed
 from insula.frontends.api.reply import JSON, Reply
 from insula.frontends.api.schemas import Nothing, PageOf, PageQuery, Wish, without_secrets
 from insula.frontends.api.streaming import StreamingResponse
+from insula.frontends.certificates import Certificates
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
-PUBLIC_PATHS = frozenset({"/v1/health", "/v1/openapi.json"})
+PUBLIC_PATHS = frozenset({"/v1/health", "/v1/openapi.json", "/v1/ca"})
 
 _B = TypeVar("_B", bound=Wish)
 _Q = TypeVar("_Q", bound=Wish)
@@ -41,6 +42,7 @@ class Service:
     closing: asyncio.Event
     lists: ListCache
     description: bytes  # the OpenAPI document
+    certificates: Certificates | None = None  # None when nothing is served over HTTPS
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import insula
+from insula.base.errors import NotFound
 from insula.domain.capacity import Capacity
 from insula.frontends.api.endpoint import Call, answer, endpoint
 from insula.frontends.api.reply import Reply
-from insula.frontends.api.schemas import Health, ListOf, Nothing, Repair
+from insula.frontends.api.schemas import Authority, Health, ListOf, Nothing, Repair
 from insula.protocol.node import Check, Leftover, NodeReport
 
 
@@ -22,6 +23,19 @@ async def health(call: Call[Nothing, Nothing]) -> Reply:
 async def openapi(call: Call[Nothing, Nothing]) -> Reply:
     """Get this description of the API."""
     return Reply(call.service.description)
+
+
+@endpoint("GET", "/v1/ca", gives=Authority, public=True)
+async def show_authority(call: Call[Nothing, Nothing]) -> Reply:
+    """Get the certificate of the authority that the service's certificate over HTTPS is from."""
+    if call.service.certificates is None:
+        raise NotFound(
+            "The service is not there over HTTPS",
+            why="INSULA_LISTEN_TLS is off",
+            todo="Set it to an address like 127.0.0.1:7781, and start the service again",
+            code="no-https",
+        )
+    return answer(Authority(call.service.certificates.authority_pem))
 
 
 @endpoint("GET", "/v1/host/capacity", action="host.capacity", gives=ListOf[Capacity])

@@ -369,6 +369,12 @@ class ListOf(Struct, Generic[_T], frozen=True):
     items: Sequence[_T]
 
 
+class Authority(Struct, frozen=True):
+    """Whom clients trust to reach the service over HTTPS."""
+
+    certificate: str  # PEM
+
+
 class Health(Struct, frozen=True):
     status: str
     version: str

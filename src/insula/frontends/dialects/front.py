@@ -10,6 +10,9 @@ from insula.control.actions import Actions
 from insula.frontends.dialects.digitalocean import DIALECT as DIGITALOCEAN
 from insula.frontends.limits import RateLimits
 
+HOSTS = ("api.digitalocean.com",)
+"""The vendors' own: clients that know no other can be sent here by a proxy or a name server, over HTTPS."""
+
 
 def with_dialects(native: ASGIApp, actions: Actions, limits: RateLimits) -> ASGIApp:
     """The native API, and all dialects beside it."""
