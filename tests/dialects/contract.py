@@ -18,6 +18,8 @@ NEVER = {
     "filesystem_label": "file systems have none",
     "last_tagged_uri": "only when something carries the tag",
     "imgages": "a misspelling of the specification; images are told as `images`",
+    "load_balancer_uids": "there are none",
+    "kubernetes_ids": "there are none",
     "weekday": "daily backups have none",
     "pages": "only when there are several",
 }

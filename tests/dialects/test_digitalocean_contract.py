@@ -16,7 +16,7 @@ from tests.dialects import openapi
 from tests.dialects.contract import Contract
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-_PATIENCE_S = 20.0
+_PATIENCE_S = 60.0
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -354,6 +354,17 @@ async def test_projects(contract: Contract) -> None:
     (project,) = (await contract.ask("projects_list"))["projects"]
     assert (await contract.ask("projects_get_default"))["project"] == project
     assert (await contract.ask("projects_get", project["id"]))["project"] == project
+    wish = {"name": "Mine", "description": "All of it", "purpose": "Web", "environment": "Staging"}
+    for name, places in (("projects_update_default", ()), ("projects_update", (project["id"],))):
+        changed = (await contract.ask(name, *places, json=wish))["project"]
+        assert wish.items() <= changed.items()
+    for name, places in (("projects_patch_default", ()), ("projects_patch", (project["id"],))):
+        changed = (await contract.ask(name, *places, json={"name": "Ours"}))["project"]
+        assert (changed["name"], changed["description"]) == ("Ours", "All of it")
+    assert (
+        "environment"
+        in (await contract.ask("projects_patch_default", status=422, json={"environment": "x"}))["message"]
+    )
     urn = f"do:droplet:{made['id']}"
     for name, places in (("projects_list_resources_default", ()), ("projects_list_resources", (project["id"],))):
         assert [one["urn"] for one in (await contract.ask(name, *places))["resources"]] == [urn]

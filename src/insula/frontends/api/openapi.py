@@ -187,6 +187,8 @@ def statuses_of(entry: Endpoint) -> list[int]:
     found = {400, 406, 422, 500, 503}
     if not entry.public:
         found |= {401, 403, 404, 429}
+    if entry.path == "/v1/ca":
+        found |= {404}  # nothing is served over HTTPS
     if entry.takes is not None:
         found |= {413, 415}
     if entry.uploads:

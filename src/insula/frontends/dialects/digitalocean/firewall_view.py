@@ -135,16 +135,14 @@ def _view(found: ProjectFirewall, aliases: Mapping[str, Alias], droplets: Mappin
 
 def _rule_view(rule: Rule, facts: Mapping[str, str]) -> dict[str, Any]:
     prefixes = [peer.value for peer in rule.peers if peer.kind is PeerKind.PREFIX]
-    ids = [int(number) for number in facts.get("droplet_ids", "").split(",") if number]
-    side = {
-        "addresses": [one for one in facts["addresses"].split(",") if one] if "addresses" in facts else prefixes,
-        "droplet_ids": ids,
-        "load_balancer_uids": [],
-        "kubernetes_ids": [],
+    known = {
+        "addresses": [one for one in facts.get("addresses", "").split(",") if one],
+        "droplet_ids": [int(number) for number in facts.get("droplet_ids", "").split(",") if number],
         "tags": [peer.value for peer in rule.peers if peer.kind is PeerKind.TAG],
     }
-    if ids and "addresses" not in facts:
-        side["addresses"] = []
+    if not (known["addresses"] or known["droplet_ids"]):  # it is not from here
+        known["addresses"] = prefixes
+    side = {field: value for field, value in known.items() if value}
     name = "sources" if rule.direction is Direction.INBOUND else "destinations"
     protocol = "tcp" if rule.traffic is Traffic.ANY else rule.traffic.value
     return {"protocol": protocol, "ports": facts.get("ports") or _ports_text(rule), name: side}

@@ -192,8 +192,17 @@ async def update_image(ask: Ask) -> Answer:
     if name:
         await rename(ask, source, name)
     if wish.description is not None:
+        await _touch(ask, source)
         await ask.actions.aliases.note(source.id, {"description": wish.description[:1000]})
     return Answer({"image": (await _views(ask, [await find(ask, ask.path["image_id"])]))[0]})
+
+
+async def _touch(ask: Ask, source: Snapshot | Backup) -> None:
+    """Raise Forbidden unless the caller may change it."""
+    if isinstance(source, Snapshot):
+        await ask.actions.snapshots.change(ask.caller, source.id, None, None, None)
+    else:
+        await ask.actions.backups.change(ask.caller, source.id, None, None)
 
 
 async def rename(ask: Ask, source: Snapshot | Backup, name: str) -> None:

@@ -7,35 +7,63 @@ from typing import Any
 
 import msgspec
 
-from insula.base.errors import Unsupported
+from insula.base.errors import InvalidInput, Unsupported
+from insula.control.actions.aliases import project_record
 from insula.frontends.dialects.dialect import Answer, Ask
 from insula.frontends.dialects.digitalocean import public_ips
 from insula.frontends.dialects.digitalocean.dialect import DIALECT, page, part, when
 from insula.frontends.dialects.digitalocean.find import droplets
-from insula.frontends.dialects.digitalocean.records import ALL, numbers, project_uuid, unknown, uuid_of
+from insula.frontends.dialects.digitalocean.records import ALL, check_text, numbers, project_uuid, unknown, uuid_of
 
 
 class _Resources(msgspec.Struct):
     resources: list[str] = []
 
 
+_ENVIRONMENTS = ("Development", "Staging", "Production")
 _LONG_AGO = datetime.fromtimestamp(0, UTC)
 
 
-def _view(ask: Ask) -> dict[str, Any]:
-    project = ask.caller.project
+class _Change(msgspec.Struct):
+    name: str | None = None
+    description: str | None = None
+    purpose: str | None = None
+    environment: str | None = None
+
+
+async def _view(ask: Ask) -> dict[str, Any]:
+    """Ours have a name that stays; what it is called there, and the rest, is kept beside it."""
+    project, record = ask.caller.project, project_record(ask.caller)
+    facts = (await ask.actions.aliases.of([record]))[record].facts
     return {
         "id": project_uuid(project),
         "owner_uuid": project_uuid(project),
         "owner_id": 1,
-        "name": project,
-        "description": "",
-        "purpose": "Other",
-        "environment": "Production",
+        "name": facts.get("name", project),
+        "description": facts.get("description", ""),
+        "purpose": facts.get("purpose", "Other"),
+        "environment": facts.get("environment", "Production"),
         "created_at": when(_LONG_AGO),
         "updated_at": when(_LONG_AGO),
         "is_default": True,
     }
+
+
+async def _change(ask: Ask) -> Answer:
+    _check(ask)
+    wish = ask.read(_Change)
+    if wish.environment is not None and wish.environment not in _ENVIRONMENTS:
+        raise InvalidInput(
+            "environment is not known",
+            why=f"There are {', '.join(_ENVIRONMENTS)}",
+            todo="Choose one of them",
+            fields={"environment": "unknown"},
+        )
+    if wish.name is not None:
+        check_text(wish.name, "name", 175)
+    given = {name: value for name, value in msgspec.structs.asdict(wish).items() if value is not None}
+    await ask.actions.aliases.describe_project(ask.caller, {name: value[:255] for name, value in given.items()})
+    return Answer({"project": await _view(ask)})
 
 
 def _check(ask: Ask) -> None:
@@ -46,7 +74,7 @@ def _check(ask: Ask) -> None:
 
 @DIALECT.operation("GET", "/v2/projects", "projects_list")
 async def list_projects(ask: Ask) -> Answer:
-    return page(ask, "projects", part(ask, [_view(ask)]), 1)
+    return page(ask, "projects", part(ask, [await _view(ask)]), 1)
 
 
 @DIALECT.operation("POST", "/v2/projects", "projects_create")
@@ -60,13 +88,33 @@ async def create_project(ask: Ask) -> Answer:
 
 @DIALECT.operation("GET", "/v2/projects/default", "projects_get_default")
 async def get_default_project(ask: Ask) -> Answer:
-    return Answer({"project": _view(ask)})
+    return Answer({"project": await _view(ask)})
 
 
 @DIALECT.operation("GET", "/v2/projects/{project_id}", "projects_get")
 async def get_project(ask: Ask) -> Answer:
     _check(ask)
-    return Answer({"project": _view(ask)})
+    return Answer({"project": await _view(ask)})
+
+
+@DIALECT.operation("PUT", "/v2/projects/default", "projects_update_default")
+async def update_default_project(ask: Ask) -> Answer:
+    return await _change(ask)
+
+
+@DIALECT.operation("PATCH", "/v2/projects/default", "projects_patch_default")
+async def patch_default_project(ask: Ask) -> Answer:
+    return await _change(ask)
+
+
+@DIALECT.operation("PUT", "/v2/projects/{project_id}", "projects_update")
+async def update_project(ask: Ask) -> Answer:
+    return await _change(ask)
+
+
+@DIALECT.operation("PATCH", "/v2/projects/{project_id}", "projects_patch")
+async def patch_project(ask: Ask) -> Answer:
+    return await _change(ask)
 
 
 async def _resources(ask: Ask) -> list[dict[str, Any]]:

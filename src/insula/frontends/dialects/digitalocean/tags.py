@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from insula.base.errors import InvalidInput, Unsupported
+from insula.control.actions.aliases import project_record
 from insula.control.actions.wishes import ChangeWish
 from insula.domain.instance import Instance
 from insula.domain.snapshot import Snapshot
@@ -47,12 +48,9 @@ class _Carriers(msgspec.Struct):
         return [*self.droplets, *self.volumes, *self.images]
 
 
-def _project(ask: Ask) -> str:
-    return f"project:{ask.caller.project}"
-
-
 async def _declared(ask: Ask) -> list[str]:
-    facts = (await ask.actions.aliases.of([_project(ask)]))[_project(ask)].facts
+    record = project_record(ask.caller)
+    facts = (await ask.actions.aliases.of([record]))[record].facts
     return [name.removeprefix(_FACT) for name in facts if name.startswith(_FACT)]
 
 
@@ -108,8 +106,8 @@ async def create_tag(ask: Ask) -> Answer:
     name = ask.read(_New).name
     if not _NAME.fullmatch(name):
         raise InvalidInput("This cannot be a tag", why="A tag has letters, digits, _, - and :", todo="Choose another")
-    there = await _carriers(ask)  # which also shows that the caller may look
-    await ask.actions.aliases.note(_project(ask), {f"{_FACT}{name}": "declared"})
+    there = await _carriers(ask)
+    await ask.actions.aliases.describe_project(ask.caller, {f"{_FACT}{name}": "declared"})
     return Answer({"tag": (await _views(ask, [name], there))[0]}, 201)
 
 
@@ -126,7 +124,7 @@ async def delete_tag(ask: Ask) -> Answer:
     for one in there.all:
         if name in one.tags:
             await _retag(ask, one, tuple(tag for tag in one.tags if tag != name))
-    await ask.actions.aliases.note(_project(ask), {f"{_FACT}{name}": ""})
+    await ask.actions.aliases.describe_project(ask.caller, {f"{_FACT}{name}": ""})
     return Answer(status=204)
 
 
@@ -141,7 +139,7 @@ async def assign_resources(ask: Ask) -> Answer:
 @DIALECT.operation("DELETE", "/v2/tags/{tag}/resources", "tags_unassign_resources")
 async def unassign_resources(ask: Ask) -> Answer:
     name, _ = await _find(ask)
-    await ask.actions.aliases.note(_project(ask), {f"{_FACT}{name}": "declared"})
+    await ask.actions.aliases.describe_project(ask.caller, {f"{_FACT}{name}": "declared"})
     for one in await _named(ask):
         await _retag(ask, one, tuple(tag for tag in one.tags if tag != name))
     return Answer(status=204)

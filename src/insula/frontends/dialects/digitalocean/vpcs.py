@@ -96,6 +96,7 @@ async def _change(ask: Ask) -> Answer:
         found = await ask.actions.networks.change(ask.caller, found.id, ours, None)
         await ask.actions.aliases.note(found.id, naming(wish.name, ours))
     if wish.description is not None:
+        await ask.actions.networks.change(ask.caller, found.id, None, None)
         await ask.actions.aliases.note(found.id, {"description": wish.description[:1000]})
     return Answer({"vpc": (await _views(ask, [found]))[0]})
 
