@@ -149,7 +149,7 @@ async def _create(ask: Ask, wish: _New, base: CreateWish, name: str) -> Operatio
 
 @DIALECT.operation("DELETE", "/v2/droplets/{droplet_id}", "droplets_destroy")
 async def destroy_droplet(ask: Ask) -> Answer:
-    await _destroy(ask, await droplet_of(ask))
+    await destroy(ask, await droplet_of(ask))
     return Answer(status=204)
 
 
@@ -159,16 +159,17 @@ async def destroy_droplets(ask: Ask) -> Answer:
     if not tag:
         raise InvalidInput("tag_name is missing", why="It says which droplets", todo="Send it")
     for instance in [one for one in await droplets(ask) if tag in one.tags]:
-        await _destroy(ask, instance)
+        await destroy(ask, instance)
     return Answer(status=204)
 
 
-async def _destroy(ask: Ask, instance: Instance) -> None:
+async def destroy(ask: Ask, instance: Instance) -> Operation:
     """Its volumes stay, as there; it takes a moment to be gone."""
     for attached in (await ask.actions.volumes.list(ask.caller, limit=ALL, instance=instance.id, used=False)).items:
         await finished(ask, (await ask.actions.volumes.detach(ask.caller, attached.id, force=True)).id)
-    await ask.actions.instances.delete(ask.caller, instance.id)
+    operation = await ask.actions.instances.delete(ask.caller, instance.id)
     await public_ips.take(ask, instance.id)
+    return operation
 
 
 @DIALECT.operation("GET", "/v2/droplets/{droplet_id}/kernels", "droplets_list_kernels")
