@@ -97,6 +97,9 @@ async def test_a_droplets_life(contract: Contract) -> None:
     assert {network["type"] for network in made["networks"]["v4"]} == {"public", "private"}
     for kind, status in (
         ("power_off", "off"),
+        ("power_off", "off"),
+        ("shutdown", "off"),
+        ("power_on", "active"),
         ("power_on", "active"),
         ("reboot", "active"),
         ("power_cycle", "active"),
@@ -209,8 +212,7 @@ async def test_volumes(contract: Contract) -> None:
     wish = {"name": "data", "region": "nyc3", "size_gigabytes": 1, "description": "What lasts", "tags": ["t"]}
     volume = (await contract.ask("volumes_create", status=201, json={**wish, "filesystem_type": "ext4"}))["volume"]
     assert {**wish, "region": volume["region"]}.items() <= volume.items()
-    again = await contract.ask("volumes_create", status=422, json=wish)
-    assert again["message"].startswith("A volume with this name already exists")
+    assert (await contract.ask("volumes_create", status=409, json=wish))["id"] == "conflict"
     # One right after the other, as clients do without waiting.
     for body in (
         {"type": "attach", "droplet_id": made["id"]},
@@ -278,6 +280,7 @@ async def test_firewalls(contract: Contract) -> None:
     assert wall["inbound_rules"][0]["ports"] == "8000-9000"
     assert wall["outbound_rules"][0]["destinations"]["addresses"] == ["0.0.0.0/0", "::/0"]
     assert (await contract.ask("firewalls_get", wall["id"]))["firewall"] == wall
+    assert (await contract.ask("firewalls_create", status=409, json=body))["message"].startswith("duplicate name")
     listed = (await contract.ask("droplets_list_firewalls", one["id"]))["firewalls"]
     assert [each["id"] for each in listed] == [wall["id"]]
     ssh = {"protocol": "tcp", "ports": "22", "sources": {"addresses": ["0.0.0.0/0"]}}

@@ -171,7 +171,7 @@ def done_at_once(
     requested_by: str,
     params: Mapping[str, Any] | None = None,
 ) -> Operation:
-    """The record of a change that was made already; `verb` is one of :data:`AT_ONCE`."""
+    """The record of a change that was made already: of one of :data:`AT_ONCE`, or where nothing was left to do."""
     made = new_operation(verb, target, project=project, requested_by=requested_by, params=params)
     return replace(made, state=OperationState.SUCCEEDED)
 

@@ -135,9 +135,14 @@ class InstanceActions:
         return await self.store.instances.lease(caller.project, found.id, lease_s, line)
 
     @action("instances.start", Scope.INSTANCES_WRITE, audit=Audit.ACCEPTED)
-    async def start(self, caller: Caller, instance: str, cold: bool = False) -> Operation:
-        """Boot it, or let a hibernated one go on; `cold` gives its memory up and boots from the disk."""
+    async def start(self, caller: Caller, instance: str, cold: bool = False, *, unless_on: bool = False) -> Operation:
+        """Boot it, or let a hibernated one go on; `cold` gives its memory up and boots from the disk.
+
+        Raises Conflict for one that runs already; with `unless_on` nothing is to be done then.
+        """
         found = await self.store.instances.get(caller.project, instance)
+        if unless_on and found.state is InstanceState.RUNNING:
+            return await note(self.store, caller, Verb.START_INSTANCE, (found.id, found.name), {"was_on": True})
         if found.state is InstanceState.RUNNING:
             raise Conflict(
                 f"Instance {found.name} is running already",
@@ -149,11 +154,18 @@ class InstanceActions:
         return await self._acceptor.change(caller, found, Verb.START_INSTANCE, InstanceState.STARTING, params=params)
 
     @action("instances.stop", Scope.INSTANCES_WRITE, audit=Audit.ACCEPTED)
-    async def stop(self, caller: Caller, instance: str, graceful_s: float = DEFAULT_GRACEFUL_S) -> Operation:
-        """Agent or ACPI first, hard after `graceful_s`; 0 is hard at once. The result says which it was."""
+    async def stop(
+        self, caller: Caller, instance: str, graceful_s: float = DEFAULT_GRACEFUL_S, *, unless_off: bool = False
+    ) -> Operation:
+        """Agent or ACPI first, hard after `graceful_s`; 0 is hard at once. The result says which it was.
+
+        Raises Conflict for one that is off already; with `unless_off` nothing is to be done then.
+        """
         _check_graceful(graceful_s)
         found = await self.store.instances.get(caller.project, instance)
         params = {"graceful_s": graceful_s}
+        if unless_off and found.state is InstanceState.STOPPED:
+            return await note(self.store, caller, Verb.STOP_INSTANCE, (found.id, found.name), params)
         return await self._acceptor.change(caller, found, Verb.STOP_INSTANCE, InstanceState.STOPPING, params=params)
 
     @action("instances.reboot", Scope.INSTANCES_WRITE, audit=Audit.ACCEPTED)

@@ -30,15 +30,14 @@ _KINDS: Mapping[type[InsulaError], tuple[int, str]] = {
     errors.Unavailable: (503, "service_unavailable"),
     errors.InsulaError: (500, "server_error"),
 }
-_MALFORMED = "malformed-request"
+_KINDS_OF_CODES = {"malformed-request": (400, "bad_request"), "name-taken": (409, "conflict")}
 _PER_PAGE, _MOST_PER_PAGE = 20, 200
 
 
 def render(error: InsulaError, request_id: str) -> Rendered:
     """The error's envelope."""
-    status, kind = next(_KINDS[one] for one in type(error).__mro__ if one in _KINDS)
-    if error.code == _MALFORMED:
-        status, kind = 400, "bad_request"
+    of_class = next(_KINDS[one] for one in type(error).__mro__ if one in _KINDS)
+    status, kind = _KINDS_OF_CODES.get(error.code, of_class)
     headers = {"content-type": "application/json; charset=utf-8"}
     if isinstance(error, RateLimited):
         headers["retry-after"] = str(max(1, ceil(error.retry_after_s)))

@@ -41,15 +41,15 @@ class _Wish(msgspec.Struct):
 
 
 async def _power_on(ask: Ask, instance: Instance, wish: _Wish) -> Operation:
-    return await ask.actions.instances.start(ask.caller, instance.id)
+    return await ask.actions.instances.start(ask.caller, instance.id, unless_on=True)
 
 
 async def _power_off(ask: Ask, instance: Instance, wish: _Wish) -> Operation:
-    return await ask.actions.instances.stop(ask.caller, instance.id, 0)
+    return await ask.actions.instances.stop(ask.caller, instance.id, 0, unless_off=True)
 
 
 async def _shutdown(ask: Ask, instance: Instance, wish: _Wish) -> Operation:
-    return await ask.actions.instances.stop(ask.caller, instance.id)
+    return await ask.actions.instances.stop(ask.caller, instance.id, unless_off=True)
 
 
 async def _reboot(ask: Ask, instance: Instance, wish: _Wish) -> Operation:

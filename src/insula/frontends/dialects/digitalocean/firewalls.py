@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import msgspec
 
-from insula.base.errors import InvalidInput
+from insula.base.errors import Conflict
 from insula.control.actions.firewalls import FirewallChange, FirewallWish
 from insula.domain.firewall import Action, Rule
 from insula.domain.ids import Kind
@@ -16,7 +16,7 @@ from insula.frontends.dialects.dialect import Answer, Ask
 from insula.frontends.dialects.digitalocean.dialect import DIALECT, page, part
 from insula.frontends.dialects.digitalocean.find import named_droplets
 from insula.frontends.dialects.digitalocean.firewall_view import Rules, Translated, firewall_views, translated
-from insula.frontends.dialects.digitalocean.records import check_text, fitting, naming, record_of
+from insula.frontends.dialects.digitalocean.records import check_text, fitting, name_of, naming, record_of
 
 
 class _New(Rules):
@@ -41,12 +41,15 @@ async def _answer(ask: Ask, found: ProjectFirewall, status: int = 200) -> Answer
     return Answer({"firewall": (await firewall_views(ask, [found]))[0]}, status)
 
 
-async def _name(ask: Ask, wanted: str, own: str = "") -> str:
+async def _name(ask: Ask, wanted: str, own: ProjectFirewall | None = None) -> str:
+    """Ours for theirs, which may be there once only."""
     check_text(wanted, "name")
-    taken = {one.name for one in (await ask.actions.firewalls.list(ask.caller)).items}
-    if wanted in taken - {own}:
-        raise InvalidInput("duplicate name", why=f"There is a firewall {wanted} already", todo="Choose another name")
-    return fitting(wanted, taken - {own}, "firewall")
+    others = [one for one in (await ask.actions.firewalls.list(ask.caller)).items if own is None or one.id != own.id]
+    aliases = await ask.actions.aliases.of(one.id for one in others)
+    if wanted in {name_of(aliases[one.id], one.name) for one in others}:
+        why = f"There is a firewall {wanted} already"
+        raise Conflict("duplicate name", why=why, todo="Choose another name", code="name-taken")
+    return fitting(wanted, {one.name for one in others}, "firewall")
 
 
 async def _note(ask: Ask, rules: Sequence[Rule], theirs: Sequence[Translated]) -> None:
@@ -82,7 +85,7 @@ async def get_firewall(ask: Ask) -> Answer:
 async def update_firewall(ask: Ask) -> Answer:
     """All of it is replaced."""
     found, wish = await _find(ask), ask.read(_New)
-    ours, rules = await _name(ask, wish.name, found.name), await translated(ask, wish)
+    ours, rules = await _name(ask, wish.name, found), await translated(ask, wish)
     instances = tuple(one.id for one in await named_droplets(ask, wish.droplet_ids, "droplet_ids"))
     change = FirewallChange(ours, tuple(one.rule for one in rules), Action.DROP, Action.DROP)
     changed = await ask.actions.firewalls.change(ask.caller, found.id, change)

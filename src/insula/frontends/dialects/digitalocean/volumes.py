@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from insula.base.errors import Conflict, InvalidInput, Unsupported
+from insula.base.errors import InvalidInput, Unsupported
 from insula.control.actions.volumes import VolumeWish
 from insula.domain.alias import Alias
 from insula.domain.volume import FileSystem, Volume, VolumeState
@@ -81,10 +81,7 @@ async def create_volume(ask: Ask) -> Answer:
     except ValueError as error:
         raise InvalidInput("filesystem_type is not known", why="There are ext4 and xfs", todo="Choose one") from error
     new = VolumeWish(wish.name, wish.size_gigabytes, file_system, tags=tuple(wish.tags))
-    try:
-        operation = await ask.actions.volumes.create(ask.caller, new)
-    except Conflict as error:
-        raise InvalidInput("A volume with this name already exists", why=error.why, todo=error.todo) from error
+    operation = await ask.actions.volumes.create(ask.caller, new)
     await ask.actions.aliases.note(operation.target, {"region": region, "description": wish.description[:1000]})
     await finished(ask, operation.id)
     made = await ask.actions.volumes.show(ask.caller, operation.target)
