@@ -28,9 +28,7 @@ generously = settings(
 
 
 def supported() -> dict[str, Any]:
-    """The specification with nothing but what is supported; without any, where it is not at hand."""
-    if not _FILE.is_file():
-        return {"openapi": "3.0.0", "info": {"title": "", "version": ""}, "paths": {}}
+    """The specification with nothing but what is supported."""
     document: dict[str, Any] = json.loads(_FILE.read_text())
     for path, methods in list(document["paths"].items()):
         kept = {
@@ -45,6 +43,8 @@ def supported() -> dict[str, Any]:
     return document
 
 
+if not _FILE.is_file():
+    pytest.skip("DigitalOcean's specification is not at hand", allow_module_level=True)
 schema = schemathesis.openapi.from_dict(supported())
 
 
@@ -63,8 +63,6 @@ def service() -> Iterator[Service]:
 
 
 def test_every_supported_operation_is_called() -> None:
-    if not _FILE.is_file():
-        pytest.skip("DigitalOcean's specification is not at hand")
     assert len(list(schema.get_all_operations())) == len(SUPPORTED)
 
 

@@ -41,6 +41,10 @@ class BackupPoint:
     is_stored: bool = False
 
 
+# Made while the module is imported: msgspec crashes when two threads look at a type for the first time at once.
+_DECODER = msgspec.json.Decoder(BackupPoint, dec_hook=decode_path)
+
+
 class BackupPoints:
     """All points of one node. Methods that touch files block: call them from a thread."""
 
@@ -59,7 +63,7 @@ class BackupPoints:
         remove_drafts(self._folder)
         for path in sorted(self._folder.glob("*.json")):
             try:
-                point = msgspec.json.decode(path.read_bytes(), type=BackupPoint, dec_hook=decode_path)
+                point = _DECODER.decode(path.read_bytes())
             except ValueError as error:  # msgspec's errors are ValueErrors
                 _log.error("what a backup was made of is not known any more", file=str(path), problem=str(error))
                 path.unlink()

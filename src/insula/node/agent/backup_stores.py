@@ -43,6 +43,10 @@ class _Known:
     secret: StoreSecret
 
 
+# Made while the module is imported: msgspec crashes when two threads look at a type for the first time at once.
+_DECODER = msgspec.json.Decoder(_Known)
+
+
 class BackupStores:
     """Opens them. `home` is the node's own folder, in which no store may be."""
 
@@ -176,7 +180,7 @@ class BackupStores:
     def _find(self, store_id: str) -> _Known | None:
         path = self._path(store_id)
         try:
-            return msgspec.json.decode(path.read_bytes(), type=_Known)
+            return _DECODER.decode(path.read_bytes())
         except FileNotFoundError:
             return None
         except ValueError as error:  # msgspec's errors are ValueErrors

@@ -227,21 +227,26 @@ def _unless_gone(_call: object, _path: str, caught: tuple[type[BaseException], B
         raise caught[1]
 
 
+def decode_path(kind: type, text: object) -> object:
+    """For msgspec: paths are the only type that JSON does not know."""
+    if kind is Path and isinstance(text, str):
+        return Path(text)
+    raise ValueError(f"a {kind.__name__} was not expected")
+
+
+# Made while the module is imported: msgspec crashes when two threads look at a type for the first time at once.
+_ENVELOPE = msgspec.json.Decoder(_Envelope)
+_RECORD = msgspec.json.Decoder(InstanceRecord, dec_hook=decode_path)
+
+
 def _encode(record: InstanceRecord) -> bytes:
     body = msgspec.json.encode(record, enc_hook=str)
     return msgspec.json.encode(_Envelope(hashlib.sha256(body).hexdigest(), msgspec.Raw(body)))
 
 
 def _decode(data: bytes) -> InstanceRecord:
-    envelope = msgspec.json.decode(data, type=_Envelope)
+    envelope = _ENVELOPE.decode(data)
     body = bytes(envelope.record)
     if hashlib.sha256(body).hexdigest() != envelope.digest:
         raise ValueError("its checksum does not fit its content")
-    return msgspec.json.decode(body, type=InstanceRecord, dec_hook=decode_path)
-
-
-def decode_path(kind: type, text: object) -> object:
-    """For msgspec: paths are the only type that JSON does not know."""
-    if kind is Path and isinstance(text, str):
-        return Path(text)
-    raise ValueError(f"a {kind.__name__} was not expected")
+    return _RECORD.decode(body)

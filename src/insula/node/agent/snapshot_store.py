@@ -59,6 +59,10 @@ class SnapshotFacts:
     memory: MemoryFacts | None = None
 
 
+# Made while the module is imported: msgspec crashes when two threads look at a type for the first time at once.
+_DECODER = msgspec.json.Decoder(SnapshotFacts, dec_hook=decode_path)
+
+
 class SnapshotStore:
     """All snapshots of one node. Methods that touch files block: call them from a thread."""
 
@@ -141,7 +145,7 @@ class SnapshotStore:
     def _read(self, snapshot_id: str) -> SnapshotFacts:
         record = self.folder_of(snapshot_id) / RECORD_FILE
         try:
-            return msgspec.json.decode(record.read_bytes(), type=SnapshotFacts, dec_hook=decode_path)
+            return _DECODER.decode(record.read_bytes())
         except FileNotFoundError as error:
             raise _unknown(snapshot_id, record) from error
         except ValueError as error:  # msgspec's errors are ValueErrors

@@ -66,6 +66,10 @@ class Failure:
     problem: str
 
 
+# Made while the module is imported: msgspec crashes when two threads look at a type for the first time at once.
+_DECODER = msgspec.json.Decoder(dict[str, Failure])
+
+
 class TemplateStore:
     """Finds, adds and removes templates. `disks_in_use` are the files that disks of instances are based on.
 
@@ -120,7 +124,7 @@ class TemplateStore:
         """By key. A list that cannot be read is taken for empty: each is then tried once more."""
         try:
             data = await asyncio.to_thread((self.folder / _FAILURES).read_bytes)
-            return msgspec.json.decode(data, type=dict[str, Failure])
+            return _DECODER.decode(data)
         except (FileNotFoundError, msgspec.MsgspecError):
             return {}
 

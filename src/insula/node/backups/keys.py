@@ -44,6 +44,10 @@ class Lock:
     wrapped: bytes
 
 
+# Made while the module is imported: msgspec crashes when two threads look at a type for the first time at once.
+_DECODER = msgspec.json.Decoder(Lock)
+
+
 def new_recovery_key() -> str:
     """A random key in a form that can be read out and typed: ten groups of four letters and digits."""
     return _written(secrets.token_bytes(_RECOVERY_BYTES))
@@ -59,7 +63,7 @@ def lock(master_key: bytes, secret: str, way: Way) -> bytes:
 def unlock(stored: bytes, secret: str) -> bytes:
     """The master key. Raises Forbidden when the secret does not fit, DataCorrupt when what was stored is damaged."""
     try:
-        found = msgspec.json.decode(stored, type=Lock)
+        found = _DECODER.decode(stored)
     except (msgspec.DecodeError, ValueError) as error:
         raise DataCorrupt(
             "A key of the backup store is damaged",

@@ -53,6 +53,11 @@ class _Manifest(msgspec.Struct):
     added_bytes: int
 
 
+# Made while the module is imported: msgspec crashes when two threads look at a type for the first time at once.
+_MANIFEST = msgspec.json.Decoder(_Manifest)
+_NOTE = msgspec.json.Decoder(dict[str, Any])
+
+
 async def write_backup(target: Target, sealer: Sealer, backup: Backup) -> None:
     disks = {name: _Disk(tree.root, tree.size_bytes) for name, tree in backup.disks.items()}
     manifest = _Manifest(backup.id, backup.made_at, disks, dict(backup.facts), backup.added_bytes)
@@ -72,7 +77,7 @@ async def read_backup(target: Target, sealer: Sealer, backup_id: str) -> Backup:
             todo="Look at the list of its backups",
             code="unknown-backup",
         ) from error
-    found = _decode(sealer.open(name.encode(), stored, at_most=_MOST_BYTES), _Manifest)
+    found = _decode(sealer.open(name.encode(), stored, at_most=_MOST_BYTES), _MANIFEST)
     trees = {disk: Tree(entry.root, entry.size_bytes) for disk, entry in found.disks.items()}
     return Backup(found.id, found.made_at, trees, found.facts, found.added_bytes)
 
@@ -106,7 +111,7 @@ async def read_notes(target: Target, sealer: Sealer, backup_id: str = "") -> dic
 async def _read_note(target: Target, sealer: Sealer, name: str) -> dict[str, Any] | None:
     try:
         content = sealer.open(name.encode(), await target.get(name), at_most=_MOST_BYTES)
-        return cast("dict[str, Any]", _decode(content, dict[str, Any]))
+        return cast("dict[str, Any]", _decode(content, _NOTE))
     except (DataCorrupt, NotFound):
         return None
 
@@ -116,9 +121,9 @@ async def remove_notes(target: Target, backup_id: str) -> None:
         await target.delete(name)
 
 
-def _decode(content: bytes, kind: Any) -> Any:
+def _decode(content: bytes, decoder: msgspec.json.Decoder[Any]) -> Any:
     try:
-        found = msgspec.json.decode(content, type=kind)
+        found = decoder.decode(content)
     except (msgspec.DecodeError, ValueError) as error:
         raise DataCorrupt("A manifest of a backup cannot be read", why=str(error), code="backup-damaged") from error
     if isinstance(found, _Manifest) and any(len(disk.root) != ID_BYTES for disk in found.disks.values()):

@@ -45,6 +45,10 @@ class Config:
     chunk_bytes: int
 
 
+# Made while the module is imported: msgspec crashes when two threads look at a type for the first time at once.
+_DECODER = msgspec.json.Decoder(Config)
+
+
 class Repository:
     """An open store. Made by :meth:`create` or :meth:`open`; the target stays the caller's to close."""
 
@@ -207,7 +211,7 @@ class Repository:
 
 async def _config(target: Target) -> Config | None:
     try:
-        return msgspec.json.decode(await target.get(CONFIG), type=Config)
+        return _DECODER.decode(await target.get(CONFIG))
     except NotFound:
         return None
     except (msgspec.DecodeError, ValueError) as error:

@@ -31,9 +31,13 @@ class _Listing(msgspec.Struct):
     nftables: list[_Item]
 
 
+# Made while the module is imported: msgspec crashes when two threads look at a type for the first time at once.
+_DECODER = msgspec.json.Decoder(_Listing)
+
+
 def counts_in(listing: str) -> dict[str, Count]:
     """By the counters' names, from what `nft --json list counters` prints."""
-    items = msgspec.json.decode(listing, type=_Listing).nftables
+    items = _DECODER.decode(listing).nftables
     return {item.counter.name: Count(item.counter.packets, item.counter.bytes) for item in items if item.counter}
 
 

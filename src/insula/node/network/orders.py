@@ -14,6 +14,9 @@ from insula.domain.instance import PortForward
 from insula.domain.network import check, sharing
 from insula.protocol.network import SpaceOrder, Way
 
+# Made while the module is imported: msgspec crashes when two threads look at a type for the first time at once.
+_DECODER = msgspec.json.Decoder(SpaceOrder)
+
 _log = get_logger(__name__)
 
 _ORDER, _NUMBER = "order.json", "transit"
@@ -42,7 +45,7 @@ def _gate(forward: PortForward) -> tuple[str, str, int]:
 def load_order(folder: Path) -> SpaceOrder | None:
     """What was saved last, or None; a damaged one is logged and counts as none. Blocking."""
     try:
-        return msgspec.json.decode((folder / _ORDER).read_bytes(), type=SpaceOrder)
+        return _DECODER.decode((folder / _ORDER).read_bytes())
     except FileNotFoundError:
         return None
     except ValueError as error:

@@ -38,6 +38,10 @@ class NetworkRecord:
     processes: tuple[ProcessEntry, ...] = ()
 
 
+# Made while the module is imported: msgspec crashes when two threads look at a type for the first time at once.
+_DECODER = msgspec.json.Decoder(NetworkRecord)
+
+
 def record_path(folder: Path) -> Path:
     return folder / _FILE
 
@@ -45,7 +49,7 @@ def record_path(folder: Path) -> Path:
 def load(folder: Path) -> NetworkRecord | None:
     """The connection that is recorded in `folder`, or None; a damaged record is logged and counts as none."""
     try:
-        return msgspec.json.decode(record_path(folder).read_bytes(), type=NetworkRecord)
+        return _DECODER.decode(record_path(folder).read_bytes())
     except FileNotFoundError:
         return None
     except ValueError as error:

@@ -98,7 +98,7 @@ async def _check_whole(source: Path, uid: int | None) -> None:
     command = ["qemu-img", "check", "-f", "qcow2", "--output=json", str(source)]
     done = await run_confined(command, jail, timeout_s=_TIMEOUT_S, check=False)
     try:
-        found = msgspec.json.decode(done.stdout, type=_Check)
+        found = _DECODER.decode(done.stdout)
     except msgspec.MsgspecError as error:
         raise _damaged(done.stderr.decode("utf-8", "replace").strip() or "the tool that checks it gave up") from error
     if found.corruptions or found.check_errors:
@@ -115,6 +115,10 @@ class _Check(msgspec.Struct, rename="kebab"):
     image_end_offset: int = 0
     corruptions: int = 0
     check_errors: int = 0
+
+
+# Made while the module is imported: msgspec crashes when two threads look at a type for the first time at once.
+_DECODER = msgspec.json.Decoder(_Check)
 
 
 def _damaged(why: str) -> DataCorrupt:

@@ -124,6 +124,10 @@ class Manifest:
         )
 
 
+# Made while the module is imported: msgspec crashes when two threads look at a type for the first time at once.
+_DECODER = msgspec.json.Decoder(Manifest)
+
+
 def occupied_bytes(folder: Path) -> int:
     """What the files in `folder` take on the disk."""
     return sum(512 * path.stat().st_blocks for path in folder.iterdir())
@@ -154,7 +158,7 @@ def read_manifest(folder: Path) -> Manifest:
     Raises :class:`DataCorrupt` that says what to do; the hashes are left to :func:`verify_files`.
     """
     try:
-        manifest = msgspec.json.decode((folder / MANIFEST_FILE).read_bytes(), type=Manifest)
+        manifest = _DECODER.decode((folder / MANIFEST_FILE).read_bytes())
     except (OSError, msgspec.MsgspecError) as error:
         raise _damaged(folder, f"its {MANIFEST_FILE} cannot be read: {error}") from error
     if manifest.layout != LAYOUT:

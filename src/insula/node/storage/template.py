@@ -44,6 +44,10 @@ class TemplateFacts:
     files: dict[str, FileFacts]
 
 
+# Made while the module is imported: msgspec crashes when two threads look at a type for the first time at once.
+_DECODER = msgspec.json.Decoder(TemplateFacts)
+
+
 @dataclass(frozen=True)
 class Template:
     """A template that is whole, in its folder."""
@@ -99,7 +103,7 @@ def write_template(folder: Path, facts: TemplateFacts) -> None:
 def read_facts(folder: Path) -> TemplateFacts:
     """Only what it says about itself. Raises :class:`DataCorrupt`."""
     try:
-        return msgspec.json.decode((folder / TEMPLATE_FILE).read_bytes(), type=TemplateFacts)
+        return _DECODER.decode((folder / TEMPLATE_FILE).read_bytes())
     except (OSError, msgspec.MsgspecError) as error:
         raise _damaged(folder, f"its {TEMPLATE_FILE} cannot be read: {error}") from error
 

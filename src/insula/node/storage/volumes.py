@@ -19,6 +19,9 @@ from insula.domain.ids import Kind, is_id
 from insula.node.runtime.uids import give_file
 from insula.protocol.node import VolumeSpec
 
+# Made while the module is imported: msgspec crashes when two threads look at a type for the first time at once.
+_DECODER = msgspec.json.Decoder(VolumeSpec)
+
 DISK_FILE, RECORD_FILE = "volume.qcow2", "volume.json"
 
 
@@ -50,7 +53,7 @@ class VolumeStore:
         """Its record. Raises :class:`NotFound` and :class:`DataCorrupt`."""
         record = self.folder_of(volume_id) / RECORD_FILE
         try:
-            return msgspec.json.decode(record.read_bytes(), type=VolumeSpec)
+            return _DECODER.decode(record.read_bytes())
         except FileNotFoundError as error:
             raise NotFound(
                 f"This node has no volume {volume_id}",
