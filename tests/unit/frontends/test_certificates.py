@@ -128,4 +128,4 @@ def test_a_killed_service_leaves_what_is_made_anew(tmp_path: Path) -> None:
     (tmp_path / "server.pem").unlink()
     again = made(tmp_path)
     with listening(again) as port:
-        shown(port, served.authority_pem, _HOST)
+        assert shown(port, served.authority_pem, _HOST).not_valid_after_utc

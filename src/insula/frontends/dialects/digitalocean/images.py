@@ -209,7 +209,7 @@ async def rename(ask: Ask, source: Snapshot | Backup, name: str) -> None:
     """Give it their name, and ours after it."""
     there = await shelf(ask)
     same_kind: Sequence[Source] = there.snapshots if isinstance(source, Snapshot) else there.backups
-    ours = fitting(name, {one.name for one in same_kind if one is not source} - {source.name}, source.name)
+    ours = fitting(name, {one.name for one in same_kind if one.id != source.id}, source.name)
     if isinstance(source, Snapshot):
         await ask.actions.snapshots.change(ask.caller, source.id, name=ours, tags=None, protected=None)
     else:

@@ -101,7 +101,7 @@ def of(plan: str, resources: Resources, remembered: str) -> Size:
     if known is not None and known in fits:
         return known
     exact = next((size for size in fits if size.disk_gib == resources.disk_gib), None)
-    return _BY_SLUG.get(plan) or exact or (fits or SIZES)[0] if exact is None else exact
+    return exact or next(iter(fits), None) or _BY_SLUG.get(plan) or SIZES[0]
 
 
 def view(size: Size, regions: list[str]) -> dict[str, Any]:
