@@ -17,10 +17,10 @@ from insula.node.backups.folder import FolderTarget
 from insula.node.backups.s3 import S3Place, S3Target
 from insula.node.backups.ssh import SshPlace, SshTarget
 from insula.node.backups.target import Target
-from tests.conformance.backups.partial import corrected, until_it_listens
 from tests.private_service import free_port
 
 SFTP_SERVER = Path("/usr/lib/openssh/sftp-server")
+_UP_S = 20.0
 _RCLONE = Path(sys.executable).with_name("rclone")
 
 
@@ -47,8 +47,7 @@ async def s3_server(top: Path) -> AsyncIterator[tuple[str, str, str]]:
         server = subprocess.Popen([_RCLONE, "serve", "s3", *keys, *place, str(top / "s3")], stdout=log, stderr=log)
     try:
         await until_it_listens(port)
-        async with corrected(f"http://127.0.0.1:{port}") as endpoint:
-            yield endpoint, access_key, secret_key
+        yield f"http://127.0.0.1:{port}", access_key, secret_key
     finally:
         server.terminate()
         server.wait(10)
@@ -150,3 +149,15 @@ KINDS: Mapping[str, Callable[[Path], AbstractAsyncContextManager[Target]]] = {
     "s3": s3_target,
     "ssh": ssh_target,
 }
+
+
+async def until_it_listens(port: int) -> None:
+    async with asyncio.timeout(_UP_S):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(0.05)
+            else:
+                writer.close()
+                return
