@@ -14,7 +14,7 @@ from insula.control.operations.engine import journal
 from insula.control.operations.instances import steps
 from insula.control.store import completion, instances, operations
 from insula.domain.instance import InstanceState
-from insula.domain.operation import OperationState, Verb
+from insula.domain.operation import Operation, OperationState, Verb
 from insula.node.agent import Node
 from tests.operations.control import PATIENCE_S, Control, make_instance, make_node, open_control
 from tests.operations.sabotage import Mode, Saboteur, world
@@ -149,6 +149,24 @@ async def test_what_was_accepted_but_never_begun_is_begun(
             operation = await control.accept(Verb.CREATE_INSTANCE, make_instance())
         async with open_control(database_url, node) as control:
             assert (await control.wait(operation)).state is OperationState.SUCCEEDED
+
+
+async def test_what_begins_while_the_service_ends_goes_on_later(
+    database_url: str, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No run of operations that are accepted at the very end breaks, or keeps the end from being one."""
+    beginning: list[asyncio.Task[Operation]] = []
+    async with make_node(folder) as node:
+        for number in range(6):
+            async with open_control(database_url, node) as control:
+                accepting = (control.accept(Verb.CREATE_INSTANCE, make_instance(f"web{number}-{i}")) for i in range(3))
+                beginning += [asyncio.create_task(accept) for accept in accepting]
+                await asyncio.sleep(0.01 * number)
+        await asyncio.gather(*beginning, return_exceptions=True)
+        async with open_control(database_url, node) as control:
+            for operation in await control.store.operations.active():
+                assert (await control.wait(operation)).state is OperationState.SUCCEEDED
+        assert "a run broke" not in caplog.text
 
 
 async def _lost(_operation_id: str) -> None:

@@ -51,6 +51,7 @@ class DbosLedger:
         self._dispose: Callable[[], None] = _nothing
         self._stop_looking: Callable[[], None] = _nothing
         self._is_settled = False
+        self._is_closing = False
 
     async def open(self, run: Run) -> None:
         """Raises :class:`Unavailable` when the database does not answer."""
@@ -86,6 +87,8 @@ class DbosLedger:
     def _register(self, run: Run) -> Callable[[str, bool], Any]:
         @DBOS.workflow(name="operation", max_recovery_attempts=None)
         async def workflow(operation_id: str, undo_only: bool) -> None:
+            if self._is_closing:
+                raise asyncio.CancelledError  # begun too late to go on here; the next start takes it up
             task = asyncio.current_task()
             if task is not None:
                 self._running.add(task)
@@ -139,12 +142,16 @@ class DbosLedger:
 
     async def close(self) -> None:
         _quieten(logging.CRITICAL)  # it warns of every run that is cut off, which is what we do here
+        self._is_closing = True
         for task in list(self._running):
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(thread_name_prefix="loop"))
-        await asyncio.to_thread(DBOS.destroy, destroy_registry=True)
-        await asyncio.to_thread(self._dispose)  # an engine that it was given is not its to dispose of
+        pool = ThreadPoolExecutor(thread_name_prefix="loop")
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(pool)
+        await loop.run_in_executor(pool, partial(DBOS.destroy, destroy_registry=True))
+        await loop.run_in_executor(pool, self._dispose)  # an engine that it was given is not its to dispose of
+        loop.set_default_executor(pool)  # whatever was beginning meanwhile has put the library's back, which is gone
 
 
 def _nothing() -> None:
