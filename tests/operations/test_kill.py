@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import multiprocessing
 import signal
-import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,16 +15,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from insula.base.run import run
 from insula.control.operations.tables import TABLES
 from insula.domain.instance import Instance
 from insula.domain.operation import Operation, OperationState, Verb
+from tests.operations import victim
 from tests.operations.control import BEFOREHAND, Control, Target, check_left, make_instance, make_node, open_control
 from tests.operations.sabotage import world
 from tests.operations.victim import Fate, fated_tables
 
 pytestmark = pytest.mark.thorough
-ROOT = Path(__file__).parents[2]
 VERBS = [verb for verb in TABLES if verb.endswith("_instance")]
 # The step at which a verb fails, so that it is undone.
 UNDONE = {
@@ -35,15 +36,22 @@ UNDONE = {
     Verb.REVERT_INSTANCE: "boot",
 }
 DEATH_S = 60.0
+# All are forked from one process that has imported what they need, which takes longer than most of them live.
+VICTIMS = multiprocessing.get_context("forkserver")
+VICTIMS.set_forkserver_preload(["tests.operations.victim"])
 
 
 async def die(url: str, folder: Path, fate: Fate, target: Target | None, params: dict[str, Any]) -> None:
     """Run a service until its fate has killed it."""
     order: dict[str, Any] = {"url": url, "folder": str(folder), "fate": asdict(fate), "params": params}
     order["target"] = msgspec.to_builtins(target) if target else None
-    argv = [sys.executable, "-X", "faulthandler", "-m", "tests.operations.victim", json.dumps(order)]
-    done = await run(argv, timeout_s=DEATH_S, cwd=ROOT, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    with tempfile.NamedTemporaryFile("r") as said:
+        process = VICTIMS.Process(target=victim.main, args=(said.name, json.dumps(order)))
+        process.start()
+        await asyncio.to_thread(process.join, DEATH_S)
+        code = process.exitcode
+        process.kill()  # one that hangs
+        assert code == -signal.SIGKILL, said.read()
 
 
 async def prepare(url: str, folder: Path, verb: Verb) -> tuple[Instance, dict[str, Any], dict[str, Any]]:

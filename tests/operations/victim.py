@@ -1,13 +1,13 @@
 """A service that dies: it takes up or begins an operation and is killed with -9 right after a step's effect, before
-anything has remembered it. Started by test_kill.py as a process of its own."""
+anything has remembered it. Started by test_kill.py as a process of its own, forked from one that has imported this."""
 
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import json
 import os
 import signal
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -92,8 +92,11 @@ async def live(url: str, folder: Path, fate: Fate, target: Target | None, params
                 await asyncio.sleep(0.05)
 
 
-if __name__ == "__main__":
-    order = json.loads(sys.argv[1])
+def main(said: str, order_json: str) -> None:
+    """Live as the order says; what is said on the error stream goes to the file `said`, which exists."""
+    os.dup2(os.open(said, os.O_WRONLY), 2)
+    faulthandler.enable(2)
+    order = json.loads(order_json)
     fate = msgspec.convert(order["fate"], Fate)
     kinds: dict[str, type[Target]] = {
         "volume": Volume,
