@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from insula.node.agent import Node
-from tests.databases import KINDS, empty_database
+from tests.databases import KINDS
 from tests.operations.control import Control, make_node, open_control
+from tests.operations.databases import ready_database
 
 
 @pytest.fixture(params=KINDS)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    with empty_database(request.param, tmp_path) as url:
+    with ready_database(request.param, tmp_path) as url:
         yield url
 
 

@@ -27,6 +27,7 @@ from insula.protocol.node import InstanceSpec, Power, SnapshotReport
 from .life import READY_S, processes_of
 from .test_fork import (
     _CHECK_LOG,
+    _COUNT,
     _COUNTER,
     booted,
     child_of,
@@ -101,7 +102,7 @@ class SnapshotStory:
     async def _reverted(self, node: Node) -> None:
         counter = await shell(node, self.spec, "cat /run/counter.pid")
         await shell(node, self.spec, "echo now > /root/file; sync")
-        count = int(await shell(node, self.spec, "cat /run/count"))
+        count = int(await shell(node, self.spec, _COUNT))
         assert await self._revert(node, self.disk) != ["wake", "ready"]
         assert await shell(node, self.spec, "cat /root/file") == "then"
         assert await shell(node, self.spec, "hostname") == self.spec.hostname
@@ -111,7 +112,7 @@ class SnapshotStory:
 
         assert await self._revert(node, self.memory, with_memory=True) == ["wake", "ready"]
         assert await shell(node, self.spec, f"cat /proc/{counter}/cmdline | tr '\\0' ' '") == "sh /run/counter"
-        assert int(await shell(node, self.spec, "cat /run/count")) < count + 50
+        assert int(await shell(node, self.spec, _COUNT)) < count + 50
         await counts(node, self.spec)
         assert await shell(node, self.spec, "cat /root/file") == "then"
         assert abs(int(await shell(node, self.spec, "date +%s")) - time.time()) < 3

@@ -10,7 +10,7 @@ from insula.client import Client
 from insula.domain.operation import OperationState
 from tests.private_service import PrivateService
 
-from .test_fork import _CHECK_LOG, _COUNTER
+from .test_fork import _CHECK_LOG, _COUNT, _COUNTER
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(900)]
 
@@ -56,7 +56,7 @@ def fork_and_kill(service: PrivateService, delay_s: float) -> str:
     """Fork, kill the service after a while, start it again; how the fork ended."""
     with service.client() as client:
         up_s = uptime_s(client)
-        count = int(shell(client, "web1", "cat /run/count"))
+        count = int(shell(client, "web1", _COUNT))
         operation = client.instances.fork("web1", count=2)
     time.sleep(delay_s)
     service.kill()
@@ -67,7 +67,7 @@ def fork_and_kill(service: PrivateService, delay_s: float) -> str:
             assert time.monotonic() < deadline_s, ended
             time.sleep(0.1)
         assert uptime_s(client) > up_s
-        assert int(shell(client, "web1", "cat /run/count")) > count
+        assert int(shell(client, "web1", _COUNT)) > count
         assert int(shell(client, "web1", _CHECK_LOG)) > count
         children = [one.name for one in client.instances.list() if one.name != "web1"]
         assert client.instances.get("web1").state == "running"

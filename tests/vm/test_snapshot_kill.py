@@ -11,7 +11,7 @@ from insula.domain.operation import Operation, OperationState
 from insula.domain.snapshot import SnapshotState
 from tests.private_service import PrivateService
 
-from .test_fork import _CHECK_LOG, _COUNTER
+from .test_fork import _CHECK_LOG, _COUNT, _COUNTER
 from .test_fork_kill import shell, uptime_s
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(1200)]
@@ -59,7 +59,7 @@ def killed(service: PrivateService, operation: Operation, delay_s: float) -> Ope
 def snapshot_and_kill(service: PrivateService, delay_s: float, name: str, kind: str) -> str:
     with service.client() as client:
         up_s = uptime_s(client)
-        count = int(shell(client, "web1", "cat /run/count"))
+        count = int(shell(client, "web1", _COUNT))
         operation = client.snapshots.create("web1", name, kind=kind)
     ended = killed(service, operation, delay_s)
     with service.client() as client:
@@ -74,7 +74,7 @@ def snapshot_and_kill(service: PrivateService, delay_s: float, name: str, kind: 
 def writes(client: Client, count: int) -> None:
     """The guest goes on and its file system takes what it writes."""
     deadline_s = time.monotonic() + 20
-    while int(shell(client, "web1", "sync; cat /run/count")) <= count:
+    while int(shell(client, "web1", f"sync; {_COUNT}")) <= count:
         assert time.monotonic() < deadline_s
     assert int(shell(client, "web1", _CHECK_LOG)) > count
 
