@@ -11,9 +11,9 @@ from insula.domain.operation import Operation, OperationState, Verb
 from insula.frontends.dialects.dialect import Answer, Ask
 from insula.frontends.dialects.digitalocean import regions
 from insula.frontends.dialects.digitalocean.dialect import DIALECT, page, part, when
-from insula.frontends.dialects.digitalocean.records import numbered, numbers
+from insula.frontends.dialects.history import latest, subject_of
+from insula.frontends.dialects.records import numbered, numbers
 
-_LATEST = 2000  # of a project's operations are looked through
 _TYPES: Mapping[Verb, str] = {
     Verb.CREATE_INSTANCE: "create",
     Verb.START_INSTANCE: "power_on",
@@ -43,13 +43,6 @@ def type_of(operation: Operation) -> str:
     if operation.params.get("graceful_s") == 0 and operation.verb in _AT_ONCE_TYPES:
         return _AT_ONCE_TYPES[operation.verb]
     return _TYPES.get(operation.verb, operation.verb.value)
-
-
-def subject_of(operation: Operation) -> str:
-    """What it is about: a snapshot's or backup's is the droplet that it is made of."""
-    if operation.verb in {Verb.CREATE_SNAPSHOT, Verb.CREATE_BACKUP}:
-        return str(operation.params.get("instance_id") or operation.target)
-    return operation.target
 
 
 async def view(ask: Ask, operation: Operation) -> dict[str, Any]:
@@ -96,17 +89,6 @@ def _number_of_address(operation: Operation) -> int | None:
         return None
     address = ipaddress.ip_address(operation.target_name)
     return int(address) if address.version == 4 else None
-
-
-async def latest(ask: Ask, subject: str = "") -> Sequence[Operation]:
-    """The project's operations, newest first; only those about one thing if it is named."""
-    found = (await ask.actions.operations.list(ask.caller, limit=_LATEST)).items
-    return [one for one in found if not subject or subject_of(one) == subject]
-
-
-async def last(ask: Ask, subject: str, verb: Verb) -> Operation:
-    """The newest one of what was just done."""
-    return next(one for one in await latest(ask, subject) if one.verb is verb)
 
 
 async def find(ask: Ask, text: str) -> Operation:

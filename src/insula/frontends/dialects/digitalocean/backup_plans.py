@@ -7,17 +7,17 @@ from typing import Any
 
 import msgspec
 
-from insula.base.errors import Conflict, InvalidInput, NotFound
+from insula.base.errors import InvalidInput, NotFound
 from insula.control.actions.backup_schedules import ScheduleWish
-from insula.domain.backup import StoreState
 from insula.domain.instance import Instance
 from insula.domain.retention import Keep
 from insula.domain.schedule import BackupSchedule, Every
+from insula.frontends.dialects.backup_place import backup_place
 from insula.frontends.dialects.dialect import Answer, Ask
 from insula.frontends.dialects.digitalocean.dialect import DIALECT, page, part
 from insula.frontends.dialects.digitalocean.droplet_view import WINDOW_HOURS, window
 from insula.frontends.dialects.digitalocean.find import droplet_of, droplets
-from insula.frontends.dialects.digitalocean.records import numbers
+from insula.frontends.dialects.records import numbers
 
 _PLANS: Mapping[str, tuple[Every, Keep, int]] = {
     "weekly": (Every.WEEKLY, Keep(weekly=4), 28),
@@ -46,15 +46,7 @@ async def enable(ask: Ask, instance: Instance, policy: Policy) -> None:
     if wrong:
         listed = "; ".join(f"{name} {message}" for name, message in wrong.items())
         raise InvalidInput("This backup policy cannot be had", why=listed, todo="Change it", fields=wrong)
-    stores = (await ask.actions.backup_stores.list(ask.caller)).items
-    place = next((one for one in stores if one.state is StoreState.AVAILABLE), None)
-    if place is None:
-        raise Conflict(
-            "Backups are not available",
-            why="The project has no backup store yet",
-            todo="Add one on the host: insula backup store add NAME --folder PATH",
-            code="no-backup-store",
-        )
+    place = await backup_place(ask)
     every, keep, _ = _PLANS[policy.plan]
     wish = ScheduleWish(place.name, every, policy.hour * 60, keep)
     await ask.actions.backup_schedules.set(ask.caller, instance.id, wish)

@@ -15,20 +15,13 @@ from insula.domain.instance import Instance
 from insula.domain.names import check_hostname
 from insula.domain.operation import Operation, Verb
 from insula.domain.snapshot import Snapshot
+from insula.frontends.dialects import history, sources
 from insula.frontends.dialects.dialect import Answer, Ask
 from insula.frontends.dialects.digitalocean import actions, images, sizes
 from insula.frontends.dialects.digitalocean.backup_plans import Policy, disable, enable
 from insula.frontends.dialects.digitalocean.dialect import DIALECT
 from insula.frontends.dialects.digitalocean.find import droplet_of, droplets
-from insula.frontends.dialects.digitalocean.records import (
-    ALL,
-    check_text,
-    fitting,
-    naming,
-    numbered,
-    under_a_name,
-    unknown,
-)
+from insula.frontends.dialects.records import ALL, check_text, fitting, naming, numbered, under_a_name, unknown
 
 
 class _Wish(msgspec.Struct):
@@ -72,7 +65,7 @@ async def _resize(ask: Ask, instance: Instance, wish: _Wish) -> Operation:
 
 async def _rebuild(ask: Ask, instance: Instance, wish: _Wish) -> Operation:
     source = await _source(ask, wish)
-    return await ask.actions.instances.rebuild(ask.caller, instance.id, images.rebuilding(source))
+    return await ask.actions.instances.rebuild(ask.caller, instance.id, sources.rebuilding(source))
 
 
 async def _restore(ask: Ask, instance: Instance, wish: _Wish) -> Operation:
@@ -86,7 +79,7 @@ async def _restore(ask: Ask, instance: Instance, wish: _Wish) -> Operation:
     return await ask.actions.instances.revert(ask.caller, instance.id, source.id)
 
 
-async def _source(ask: Ask, wish: _Wish) -> images.Source:
+async def _source(ask: Ask, wish: _Wish) -> sources.Source:
     try:
         return await images.find(ask, str(wish.image))
     except NotFound as error:
@@ -101,7 +94,7 @@ async def _rename(ask: Ask, instance: Instance, wish: _Wish) -> Operation:
     ours = fitting(wish.name, {one.name for one in others} - {instance.name}, "droplet")
     await ask.actions.aliases.note(instance.id, naming(wish.name, ours))
     await ask.actions.instances.change(ask.caller, instance.id, ChangeWish(name=ours))
-    return await actions.last(ask, instance.id, Verb.RENAME_INSTANCE)
+    return await history.last(ask, instance.id, Verb.RENAME_INSTANCE)
 
 
 async def _snapshot(ask: Ask, instance: Instance, wish: _Wish) -> Operation:
@@ -117,12 +110,12 @@ async def _snapshot(ask: Ask, instance: Instance, wish: _Wish) -> Operation:
 
 async def _enable_backups(ask: Ask, instance: Instance, wish: _Wish) -> Operation:
     await enable(ask, instance, wish.backup_policy or Policy())
-    return await actions.last(ask, instance.id, Verb.SCHEDULE_BACKUPS)
+    return await history.last(ask, instance.id, Verb.SCHEDULE_BACKUPS)
 
 
 async def _disable_backups(ask: Ask, instance: Instance, wish: _Wish) -> Operation:
     await disable(ask, instance)
-    return await actions.last(ask, instance.id, Verb.UNSCHEDULE_BACKUPS)
+    return await history.last(ask, instance.id, Verb.UNSCHEDULE_BACKUPS)
 
 
 _Act = Callable[[Ask, Instance, _Wish], Awaitable[Operation]]
@@ -189,6 +182,6 @@ async def list_actions(ask: Ask) -> Answer:
 async def get_action(ask: Ask) -> Answer:
     instance = await numbered(ask, ask.path["droplet_id"], Kind.INSTANCE)
     operation = await actions.find(ask, ask.path["action_id"])
-    if actions.subject_of(operation) != instance or not is_id(instance, Kind.INSTANCE):
+    if history.subject_of(operation) != instance or not is_id(instance, Kind.INSTANCE):
         raise unknown("action", ask.path["action_id"])
     return Answer({"action": await actions.view(ask, operation)})

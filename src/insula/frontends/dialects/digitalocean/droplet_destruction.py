@@ -11,12 +11,13 @@ from insula.domain.address import ReservedAddress
 from insula.domain.instance import Instance
 from insula.domain.snapshot import Snapshot
 from insula.domain.volume import Volume
+from insula.frontends.dialects import public_ips, sources
 from insula.frontends.dialects.dialect import Answer, Ask
-from insula.frontends.dialects.digitalocean import images, public_ips
 from insula.frontends.dialects.digitalocean.dialect import DIALECT
 from insula.frontends.dialects.digitalocean.droplets import destroy
 from insula.frontends.dialects.digitalocean.find import droplet_of
-from insula.frontends.dialects.digitalocean.records import ALL, finished, numbers, uuid_of
+from insula.frontends.dialects.digitalocean.records import uuid_of
+from insula.frontends.dialects.records import ALL, finished, numbers
 
 _PLACE = "/v2/droplets/{droplet_id}/destroy_with_associated_resources"
 
@@ -39,7 +40,7 @@ async def _belongings(ask: Ask, instance: Instance) -> _Belongings:
     found = await ask.actions.volumes.list(ask.caller, limit=ALL, instance=instance.id, used=False)
     return _Belongings(
         [one for one in await public_ips.reserved(ask) if one.instance_id == instance.id],
-        [one for one in (await images.shelf(ask)).snapshots if one.instance_id == instance.id],
+        [one for one in (await sources.shelf(ask)).snapshots if one.instance_id == instance.id],
         list(found.items),
     )
 

@@ -19,10 +19,12 @@ from insula.domain.project_network import ProjectNetwork
 from insula.domain.schedule import BackupSchedule
 from insula.domain.snapshot import Snapshot
 from insula.domain.volume import Volume
+from insula.frontends.dialects import sources
 from insula.frontends.dialects.dialect import Ask
 from insula.frontends.dialects.digitalocean import images, regions, sizes
 from insula.frontends.dialects.digitalocean.dialect import when
-from insula.frontends.dialects.digitalocean.records import ALL, name_of, uuid_of
+from insula.frontends.dialects.digitalocean.records import uuid_of
+from insula.frontends.dialects.records import ALL, name_of
 
 WINDOW_HOURS = 4
 _S = InstanceState
@@ -72,7 +74,7 @@ async def surroundings(ask: Ask, instances: Sequence[Instance]) -> Surroundings:
     for one in instances:
         records += [kept.id for kept in (*found.snapshots.get(one.id, ()), *found.backups.get(one.id, ()))]
         if one.image in found.images:
-            records.append(images.record_of(found.images[one.image]))
+            records.append(sources.record_of(found.images[one.image]))
     found.aliases = await ask.actions.aliases.of(records)
     return found
 
@@ -123,7 +125,7 @@ def _view(instance: Instance, around: Surroundings) -> dict[str, Any]:
         "backup_ids": [around.aliases[one.id].number for one in around.backups.get(instance.id, ())],
         "next_backup_window": None if schedule is None else window(schedule),
         "snapshot_ids": [around.aliases[one.id].number for one in around.snapshots.get(instance.id, ())],
-        "image": {} if image is None else images.view(image, around.aliases[images.record_of(image)]),
+        "image": {} if image is None else images.view(image, around.aliases[sources.record_of(image)]),
         "volume_ids": [uuid_of(one.id) for one in around.volumes.get(instance.id, ())],
         "size": sizes.view(size, list(regions.SLUGS)),
         "size_slug": size.slug,

@@ -15,22 +15,16 @@ from insula.domain.ids import Kind
 from insula.domain.instance import Instance
 from insula.domain.names import check_hostname
 from insula.domain.operation import Operation
+from insula.frontends.dialects import public_ips, sources
 from insula.frontends.dialects.dialect import Answer, Ask
-from insula.frontends.dialects.digitalocean import actions, images, keys, public_ips, regions, sizes
+from insula.frontends.dialects.digitalocean import actions, images, keys, regions, sizes
 from insula.frontends.dialects.digitalocean.backup_plans import Policy, enable
 from insula.frontends.dialects.digitalocean.dialect import DIALECT, page, part
 from insula.frontends.dialects.digitalocean.droplet_view import view, views
 from insula.frontends.dialects.digitalocean.find import droplet_of, droplets
 from insula.frontends.dialects.digitalocean.firewall_view import firewall_views
-from insula.frontends.dialects.digitalocean.records import (
-    ALL,
-    finished,
-    fitting,
-    name_of,
-    naming,
-    record_of,
-    under_a_name,
-)
+from insula.frontends.dialects.digitalocean.records import record_of
+from insula.frontends.dialects.records import ALL, finished, fitting, name_of, naming, under_a_name
 
 _MOST_AT_ONCE = 10
 
@@ -113,7 +107,7 @@ async def _base(ask: Ask, wish: _New) -> CreateWish:
             todo="Look at /v2/images",
             fields={"image": "unknown"},
         ) from error
-    return images.launching(
+    return sources.launching(
         CreateWish(
             name="",
             plan=size.plan,
@@ -201,20 +195,20 @@ async def list_firewalls(ask: Ask) -> Answer:
 @DIALECT.operation("GET", "/v2/droplets/{droplet_id}/snapshots", "droplets_list_snapshots")
 async def list_snapshots(ask: Ask) -> Answer:
     instance = await droplet_of(ask)
-    found = [one for one in (await images.shelf(ask)).snapshots if one.instance_id == instance.id]
+    found = [one for one in (await sources.shelf(ask)).snapshots if one.instance_id == instance.id]
     return page(ask, "snapshots", await _kept(ask, part(ask, found)), len(found))
 
 
 @DIALECT.operation("GET", "/v2/droplets/{droplet_id}/backups", "droplets_list_backups")
 async def list_backups(ask: Ask) -> Answer:
     instance = await droplet_of(ask)
-    found = [one for one in (await images.shelf(ask)).backups if one.instance_id == instance.id]
+    found = [one for one in (await sources.shelf(ask)).backups if one.instance_id == instance.id]
     return page(ask, "backups", await _kept(ask, part(ask, found)), len(found))
 
 
-async def _kept(ask: Ask, sources: Sequence[images.Source]) -> list[dict[str, Any]]:
+async def _kept(ask: Ask, kept: Sequence[sources.Source]) -> list[dict[str, Any]]:
     """In these lists they have fewer fields than as images."""
-    aliases = await ask.actions.aliases.of(images.record_of(source) for source in sources)
+    aliases = await ask.actions.aliases.of(sources.record_of(source) for source in kept)
     wanted = ("id", "name", "created_at", "regions", "min_disk_size", "size_gigabytes", "type")
-    shown = [images.view(source, aliases[images.record_of(source)]) for source in sources]
+    shown = [images.view(source, aliases[sources.record_of(source)]) for source in kept]
     return [{name: one[name] for name in wanted} for one in shown]

@@ -10,7 +10,8 @@ from insula.domain.ids import Kind
 from insula.domain.instance import Instance, InstanceState
 from insula.domain.volume import Volume
 from insula.frontends.dialects.dialect import Ask
-from insula.frontends.dialects.digitalocean.records import ALL, numbered, record_of, unknown
+from insula.frontends.dialects.digitalocean.records import record_of
+from insula.frontends.dialects.records import ALL, numbered, unknown
 
 ANY = InstanceFilter()
 

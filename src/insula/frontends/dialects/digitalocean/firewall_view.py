@@ -18,7 +18,8 @@ from insula.domain.project_firewall import ProjectFirewall
 from insula.frontends.dialects.dialect import Ask
 from insula.frontends.dialects.digitalocean.dialect import when
 from insula.frontends.dialects.digitalocean.find import named_droplets
-from insula.frontends.dialects.digitalocean.records import name_of, numbers, uuid_of
+from insula.frontends.dialects.digitalocean.records import uuid_of
+from insula.frontends.dialects.records import name_of, numbers
 
 _ALL_PORTS = "0"
 

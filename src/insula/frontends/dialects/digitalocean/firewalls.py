@@ -16,7 +16,8 @@ from insula.frontends.dialects.dialect import Answer, Ask
 from insula.frontends.dialects.digitalocean.dialect import DIALECT, page, part
 from insula.frontends.dialects.digitalocean.find import named_droplets
 from insula.frontends.dialects.digitalocean.firewall_view import Rules, Translated, firewall_views, translated
-from insula.frontends.dialects.digitalocean.records import check_text, fitting, name_of, naming, record_of
+from insula.frontends.dialects.digitalocean.records import record_of
+from insula.frontends.dialects.records import check_text, fitting, name_of, naming
 
 
 class _New(Rules):

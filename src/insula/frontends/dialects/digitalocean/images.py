@@ -3,98 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from insula.base.errors import InvalidInput, Unsupported
-from insula.control.actions.wishes import CreateWish, RebuildWish
 from insula.domain.alias import Alias
 from insula.domain.backup import Backup, BackupState
-from insula.domain.ids import Kind, is_id
 from insula.domain.image import Image, ImageSource, ImageState
 from insula.domain.snapshot import Snapshot, SnapshotState
 from insula.frontends.dialects.dialect import Answer, Ask
 from insula.frontends.dialects.digitalocean import regions
 from insula.frontends.dialects.digitalocean.dialect import DIALECT, page, part, when
-from insula.frontends.dialects.digitalocean.records import ALL, check_text, finished, fitting, name_of, naming, unknown
+from insula.frontends.dialects.records import check_text, finished, fitting, name_of, naming, unknown
+from insula.frontends.dialects.sources import Source, of_record, record_of, shelf
 
 _ARCHITECTURE = "-x64"
-_CATALOGUE = "image:"  # before the name of an image that has no id
 _DISTRIBUTIONS = {"debian": "Debian", "ubuntu": "Ubuntu", "fedora": "Fedora", "rocky": "Rocky Linux"}
 _GIB = 1 << 30
 _STATES = {ImageState.READY: "available", ImageState.BUILDING: "pending", ImageState.ABSENT: "available"}
-Source = Image | Snapshot | Backup
-
-
-@dataclass(frozen=True)
-class Shelf:
-    """All that instances can be made from here."""
-
-    images: Sequence[Image]
-    snapshots: Sequence[Snapshot]
-    backups: Sequence[Backup]
-
-    @property
-    def all(self) -> Sequence[Source]:
-        return (*self.images, *self.snapshots, *self.backups)
-
-
-async def shelf(ask: Ask) -> Shelf:
-    """Everything, the host's images first. What is being deleted is gone already."""
-    snapshots = (await ask.actions.snapshots.list(ask.caller, limit=ALL)).items
-    backups = (await ask.actions.backups.list(ask.caller, limit=ALL)).items
-    return Shelf(
-        (await ask.actions.images.list(ask.caller)).items,
-        [one for one in snapshots if one.state in {SnapshotState.AVAILABLE, SnapshotState.CREATING}],
-        [one for one in backups if one.state in {BackupState.AVAILABLE, BackupState.CREATING}],
-    )
-
-
-def record_of(source: Source) -> str:
-    """What its number belongs to."""
-    if isinstance(source, Image):
-        return source.id or f"{_CATALOGUE}{source.name}"
-    return source.id
 
 
 async def find(ask: Ask, text: str) -> Source:
     """By number, or by slug for those of the catalogue. Raises NotFound."""
     if text.isascii() and text.isdigit() and len(text) <= 18:
-        record = await ask.actions.aliases.record_of(int(text))
-        if is_id(record, Kind.SNAPSHOT):
-            return await ask.actions.snapshots.show(ask.caller, record)
-        if is_id(record, Kind.BACKUP):
-            return await ask.actions.backups.show(ask.caller, record)
-        if is_id(record, Kind.IMAGE):
-            return await ask.actions.images.show(ask.caller, record)
-        text = record.removeprefix(_CATALOGUE) if record.startswith(_CATALOGUE) else ""
+        found = await of_record(ask, await ask.actions.aliases.record_of(int(text)))
+        if found is not None:
+            return found
     for image in (await ask.actions.images.list(ask.caller)).items:
         if not image.id and text in {image.name, slug_of(image)}:
             return image
     raise unknown("image", text)
-
-
-def launching(wish: CreateWish, source: Source) -> CreateWish:
-    """The wish for an instance that goes on from it."""
-    if isinstance(source, Snapshot):
-        return replace(wish, snapshot=source.id)
-    if isinstance(source, Backup):
-        return replace(wish, backup=source.id)
-    return replace(wish, image=source.reference)
-
-
-def rebuilding(source: Source) -> RebuildWish:
-    """The wish for a fresh disk of it. Raises Unsupported for what is not an image of its own."""
-    if not isinstance(source, Image):
-        raise Unsupported(
-            f"A droplet cannot be rebuilt from {source.name}",
-            why="It is a snapshot or a backup, which holds one machine and no image for others",
-            todo="Use the action `restore` for a snapshot of the droplet itself, or create a new droplet from it",
-        )
-    return RebuildWish(image=source.reference)
 
 
 def slug_of(image: Image) -> str | None:

@@ -15,7 +15,7 @@ from insula.domain.alias import Alias
 from insula.domain.ids import Kind
 from insula.frontends.dialects.dialect import Answer, Ask
 from insula.frontends.dialects.digitalocean.dialect import DIALECT, page, part
-from insula.frontends.dialects.digitalocean.records import check_text, fitting, name_of, naming, numbered, unknown
+from insula.frontends.dialects.records import check_text, fitting, name_of, naming, numbered, unknown
 
 
 class _New(msgspec.Struct):

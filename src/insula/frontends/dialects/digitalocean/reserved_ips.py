@@ -11,11 +11,13 @@ from insula.base.errors import InvalidInput
 from insula.control.actions.addresses import AddressWish
 from insula.domain.address import ReservedAddress
 from insula.domain.operation import Operation, Verb
+from insula.frontends.dialects import history, public_ips
 from insula.frontends.dialects.dialect import Answer, Ask
-from insula.frontends.dialects.digitalocean import actions, droplet_view, public_ips, regions
+from insula.frontends.dialects.digitalocean import actions, droplet_view, regions
 from insula.frontends.dialects.digitalocean.dialect import DIALECT, page, part
 from insula.frontends.dialects.digitalocean.find import droplets, named_droplets
-from insula.frontends.dialects.digitalocean.records import numbers, project_uuid, unknown
+from insula.frontends.dialects.digitalocean.records import project_uuid
+from insula.frontends.dialects.records import numbers, unknown
 
 
 class _New(msgspec.Struct):
@@ -73,7 +75,7 @@ async def _create(ask: Ask, name: str) -> Answer:
         made = await ask.actions.addresses.assign(ask.caller, made.id, holder.id)
         number = (await numbers(ask, [holder.id]))[holder.id]
         links["droplets"].append({"id": number, "rel": "droplet", "href": f"{ask.root}/v2/droplets/{number}"})
-        operation = await actions.last(ask, made.id, Verb.ASSIGN_ADDRESS)
+        operation = await history.last(ask, made.id, Verb.ASSIGN_ADDRESS)
         links["actions"].append(await actions.link(ask, operation, "assign_ip"))
     return Answer({name: (await _views(ask, [made]))[0], "links": links}, 202)
 
@@ -96,10 +98,10 @@ async def _act(ask: Ask) -> Answer:
     if wish.type == "assign" and wish.droplet_id is not None:
         (holder,) = await named_droplets(ask, [wish.droplet_id], "droplet_id")
         await ask.actions.addresses.assign(ask.caller, found.id, holder.id)
-        operation = await actions.last(ask, found.id, Verb.ASSIGN_ADDRESS)
+        operation = await history.last(ask, found.id, Verb.ASSIGN_ADDRESS)
     elif wish.type == "unassign":
         await ask.actions.addresses.unassign(ask.caller, found.id)
-        operation = await actions.last(ask, found.id, Verb.UNASSIGN_ADDRESS)
+        operation = await history.last(ask, found.id, Verb.UNASSIGN_ADDRESS)
     else:
         raise InvalidInput(
             "This action of a reserved IP cannot be done",

@@ -7,11 +7,12 @@ from typing import Any
 
 from insula.base.errors import InvalidInput, Unsupported
 from insula.domain.snapshot import Snapshot
+from insula.frontends.dialects import sources
 from insula.frontends.dialects.dialect import Answer, Ask
 from insula.frontends.dialects.digitalocean import images
 from insula.frontends.dialects.digitalocean.dialect import DIALECT, page, part
 from insula.frontends.dialects.digitalocean.find import volume
-from insula.frontends.dialects.digitalocean.records import unknown
+from insula.frontends.dialects.records import unknown
 
 _KINDS = ("droplet", "volume")
 
@@ -41,7 +42,7 @@ async def list_snapshots(ask: Ask) -> Answer:
     kind = ask.query.get("resource_type", "")
     if kind and kind not in _KINDS:
         raise InvalidInput("resource_type is not known", why=f"There are {', '.join(_KINDS)}", todo="Choose one")
-    found = [] if kind == "volume" else (await images.shelf(ask)).snapshots
+    found = [] if kind == "volume" else (await sources.shelf(ask)).snapshots
     return page(ask, "snapshots", await _views(ask, part(ask, found)), len(found))
 
 

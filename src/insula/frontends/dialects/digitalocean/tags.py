@@ -14,11 +14,13 @@ from insula.control.actions.wishes import ChangeWish
 from insula.domain.instance import Instance
 from insula.domain.snapshot import Snapshot
 from insula.domain.volume import Volume
+from insula.frontends.dialects import sources
 from insula.frontends.dialects.dialect import Answer, Ask
 from insula.frontends.dialects.digitalocean import images
 from insula.frontends.dialects.digitalocean.dialect import DIALECT, page, part
 from insula.frontends.dialects.digitalocean.find import droplet, droplets, volume
-from insula.frontends.dialects.digitalocean.records import ALL, numbers, unknown, uuid_of
+from insula.frontends.dialects.digitalocean.records import uuid_of
+from insula.frontends.dialects.records import ALL, numbers, unknown
 
 _NAME = re.compile(r"[a-zA-Z0-9_\-:]{1,255}")
 _FACT = "tag:"
@@ -56,7 +58,7 @@ async def _declared(ask: Ask) -> list[str]:
 
 async def _carriers(ask: Ask) -> _Carriers:
     found = (await ask.actions.volumes.list(ask.caller, limit=ALL, used=False)).items
-    return _Carriers(list(await droplets(ask)), list(found), list((await images.shelf(ask)).snapshots))
+    return _Carriers(list(await droplets(ask)), list(found), list((await sources.shelf(ask)).snapshots))
 
 
 async def _views(ask: Ask, names: Sequence[str], there: _Carriers) -> list[dict[str, Any]]:

@@ -12,8 +12,9 @@ from insula.frontends.dialects.dialect import Answer, Ask
 from insula.frontends.dialects.digitalocean import actions
 from insula.frontends.dialects.digitalocean.dialect import DIALECT
 from insula.frontends.dialects.digitalocean.find import droplet, volume
-from insula.frontends.dialects.digitalocean.records import numbered, patiently, record_of, unknown
+from insula.frontends.dialects.digitalocean.records import record_of
 from insula.frontends.dialects.digitalocean.volumes import find_by_name
+from insula.frontends.dialects.records import numbered, patiently, unknown
 
 
 class _Wish(msgspec.Struct):

@@ -15,15 +15,8 @@ from insula.frontends.dialects.dialect import Answer, Ask
 from insula.frontends.dialects.digitalocean import regions
 from insula.frontends.dialects.digitalocean.dialect import DIALECT, page, part, when
 from insula.frontends.dialects.digitalocean.find import droplets
-from insula.frontends.dialects.digitalocean.records import (
-    check_text,
-    fitting,
-    name_of,
-    naming,
-    numbers,
-    record_of,
-    uuid_of,
-)
+from insula.frontends.dialects.digitalocean.records import record_of, uuid_of
+from insula.frontends.dialects.records import check_text, fitting, name_of, naming, numbers
 
 
 class _New(msgspec.Struct):

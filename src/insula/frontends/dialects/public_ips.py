@@ -1,6 +1,6 @@
-"""Public addresses that droplets have of their own, where the host has a pool of them.
+"""Public addresses that instances have of their own, where the host has a pool of them.
 
-With us they are reserved addresses. One that is a droplet's own is none of the account's, and goes with it.
+With us they are reserved addresses. One that is an instance's own is none of the account's, and goes with it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _OWN = "own_of"
 
 
 async def give(ask: Ask, instance_id: str) -> None:
-    """One address of IPv4, if there is one left; otherwise the droplet does without."""
+    """One address of IPv4, if there is one left; otherwise the instance does without."""
     try:
         made = await ask.actions.addresses.reserve(ask.caller, AddressWish(instance=instance_id))
     except (CapacityExceeded, Conflict, HostFailure, NotFound, Unsupported):
@@ -34,7 +34,7 @@ async def take(ask: Ask, instance_id: str) -> None:
 
 
 async def own(ask: Ask) -> Sequence[ReservedAddress]:
-    """All that are droplets' own."""
+    """All that are instances' own."""
     found, aliases = await _all(ask)
     return [one for one in found if _is_own(one, aliases)]
 
@@ -51,5 +51,5 @@ async def _all(ask: Ask) -> tuple[Sequence[ReservedAddress], Mapping[str, Alias]
 
 
 def _is_own(address: ReservedAddress, aliases: Mapping[str, Alias]) -> bool:
-    """Whether it still leads to the droplet that it was given to."""
+    """Whether it still leads to the instance that it was given to."""
     return aliases[address.id].facts.get(_OWN) == (address.instance_id or "nobody")
