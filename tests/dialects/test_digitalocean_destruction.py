@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from insula.frontends.dialects.digitalocean import DIALECT
 from tests.api.world import World
 from tests.dialects import openapi
 from tests.dialects.contract import Contract
@@ -48,7 +49,7 @@ async def test_all_of_it_or_what_was_chosen(world: World) -> None:
     specification = openapi.digitalocean()
     if specification is None:
         pytest.skip("DigitalOcean's specification is not at hand")
-    contract = Contract(world, specification)
+    contract = Contract(world, DIALECT, specification, {})
     await world.admin("POST", "/v1/address-pools", json={"name": "public", "addresses": "203.0.113.0/28"})
     first, told = await with_belongings(contract, "first")
     assert {kind: len(things) for kind, things in told.items()} == {

@@ -31,10 +31,19 @@ class Aliases:
         found = await self._store.aliases.find(number)
         return "" if found is None else found.record
 
+    async def of_project(self, caller: Caller) -> Mapping[str, str]:
+        """The texts that are kept with the caller's project."""
+        record = project_record(caller)
+        return (await self._store.aliases.of([record]))[record].facts
+
     async def describe_project(self, caller: Caller, facts: Mapping[str, str]) -> None:
         """Keep texts with the caller's project. Raises Forbidden unless it may change instances."""
-        ACTIONS["instances.change"].authorize(caller)
-        await self.note(project_record(caller), facts)
+        await self.describe(caller, "instances.change", project_record(caller), facts)
+
+    async def describe(self, caller: Caller, action: str, record: str, facts: Mapping[str, str]) -> None:
+        """Keep texts with a record. Raises Forbidden unless the caller may do `action`."""
+        ACTIONS[action].authorize(caller)
+        await self.note(record, facts)
 
     async def note(self, record: str, facts: Mapping[str, str], *others: str) -> None:
         """Keep texts with a record; an empty one is forgotten. Gives numbers to `others` in the same go. Repeatable."""

@@ -78,10 +78,14 @@ class Operation:
 
 
 class Dialect:
-    """One vendor's API: fill :attr:`operations` by :meth:`operation`, then make the application."""
+    """One vendor's API: fill :attr:`operations` by :meth:`operation`, then make the application.
 
-    def __init__(self, manners: Manners) -> None:
+    Each operation is there once under each of the `versions`, which its path does not name.
+    """
+
+    def __init__(self, manners: Manners, versions: Sequence[str] = ("",)) -> None:
         self.manners = manners
+        self._versions = versions
         self.operations: list[Operation] = []
 
     def operation(self, method: str, path: str, name: str) -> Callable[[Run], Run]:
@@ -116,8 +120,8 @@ class Dialect:
 
         # Litestar resolves annotations by name; this module's postponed ones are not visible to it.
         handle.__annotations__ = {"request": Request, "return": ASGIResponse}
-        path = entry.path.replace("}", ":str}")
-        return HTTPRouteHandler(path, http_method=HttpMethod(entry.method), status_code=200)(handle)
+        paths = [version + entry.path.replace("}", ":str}") for version in self._versions]
+        return HTTPRouteHandler(paths, http_method=HttpMethod(entry.method), status_code=200)(handle)
 
     def _on_problem(self, request: Request[Any, Any, Any], error: InsulaError) -> Response[bytes]:
         status, body, headers = self.manners.render(error, request.scope["state"]["request_id"])

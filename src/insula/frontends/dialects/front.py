@@ -8,16 +8,20 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from insula.control.actions import Actions
 from insula.frontends.dialects.digitalocean import DIALECT as DIGITALOCEAN
+from insula.frontends.dialects.linode import DIALECT as LINODE
+from insula.frontends.dialects.linode.dialect import VERSIONS
 from insula.frontends.limits import RateLimits
 
-HOSTS = ("api.digitalocean.com",)
+HOSTS = ("api.digitalocean.com", "api.linode.com")
 """The vendors' own: clients that know no other can be sent here by a proxy or a name server, over HTTPS."""
 
 
 def with_dialects(native: ASGIApp, actions: Actions, limits: RateLimits) -> ASGIApp:
     """The native API, and all dialects beside it."""
     digitalocean = DIGITALOCEAN.app(actions, limits)
-    return Front(native, {"v2": digitalocean}, {"digitalocean": digitalocean})
+    linode = LINODE.app(actions, limits)
+    first = {"v2": digitalocean} | {version.strip("/"): linode for version in VERSIONS}
+    return Front(native, first, {"digitalocean": digitalocean, "linode": linode})
 
 
 class Front:

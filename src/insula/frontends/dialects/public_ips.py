@@ -22,7 +22,12 @@ async def give(ask: Ask, instance_id: str) -> None:
         made = await ask.actions.addresses.reserve(ask.caller, AddressWish(instance=instance_id))
     except (CapacityExceeded, Conflict, HostFailure, NotFound, Unsupported):
         return
-    await ask.actions.aliases.note(made.id, {_OWN: instance_id})
+    await ask.actions.aliases.note(made.id, own_by(instance_id))
+
+
+def own_by(instance_id: str) -> dict[str, str]:
+    """The facts that make a reserved address an instance's own."""
+    return {_OWN: instance_id}
 
 
 async def take(ask: Ask, instance_id: str) -> None:

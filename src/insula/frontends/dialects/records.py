@@ -6,8 +6,10 @@ What every dialect needs; how one vendor's ids look stays in its folder.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 import secrets
+import uuid
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import TypeVar
 
@@ -21,6 +23,11 @@ _LABEL_CHARS = 63
 _TRIES = 5
 _PATIENCE_S, _LOOK_EVERY_S = 60.0, 0.1
 _T = TypeVar("_T")
+
+
+def project_uuid(project: str) -> str:
+    """Projects have names only, which never change."""
+    return str(uuid.UUID(bytes=hashlib.sha256(f"project {project}".encode()).digest()[:16], version=4))
 
 
 async def numbered(ask: Ask, text: str, kind: Kind) -> str:

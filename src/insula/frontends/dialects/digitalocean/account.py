@@ -5,7 +5,7 @@ from __future__ import annotations
 from insula.domain.address import MAX_ADDRESSES
 from insula.frontends.dialects.dialect import Answer, Ask
 from insula.frontends.dialects.digitalocean.dialect import DIALECT
-from insula.frontends.dialects.digitalocean.records import project_uuid
+from insula.frontends.dialects.records import project_uuid
 
 _MOST_INSTANCES = 10_000  # there is no limit of ours; theirs is a number
 

@@ -12,9 +12,9 @@ from insula.domain.instance import Instance
 from insula.domain.snapshot import Snapshot
 from insula.domain.volume import Volume
 from insula.frontends.dialects import public_ips, sources
+from insula.frontends.dialects.destruction import destroy
 from insula.frontends.dialects.dialect import Answer, Ask
 from insula.frontends.dialects.digitalocean.dialect import DIALECT
-from insula.frontends.dialects.digitalocean.droplets import destroy
 from insula.frontends.dialects.digitalocean.find import droplet_of
 from insula.frontends.dialects.digitalocean.records import uuid_of
 from insula.frontends.dialects.records import ALL, finished, numbers

@@ -107,7 +107,7 @@ def status_of(state: InstanceState) -> str:
 def _view(instance: Instance, around: Surroundings) -> dict[str, Any]:
     alias = around.aliases[instance.id]
     region = alias.facts.get("region", regions.DEFAULT)
-    size = sizes.of(instance.plan, instance.resources, alias.facts.get("size", ""))
+    size = sizes.SIZES.of(instance.plan, instance.resources, alias.facts.get("size", ""))
     schedule = around.schedules.get(instance.id)
     image = around.images.get(instance.image)
     return {

@@ -12,10 +12,10 @@ import msgspec
 from insula.base.errors import InsulaError, InvalidInput, NotFound, Unsupported
 from insula.control.actions.wishes import CreateWish
 from insula.domain.ids import Kind
-from insula.domain.instance import Instance
 from insula.domain.names import check_hostname
 from insula.domain.operation import Operation
 from insula.frontends.dialects import public_ips, sources
+from insula.frontends.dialects.destruction import destroy
 from insula.frontends.dialects.dialect import Answer, Ask
 from insula.frontends.dialects.digitalocean import actions, images, keys, regions, sizes
 from insula.frontends.dialects.digitalocean.backup_plans import Policy, enable
@@ -24,7 +24,7 @@ from insula.frontends.dialects.digitalocean.droplet_view import view, views
 from insula.frontends.dialects.digitalocean.find import droplet_of, droplets
 from insula.frontends.dialects.digitalocean.firewall_view import firewall_views
 from insula.frontends.dialects.digitalocean.records import record_of
-from insula.frontends.dialects.records import ALL, finished, fitting, name_of, naming, under_a_name
+from insula.frontends.dialects.records import ALL, fitting, name_of, naming, under_a_name
 
 _MOST_AT_ONCE = 10
 
@@ -97,7 +97,7 @@ async def create_droplets(ask: Ask) -> Answer:
 async def _base(ask: Ask, wish: _New) -> CreateWish:
     """What all droplets of a request have."""
     regions.check(wish.region)
-    size = sizes.find(wish.size)
+    size = sizes.SIZES.find(wish.size)
     try:
         source = await images.find(ask, str(wish.image))
     except NotFound as error:
@@ -155,15 +155,6 @@ async def destroy_droplets(ask: Ask) -> Answer:
     for instance in [one for one in await droplets(ask) if tag in one.tags]:
         await destroy(ask, instance)
     return Answer(status=204)
-
-
-async def destroy(ask: Ask, instance: Instance) -> Operation:
-    """Its volumes stay, as there; it takes a moment to be gone."""
-    for attached in (await ask.actions.volumes.list(ask.caller, limit=ALL, instance=instance.id, used=False)).items:
-        await finished(ask, (await ask.actions.volumes.detach(ask.caller, attached.id, force=True)).id)
-    operation = await ask.actions.instances.delete(ask.caller, instance.id)
-    await public_ips.take(ask, instance.id)
-    return operation
 
 
 @DIALECT.operation("GET", "/v2/droplets/{droplet_id}/kernels", "droplets_list_kernels")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 
 from insula.domain.ids import Kind
@@ -17,11 +16,6 @@ def uuid_of(record: str) -> str:
     for digit in record.rpartition("_")[2]:
         number = number << 5 | _ALPHABET.index(digit)
     return str(uuid.UUID(int=number & (1 << 128) - 1))
-
-
-def project_uuid(project: str) -> str:
-    """Projects have names only, which never change."""
-    return str(uuid.UUID(bytes=hashlib.sha256(f"project {project}".encode()).digest()[:16], version=4))
 
 
 def record_of(text: str, kind: Kind) -> str:

@@ -16,8 +16,7 @@ from insula.frontends.dialects.dialect import Answer, Ask
 from insula.frontends.dialects.digitalocean import actions, droplet_view, regions
 from insula.frontends.dialects.digitalocean.dialect import DIALECT, page, part
 from insula.frontends.dialects.digitalocean.find import droplets, named_droplets
-from insula.frontends.dialects.digitalocean.records import project_uuid
-from insula.frontends.dialects.records import numbers, unknown
+from insula.frontends.dialects.records import numbers, project_uuid, unknown
 
 
 class _New(msgspec.Struct):

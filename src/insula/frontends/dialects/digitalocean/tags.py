@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 
 from insula.base.errors import InvalidInput, Unsupported
-from insula.control.actions.aliases import project_record
 from insula.control.actions.wishes import ChangeWish
 from insula.domain.instance import Instance
 from insula.domain.snapshot import Snapshot
@@ -51,8 +50,7 @@ class _Carriers(msgspec.Struct):
 
 
 async def _declared(ask: Ask) -> list[str]:
-    record = project_record(ask.caller)
-    facts = (await ask.actions.aliases.of([record]))[record].facts
+    facts = await ask.actions.aliases.of_project(ask.caller)
     return [name.removeprefix(_FACT) for name in facts if name.startswith(_FACT)]
 
 

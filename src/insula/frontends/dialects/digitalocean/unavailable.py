@@ -43,4 +43,5 @@ for _path, _name, _list, _create in _EMPTY:
     if _create:
         DIALECT.operation("POST", _path, _create)(_refuser(_name.replace("_", " ")))
 DIALECT.operation("POST", "/v2/images", "images_create_custom")(_refuser("images from elsewhere yet"))
-NAMES = frozenset(name for _, _, listing, creating in _EMPTY for name in (listing, creating) if name)
+EMPTY = frozenset(listing for _, _, listing, _ in _EMPTY)
+REFUSED = frozenset(creating for _, _, _, creating in _EMPTY if creating) | {"images_create_custom"}

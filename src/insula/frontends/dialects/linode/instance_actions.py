@@ -1,0 +1,139 @@
+"""What may be done to a Linode."""
+
+from __future__ import annotations
+
+import msgspec
+
+from insula.base.errors import InvalidInput, Unsupported
+from insula.control.actions.sizes import SizeWish
+from insula.control.actions.wishes import RebuildWish, ResizeWish
+from insula.domain.instance import InstanceState
+from insula.frontends.dialects import sources
+from insula.frontends.dialects.dialect import Answer, Ask
+from insula.frontends.dialects.linode import images
+from insula.frontends.dialects.linode.dialect import DIALECT, nothing, page
+from insula.frontends.dialects.linode.find import linode_of
+from insula.frontends.dialects.linode.instance_view import view
+from insula.frontends.dialects.linode.instances import Login, login_keys, user_data
+from insula.frontends.dialects.linode.types import TYPES
+from insula.frontends.dialects.records import patiently
+
+_PLACE = "/linode/instances/{linode}"
+
+
+class _Rebuild(Login):
+    image: str = ""
+    booted: bool = True
+    type: str | None = None
+    stackscript_id: int | None = None
+
+
+class _Resize(msgspec.Struct):
+    type: str
+    allow_auto_disk_resize: bool = True
+    migration_type: str = "cold"
+
+
+@DIALECT.operation("POST", f"{_PLACE}/boot", "linodes.boot")
+async def boot(ask: Ask) -> Answer:
+    instance = await linode_of(ask)
+    if instance.state is InstanceState.RUNNING:
+        raise InvalidInput("Linode already booted.", why="It is running", todo="Nothing is left to do")
+    await patiently(lambda: ask.actions.instances.start(ask.caller, instance.id))
+    return nothing()
+
+
+@DIALECT.operation("POST", f"{_PLACE}/shutdown", "linodes.shutdown")
+async def shut_down(ask: Ask) -> Answer:
+    instance = await linode_of(ask)
+    await patiently(lambda: ask.actions.instances.stop(ask.caller, instance.id, unless_off=True))
+    return nothing()
+
+
+@DIALECT.operation("POST", f"{_PLACE}/reboot", "linodes.reboot")
+async def reboot(ask: Ask) -> Answer:
+    instance = await linode_of(ask)
+    await patiently(lambda: ask.actions.instances.reboot(ask.caller, instance.id))
+    return nothing()
+
+
+@DIALECT.operation("POST", f"{_PLACE}/resize", "linodes.resize")
+async def resize(ask: Ask) -> Answer:
+    """The disk grows with it if that is wanted, which is the default; it never shrinks."""
+    instance, wish = await linode_of(ask), ask.read(_Resize)
+    size = TYPES.find(wish.type)
+    grows = wish.allow_auto_disk_resize and size.disk_gib > instance.resources.disk_gib
+    wanted = ResizeWish(size.plan, SizeWish(size.vcpus, size.memory_mib, size.disk_gib if grows else None))
+    await patiently(lambda: ask.actions.instances.resize(ask.caller, instance.id, wanted))
+    await ask.actions.aliases.note(instance.id, {"type": size.slug})
+    return nothing()
+
+
+@DIALECT.operation("POST", f"{_PLACE}/rebuild", "linodes.rebuild")
+async def rebuild(ask: Ask) -> Answer:
+    instance, wish = await linode_of(ask), ask.read(_Rebuild)
+    if not wish.booted or wish.stackscript_id is not None or wish.type is not None:
+        raise Unsupported(
+            "This rebuild cannot be had",
+            why="It boots when it is done, keeps its type, and there are no StackScripts",
+            todo="Leave booted, type and stackscript_id out",
+        )
+    source = await images.wanted(ask, wish.image)
+    wanted = sources.rebuilding(source)
+    if wish.metadata is not None:
+        wanted = RebuildWish(wanted.image, wanted.ssh_keys, user_data(wish))
+    if keys := await login_keys(ask, wish):
+        wanted = RebuildWish(wanted.image, keys, wanted.user_data)
+    await patiently(lambda: ask.actions.instances.rebuild(ask.caller, instance.id, wanted))
+    return Answer(await view(ask, await linode_of(ask)))
+
+
+@DIALECT.operation("GET", f"{_PLACE}/transfer", "linodes.transfer-view")
+async def get_transfer(ask: Ask) -> Answer:
+    """In bytes, of the last thirty days; there is no quota."""
+    instance = await linode_of(ask)
+    total = (await ask.actions.traffic.show(ask.caller, instance.id, 30 * 24)).total
+    return Answer({"used": total.sent_bytes + total.received_bytes, "quota": 0, "billable": 0})
+
+
+@DIALECT.operation("GET", f"{_PLACE}/stats", "linodes.stats")
+async def get_stats(ask: Ask) -> Answer:
+    """What is measured: traffic by the hour, in bits per second. The rest has no points."""
+    instance = await linode_of(ask)
+    rows = (await ask.actions.traffic.show(ask.caller, instance.id, 24)).hours
+    flows = {
+        "in": [[int(row.hour.timestamp() * 1000), row.counts.received_bytes * 8 / 3600] for row in rows],
+        "out": [[int(row.hour.timestamp() * 1000), row.counts.sent_bytes * 8 / 3600] for row in rows],
+        "private_in": [],
+        "private_out": [],
+    }
+    none: dict[str, list[list[float]]] = {name: [] for name in flows}
+    data = {"cpu": [], "io": {"io": [], "swap": []}, "netv4": flows, "netv6": none}
+    return Answer({"title": f"linode - {ask.path['linode']} (day)", "data": data})
+
+
+@DIALECT.operation("GET", f"{_PLACE}/nodebalancers", "linodes.nodebalancers")
+async def list_nodebalancers(ask: Ask) -> Answer:
+    await linode_of(ask)
+    return page(ask, [])
+
+
+_REFUSED = {
+    "clone": "A Linode is copied by an image of its disk: create one, and a new Linode from it",
+    "migrate": "All regions are this host",
+    "mutate": "Every Linode is of the newest kind",
+    "rescue": "There is no rescue system; `insula console` on the host shows what a guest says",
+    "upgrade-interfaces": "There is one generation of interfaces",
+}
+
+
+async def _refuse(ask: Ask) -> Answer:
+    await linode_of(ask)
+    word = ask.url.rpartition("/")[2]
+    raise Unsupported(f"{word} is not available", why=_REFUSED.get(word, ""), todo="Do without it")
+
+
+_NAMES = {"mutate": "upgrade", "upgrade-interfaces": "interfaces-upgrade"}
+for _word in _REFUSED:
+    DIALECT.operation("POST", f"{_PLACE}/{_word}", f"linodes.{_NAMES.get(_word, _word)}")(_refuse)
+REFUSED = frozenset(f"linodes.{_NAMES.get(word, word)}" for word in _REFUSED)

@@ -1,0 +1,205 @@
+"""Linodes: listed, created, changed and deleted."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import replace
+
+import msgspec
+
+from insula.base.errors import InvalidInput, Unsupported
+from insula.control.actions.wishes import ChangeWish, CreateWish
+from insula.frontends.dialects import public_ips, sources
+from insula.frontends.dialects.backup_place import backup_place
+from insula.frontends.dialects.destruction import destroy
+from insula.frontends.dialects.dialect import Answer, Ask
+from insula.frontends.dialects.linode import backups, firewall_devices, images, keys, regions, vpcs
+from insula.frontends.dialects.linode.dialect import DIALECT, nothing, page
+from insula.frontends.dialects.linode.find import linode_of, linodes
+from insula.frontends.dialects.linode.instance_view import view, views
+from insula.frontends.dialects.linode.records import check_label, check_ours
+from insula.frontends.dialects.linode.types import TYPES
+from insula.frontends.dialects.records import (
+    ALL,
+    fitting,
+    name_of,
+    naming,
+    under_a_name,
+)
+
+
+class Metadata(msgspec.Struct):
+    user_data: str | None = None
+
+
+class Login(msgspec.Struct):
+    """How its owner gets in."""
+
+    authorized_keys: list[str] | None = None
+    authorized_users: list[str] | None = None
+    root_pass: str | None = None
+    metadata: Metadata | None = None
+
+
+class _New(Login):
+    type: str = ""
+    region: str = ""
+    image: str | None = None
+    label: str | None = None
+    tags: list[str] = []
+    booted: bool = True
+    backup_id: int | None = None
+    backups_enabled: bool = False
+    firewall_id: int | None = None
+    interfaces: list[vpcs.Interface] = []
+    private_ip: bool = False
+    stackscript_id: int | None = None
+    swap_size: int | None = None
+
+
+class _Change(msgspec.Struct):
+    label: str | None = None
+    tags: list[str] | None = None
+    alerts: dict[str, int] | None = None
+    watchdog_enabled: bool | None = None
+
+
+@DIALECT.operation("GET", "/linode/instances", "linodes.list")
+async def list_linodes(ask: Ask) -> Answer:
+    return page(ask, await views(ask, await linodes(ask)))
+
+
+@DIALECT.operation("GET", "/linode/instances/{linode}", "linodes.view")
+async def get_linode(ask: Ask) -> Answer:
+    return Answer(await view(ask, await linode_of(ask)))
+
+
+@DIALECT.operation("POST", "/linode/instances", "linodes.create")
+async def create_linode(ask: Ask) -> Answer:
+    """All that can be checked is checked before it is made."""
+    wish = ask.read(_New)
+    _check(wish)
+    region = regions.check(wish.region)
+    base = await _base(ask, wish)
+    wall = None if wish.firewall_id is None else await firewall_devices.wanted(ask, wish.firewall_id)
+    if wish.backups_enabled:
+        await backup_place(ask)
+    others = (await ask.actions.instances.list(ask.caller, limit=ALL)).items
+    ours = fitting(wish.label or "linode", {one.name for one in others}, "linode")
+    if wish.label:
+        check_label(wish.label, fewest=3)
+        check_ours(wish.label, await _labels(ask), "Linodes")
+    ours, operation = await under_a_name(
+        ours, lambda name: ask.actions.instances.create(ask.caller, replace(base, name=name))
+    )
+    facts = naming(wish.label or ours, ours) | {"region": region, "type": wish.type}
+    await ask.actions.aliases.note(operation.target, facts, operation.id)
+    made = await ask.actions.instances.show(ask.caller, operation.target)
+    await public_ips.give(ask, made.id)
+    if wall is not None:
+        await ask.actions.firewalls.apply(ask.caller, wall.id, (made.id,), ())
+    if wish.backups_enabled:
+        await backups.enable(ask, made)
+    return Answer(await view(ask, made))
+
+
+def _check(wish: _New) -> None:
+    """Raise InvalidInput and Unsupported for what cannot be had."""
+    if not wish.type or not wish.region:
+        missing = "type" if not wish.type else "region"
+        raise InvalidInput(f"{missing} is required", why="It is missing", todo="Send it", fields={missing: "missing"})
+    if wish.image is None and wish.backup_id is None:
+        raise Unsupported(
+            "An empty Linode cannot be had", why="It would have no disk to boot from", todo="Send image or backup_id"
+        )
+    if wish.image is not None and wish.backup_id is not None:
+        raise InvalidInput(
+            "image and backup_id exclude each other", why="Both say what is on its disk", todo="Send one"
+        )
+    if not wish.booted:
+        raise Unsupported(
+            "A Linode boots when it is made", why="That is how its guest learns who it is", todo="Shut it down then"
+        )
+    if wish.stackscript_id is not None:
+        raise Unsupported(
+            "There are no StackScripts here", why="Insula has no such feature", todo="Use metadata.user_data"
+        )
+
+
+async def _base(ask: Ask, wish: _New) -> CreateWish:
+    size = TYPES.find(wish.type)
+    new = CreateWish(
+        name="",
+        plan=size.plan,
+        size=size.wish,
+        ssh_keys=await login_keys(ask, wish),
+        user_data=user_data(wish),
+        tags=tuple(wish.tags),
+        network=await vpcs.network_of(ask, wish.interfaces),
+    )
+    if wish.image is not None:
+        return sources.launching(new, await images.wanted(ask, wish.image))
+    return sources.launching(new, await backups.wanted(ask, wish.backup_id))
+
+
+async def login_keys(ask: Ask, login: Login) -> tuple[str, ...]:
+    """Raises InvalidInput and Unsupported."""
+    if login.root_pass is not None and not (login.authorized_keys or login.authorized_users):
+        raise Unsupported(
+            "root_pass alone cannot be had",
+            why="Guests have SSH keys and no root password here",
+            todo="Send authorized_keys or authorized_users",
+        )
+    return (*(login.authorized_keys or ()), *await keys.of_users(ask, login.authorized_users or ()))
+
+
+def user_data(login: Login) -> str:
+    """Raises InvalidInput for what is no base64 of a text."""
+    encoded = login.metadata.user_data if login.metadata is not None else None
+    if not encoded:
+        return ""
+    try:
+        return base64.b64decode(encoded, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError) as error:
+        raise InvalidInput(
+            "metadata.user_data cannot be used",
+            why=f"It is no text in base64: {error}",
+            todo="Encode it",
+            fields={"metadata.user_data": "is no base64"},
+        ) from error
+
+
+async def _labels(ask: Ask, but: str = "") -> set[str]:
+    found = [one for one in await linodes(ask) if one.id != but]
+    aliases = await ask.actions.aliases.of(one.id for one in found)
+    return {name_of(aliases[one.id], one.name) for one in found}
+
+
+@DIALECT.operation("PUT", "/linode/instances/{linode}", "linodes.update")
+async def update_linode(ask: Ask) -> Answer:
+    """Its label and tags; what else is sent must be as it is."""
+    found, wish = await linode_of(ask), ask.read(_Change)
+    if any((wish.alerts or {}).values()) or wish.watchdog_enabled is False:
+        raise Unsupported(
+            "Alerts and the watchdog cannot be changed",
+            why="Nobody is alerted here, and a guest that dies is started again",
+            todo="Leave them out",
+        )
+    change = ChangeWish(tags=None if wish.tags is None else tuple(wish.tags))
+    if wish.label is not None:
+        check_label(wish.label, fewest=3)
+        check_ours(wish.label, await _labels(ask, found.id), "Linodes")
+        others = (await ask.actions.instances.list(ask.caller, limit=ALL)).items
+        change = replace(change, name=fitting(wish.label, {one.name for one in others} - {found.name}, "linode"))
+    changed = await ask.actions.instances.change(ask.caller, found.id, change)
+    if wish.label is not None:
+        await ask.actions.aliases.note(found.id, naming(wish.label, changed.name))
+    return Answer(await view(ask, changed))
+
+
+@DIALECT.operation("DELETE", "/linode/instances/{linode}", "linodes.delete")
+async def delete_linode(ask: Ask) -> Answer:
+    """Its volumes stay, as there; it takes a moment to be gone."""
+    await destroy(ask, await linode_of(ask))
+    return nothing()

@@ -1,0 +1,42 @@
+"""Their ids, which are numbers, and the labels that things have there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from insula.base.errors import InvalidInput
+from insula.domain.ids import Kind
+from insula.frontends.dialects.dialect import Ask
+from insula.frontends.dialects.records import numbered
+
+_LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?")
+
+
+def check_label(label: str, fewest: int = 1, most: int = 64) -> str:
+    """Raises InvalidInput for what is no label of theirs."""
+    if not _LABEL.fullmatch(label) or not fewest <= len(label) <= most or re.search(r"[-_.]{2}", label):
+        raise InvalidInput(
+            "Label cannot be used",
+            why=f"It has {fewest} to {most} of letters, digits, _ - and ., begins and ends with a letter or a digit, "
+            "and has no two of _ - . beside each other",
+            todo="Choose another",
+            fields={"label": "cannot be used"},
+        )
+    return label
+
+
+async def in_path(ask: Ask, name: str, kind: Kind) -> str:
+    """Our id of what the path names by its number. Raises NotFound."""
+    return await numbered(ask, ask.path[name], kind)
+
+
+def check_ours(label: str, taken: Iterable[str], what: str) -> None:
+    """Labels are unique there. Raises InvalidInput."""
+    if label in taken:
+        raise InvalidInput(
+            "Label must be unique among your " + what,
+            why=f"There is a {label} already",
+            todo="Choose another",
+            fields={"label": "is taken"},
+        )
