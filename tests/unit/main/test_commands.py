@@ -217,6 +217,11 @@ async def test_tools_of_others_are_pointed_here(insula: Insula, place: Path) -> 
     assert token.startswith("dop_v1_")
     assert shown.out.count(token) == 5
     assert (await insula("ca")).status == 3, "nothing is served over HTTPS here"
+    shown = await insula("endpoint", "linode")
+    token = next(line.rpartition("=")[2] for line in shown.out.splitlines() if "LINODE_TOKEN" in line)
+    assert shown.out.count(token) == 4
+    host = next(line.rpartition("=")[2] for line in shown.out.splitlines() if "API_HOST" in line)
+    assert "/" not in host
     narrow = json.loads((await insula("endpoint", "digitalocean", "--read-only", "--json")).out)
     scopes = {each["id"]: each["scopes"] for each in json.loads((await insula("token", "list", "--json")).out)}
     assert all(scope.endswith(":read") for scope in scopes[narrow["token_id"]])

@@ -6,9 +6,10 @@ import click
 
 from insula.cli.output import json_option, print_json
 from insula.cli.session import Session
+from insula.client.access import NewToken
 from insula.domain.access import Scope
 
-_PREFIX = "dop_v1_"
+_DIGITALOCEAN_PREFIX = "dop_v1_"
 _SCOPES = (
     *(Scope.INSTANCES_WRITE, Scope.IMAGES_WRITE, Scope.VOLUMES_WRITE, Scope.SNAPSHOTS_WRITE, Scope.BACKUPS_WRITE),
     *(Scope.NETWORKS_WRITE, Scope.FIREWALLS_WRITE, Scope.KEYS_WRITE, Scope.OPERATIONS_WRITE),
@@ -32,6 +33,24 @@ baseurl: {url}/v2
 # Python
 digitalocean.Manager(token="{token}")  # with the environment above
 pydo.Client(token="{token}", endpoint="{https}", connection_verify="insula-ca.pem")  # insula ca > insula-ca.pem
+"""
+_LINODE = """# Environment
+export LINODE_TOKEN={token}
+export LINODE_URL={url}
+
+# linode-cli
+export LINODE_CLI_TOKEN={token}
+export LINODE_CLI_API_HOST={host}
+export LINODE_CLI_API_SCHEME=http
+
+# Terraform
+provider "linode" {{
+  token = "{token}"
+  url   = "{url}"
+}}
+
+# Python
+linode_api4.LinodeClient("{token}", base_url="{url}/v4")
 """
 
 
@@ -59,14 +78,31 @@ def endpoint() -> None:
 @click.pass_obj
 def digitalocean(session: Session, name: str, read_only: bool, as_json: bool) -> None:
     """For DigitalOcean's: environment, Terraform, Ansible and Python."""
+    scopes = _READING if read_only else _SCOPES
+    made = session.client.tokens.create(name, scopes, prefix=_DIGITALOCEAN_PREFIX)
+    _tell(session, made, _DIGITALOCEAN, as_json)
+
+
+@endpoint.command()
+@click.option("--name", default="linode", metavar="NAME", help="The new token's name.")
+@click.option("--read-only", is_flag=True, help="The token may only look.")
+@json_option
+@click.pass_obj
+def linode(session: Session, name: str, read_only: bool, as_json: bool) -> None:
+    """For Linode's: environment, linode-cli, Terraform and Python."""
+    made = session.client.tokens.create(name, _READING if read_only else _SCOPES)
+    _tell(session, made, _LINODE, as_json)
+
+
+def _tell(session: Session, made: NewToken, settings: str, as_json: bool) -> None:
     found = session.settings
     url = found.url if found.url.startswith("http") else f"http://{_host(found.listen_host)}:{found.listen_port}"
     https = f"https://{_host(found.listen_tls[0])}:{found.listen_tls[1]}" if found.listen_tls is not None else ""
-    made = session.client.tokens.create(name, _READING if read_only else _SCOPES, prefix=_PREFIX)
     if as_json:
         print_json({"url": url, "https": https, "token": made.secret, "token_id": made.token.id})
         return
-    click.echo(_DIGITALOCEAN.format(url=url, https=https or url, token=made.secret), nl=False)
+    host = url.partition("://")[2]
+    click.echo(settings.format(url=url, https=https or url, host=host, token=made.secret), nl=False)
 
 
 def _host(listening: str) -> str:
