@@ -12,6 +12,18 @@ import jsonschema_rs
 
 SPECIFICATIONS = Path(__file__).resolve().parents[3] / "shared" / "specs"
 
+# Documented fields that answers here never have, each with its reason.
+NEVER = {
+    "gpu_info": "there are no GPUs",
+    "filesystem_label": "file systems have none",
+    "last_tagged_uri": "only when something carries the tag",
+    "imgages": "a misspelling of the specification; images are told as `images`",
+    "load_balancer_uids": "there are none",
+    "kubernetes_ids": "there are none",
+    "weekday": "daily backups have none",
+    "pages": "only when there are several",
+}
+
 
 class Specification:
     """The documented answers of each operation, by the vendor's names of operations."""

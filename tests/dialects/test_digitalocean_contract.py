@@ -17,17 +17,6 @@ from tests.dialects.contract import Contract
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 _PATIENCE_S = 60.0
-# Documented fields that answers here never have, each with its reason.
-_NEVER = {
-    "gpu_info": "there are no GPUs",
-    "filesystem_label": "file systems have none",
-    "last_tagged_uri": "only when something carries the tag",
-    "imgages": "a misspelling of the specification; images are told as `images`",
-    "load_balancer_uids": "there are none",
-    "kubernetes_ids": "there are none",
-    "weekday": "daily backups have none",
-    "pages": "only when there are several",
-}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -35,7 +24,7 @@ async def contract(world: World) -> Contract:
     specification = openapi.digitalocean()
     if specification is None:
         pytest.skip("DigitalOcean's specification is not at hand")
-    return Contract(world, DIALECT, specification, _NEVER)
+    return Contract(world, DIALECT, specification, openapi.NEVER)
 
 
 async def droplet(contract: Contract, name: str, **wish: Any) -> dict[str, Any]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
-from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -14,11 +12,12 @@ from insula.frontends.dialects.linode import DIALECT
 from insula.frontends.dialects.linode.coverage import COVERAGE
 from tests.api.probes import PUBLIC_KEY
 from tests.api.world import World
+from tests.dialects import linode_networks as networks
 from tests.dialects import linodespec
 from tests.dialects.contract import Contract
+from tests.dialects.linode_calls import CREATE, PATIENCE_S, linode, listed, reaches
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-_PATIENCE_S = 60.0
 _NEVER = {
     "migrating_to": "there are no placement groups",
     "allocation_range": "prefixes of IPv6 are not handed out in parts",
@@ -37,32 +36,11 @@ _OTHERS = {
     "tags": "of addresses",
     "io_ready": "of volumes",
 }
-_CREATE = {"type": "g6-nanode-1", "region": "us-east", "image": "linode/tiny"}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def contract(world: World) -> Contract:
     return Contract(world, DIALECT, linodespec.linode(_OTHERS), _NEVER, "/v4")
-
-
-async def linode(contract: Contract, label: str, **wish: Any) -> dict[str, Any]:
-    """One that runs."""
-    made = await contract.ask("linodes.create", json={**_CREATE, "label": label, **wish})
-    return await reaches(contract, made["id"], "running")
-
-
-async def reaches(contract: Contract, number: int, status: str) -> dict[str, Any]:
-    async with asyncio.timeout(_PATIENCE_S):
-        while True:
-            found = dict(await contract.ask("linodes.view", number))
-            if found["status"] == status:
-                return found
-            await asyncio.sleep(0.02)
-
-
-async def listed(contract: Contract, name: str, *places: object, where: Any = None) -> list[dict[str, Any]]:
-    headers = {} if where is None else {"X-Filter": json.dumps(where)}
-    return list((await contract.ask(name, *places, headers=headers))["data"])
 
 
 async def test_account_and_profile(contract: Contract) -> None:
@@ -121,7 +99,7 @@ async def test_tokens(contract: Contract) -> None:
     assert wish.items() <= made.items()
     answer = await contract.world.call("GET", "/v4/linode/instances", made["token"])
     assert answer.status_code == 200
-    refused = await contract.world.call("POST", "/v4/linode/instances", made["token"], json=_CREATE)
+    refused = await contract.world.call("POST", "/v4/linode/instances", made["token"], json=CREATE)
     assert (refused.status_code, list(refused.json())) == (403, ["errors"])
     shown = await contract.ask("profile.token-view", made["id"])
     assert shown == {**made, "token": ""}
@@ -146,7 +124,7 @@ async def test_a_linodes_life(contract: Contract) -> None:
     assert (made["specs"]["memory"], made["specs"]["disk"], made["specs"]["vcpus"]) == (1024, 25 * 1024, 1)
     assert made in await listed(contract, "linodes.list", where={"label": "Web_1"})
     assert await listed(contract, "linodes.list", where={"label": "Web"}) == []
-    taken = await contract.ask("linodes.create", status=400, json={**_CREATE, "label": "Web_1"})
+    taken = await contract.ask("linodes.create", status=400, json={**CREATE, "label": "Web_1"})
     assert taken["errors"] == [{"reason": taken["errors"][0]["reason"], "field": "label"}]
     for name, status in (
         ("linodes.shutdown", "offline"),
@@ -194,9 +172,9 @@ async def test_what_a_linode_cannot_be(contract: Contract) -> None:
         {"interfaces": [{"purpose": "vpc", "subnet_id": 424242}]},
         {"stackscript_id": 1},
     ):
-        answer = await contract.ask("linodes.create", status=400, json={**_CREATE, **wish})
+        answer = await contract.ask("linodes.create", status=400, json={**CREATE, **wish})
         assert answer["errors"][0]["reason"], wish
-    async with asyncio.timeout(_PATIENCE_S):
+    async with asyncio.timeout(PATIENCE_S):
         while await contract.world.store.instances.of_project("default"):
             await asyncio.sleep(0.02)
 
@@ -265,7 +243,7 @@ async def test_images(contract: Contract) -> None:
     image = await contract.ask("images.create", json=wish)
     assert (image["label"], image["description"], image["tags"]) == (wish["label"], "as it was", ["kept"])
     kind, _, number = image["id"].partition("/")
-    async with asyncio.timeout(_PATIENCE_S):
+    async with asyncio.timeout(PATIENCE_S):
         while (await contract.ask("images.view", kind, number))["status"] != "available":
             await asyncio.sleep(0.02)
     public = await listed(contract, "images.list", where={"is_public": True})
@@ -296,7 +274,7 @@ async def test_backups(contract: Contract) -> None:
     assert (await contract.ask("linodes.view", made["id"]))["backups"]["enabled"]
     backup = await contract.ask("linodes.snapshot", made["id"], json={"label": "By hand"})
     assert (backup["label"], backup["type"]) == ("By hand", "snapshot")
-    async with asyncio.timeout(_PATIENCE_S):
+    async with asyncio.timeout(PATIENCE_S):
         while (await contract.ask("linodes.backup-view", made["id"], backup["id"]))["status"] != "successful":
             await asyncio.sleep(0.02)
     found = await contract.ask("linodes.backups-list", made["id"])
@@ -344,140 +322,15 @@ async def test_volumes(contract: Contract) -> None:
 
 
 async def test_firewalls(contract: Contract) -> None:
-    one, two = await linode(contract, "walled"), await linode(contract, "friend")
-    inbound = {
-        "action": "ACCEPT",
-        "protocol": "TCP",
-        "ports": "22, 8000-9000",
-        "addresses": {"ipv4": ["192.0.2.0/24"], "ipv6": ["2001:db8::/32"]},
-        "label": "in",
-        "description": "who may",
-    }
-    outbound = {"action": "DROP", "protocol": "ICMP", "addresses": {"ipv4": ["0.0.0.0/0"], "ipv6": ["::/0"]}}
-    rules = {"inbound": [inbound], "outbound": [outbound], "inbound_policy": "DROP", "outbound_policy": "ACCEPT"}
-    body = {"label": "Web.wall", "rules": rules, "devices": {"linodes": [one["id"]]}}
-    wall = await contract.ask("firewalls.create", json=body)
-    assert inbound.items() <= wall["rules"]["inbound"][0].items()
-    assert outbound.items() <= wall["rules"]["outbound"][0].items()
-    assert (wall["rules"]["inbound_policy"], wall["rules"]["outbound_policy"]) == ("DROP", "ACCEPT")
-    assert [entity["id"] for entity in wall["entities"]] == [one["id"]]
-    assert await contract.ask("firewalls.view", wall["id"]) == wall
-    assert await listed(contract, "firewalls.list") == [wall]
-    assert await listed(contract, "linodes.firewalls-list", one["id"]) == [wall]
-    (device,) = await listed(contract, "firewalls.devices-list", wall["id"])
-    assert await contract.ask("firewalls.device-view", wall["id"], device["id"]) == device
-    added = await contract.ask("firewalls.device-create", wall["id"], json={"id": two["id"], "type": "linode"})
-    assert added["entity"]["id"] == two["id"]
-    assert await contract.ask("firewalls.device-delete", wall["id"], device["id"]) == {}
-    assert [each["id"] for each in await listed(contract, "firewalls.devices-list", wall["id"])] == [added["id"]]
-    assert await contract.ask("firewalls.rules-list", wall["id"]) == wall["rules"]
-    changed = await contract.ask("firewalls.rules-update", wall["id"], json={**rules, "outbound": []})
-    assert (len(changed["inbound"]), changed["outbound"], changed["version"]) == (1, [], 2)
-    renamed = await contract.ask("firewalls.update", wall["id"], json={"label": "other"})
-    assert renamed["label"] == "other"
-    await contract.ask("firewalls.update", wall["id"], status=400, json={"status": "disabled"})
-    set_to = await contract.ask("linodes.firewalls-update", one["id"], json={"firewall_ids": [wall["id"]]})
-    assert [each["id"] for each in set_to["data"]] == [wall["id"]]
-    assert (await contract.ask("linodes.firewalls-update", one["id"], json={"firewall_ids": []}))["data"] == []
-    await contract.ask("linodes.firewalls-update", one["id"], status=400, json={"firewall_ids": [424242]})
-    assert await contract.ask("linodes.post-apply-firewalls", one["id"]) == {}
-    assert (await contract.ask("firewalls.firewall-settings-list"))["default_firewall_ids"]["linode"] is None
-    third = await linode(contract, "born-walled", firewall_id=wall["id"])
-    assert len(await listed(contract, "linodes.firewalls-list", third["id"])) == 1
-    wrongs: list[dict[str, Any]] = [
-        {"protocol": "SCTP"},
-        {"action": "MAYBE"},
-        {"ports": "0"},
-        {"addresses": {}},
-        {"addresses": {"ipv4": ["x"]}},
-    ]
-    for wrong in wrongs:
-        refused = await contract.ask(
-            "firewalls.rules-update", wall["id"], status=400, json={"inbound": [{**inbound, **wrong}], "outbound": []}
-        )
-        assert refused["errors"][0]["field"].startswith("rules."), wrong
-    assert await contract.ask("firewalls.delete", wall["id"]) == {}
-    for each in (one, two, third):
-        await contract.ask("linodes.delete", each["id"])
+    await networks.firewalls(contract)
 
 
 async def test_addresses(contract: Contract) -> None:
-    made = await linode(contract, "reached")
-    found = await contract.ask("linodes.ips-list", made["id"])
-    (own,) = found["ipv4"]["public"]
-    assert (own["address"], found["ipv4"]["private"]) == (made["ipv4"][0], []), "without a pool there is no other"
-    assert found["ipv6"]["slaac"]["address"] + "/128" == made["ipv6"]
-    assert found["ipv6"]["link_local"]["address"].startswith("fe80::")
-    refused = await contract.ask(
-        "networking.ip-add", status=400, json={"type": "ipv4", "public": True, "linode_id": made["id"]}
-    )
-    assert refused["errors"][0]["reason"]
-    await contract.world.admin("POST", "/v1/address-pools", json={"name": "public", "addresses": "203.0.113.0/28"})
-    for name, places in (("networking.ip-add", ()), ("linodes.ip-add", (made["id"],))):
-        wish = {"type": "ipv4", "public": True, "linode_id": made["id"]}
-        added = await contract.ask(name, *places, json=wish)
-        assert (added["linode_id"], added["public"], added["reserved"]) == (made["id"], True, False)
-    address = added["address"]
-    assert await contract.ask("linodes.ip-view", made["id"], address) == added
-    assert await contract.ask("linodes.ip-update", made["id"], address, json={"rdns": None}) == added
-    assert await contract.ask("networking.ip-view", address) == added
-    assert await contract.ask("networking.ip-update", address, json={}) == added
-    await contract.ask("networking.ip-update", address, status=400, json={"rdns": "a.example.com"})
-    assert address in {one["address"] for one in await listed(contract, "networking.ips-list")}
-    found = await contract.ask("linodes.ips-list", made["id"])
-    assert [one["address"] for one in found["ipv4"]["private"]] == [own["address"]]
-    assert await contract.ask("linodes.ip-delete", made["id"], address) == {}
-    await contract.ask("linodes.ip-view", made["id"], address, status=404)
-    reserved = await contract.ask("networking.reserved-ip-add", json={"region": "us-east"})
-    assert (reserved["reserved"], reserved["linode_id"]) == (True, None)
-    body = {"region": "us-east", "assignments": [{"address": reserved["address"], "linode_id": made["id"]}]}
-    assert await contract.ask("networking.ip-assign", json=body) == {}
-    shown = await contract.ask("networking.reserved-ip-view", reserved["address"])
-    assert shown["assigned_entity"]["id"] == made["id"]
-    assert await listed(contract, "networking.reserved-ips-list") == [shown]
-    assert (await listed(contract, "networking.reserved-ip-types-list"))[0]["id"] == "reserved-ipv4"
-    unknown = {"assignments": [{"address": "192.0.2.1", "linode_id": made["id"]}], "region": "us-east"}
-    await contract.ask("networking.ip-assign", status=400, json=unknown)
-    assert await contract.ask("networking.reserved-ip-delete", reserved["address"]) == {}
-    await contract.ask("linodes.delete", made["id"])
-    assert await listed(contract, "networking.ips-list") == [], "its own address went with it"
+    await networks.addresses(contract)
 
 
 async def test_vpcs(contract: Contract) -> None:
-    wish = {"label": "backend", "region": "us-east", "description": "for databases"}
-    vpc = await contract.ask("vpcs.create", json={**wish, "subnets": [{"label": "one", "ipv4": "10.9.0.0/24"}]})
-    assert wish.items() <= vpc.items()
-    assert await contract.ask("vpcs.view", vpc["id"]) == vpc
-    two = await contract.ask("vpcs.subnet-create", vpc["id"], json={"label": "two", "ipv4": "10.9.1.0/24"})
-    labels = [one["label"] for one in await listed(contract, "vpcs.subnets-list", vpc["id"])]
-    assert labels == ["one", "two"]
-    space = await contract.world.store.networks.joined("default")
-    assert len(space) == 1, "subnets of one VPC reach each other"
-    interfaces = [{"purpose": "vpc", "subnet_id": two["id"]}]
-    made = await linode(contract, "inside", interfaces=interfaces)
-    assert made["ipv4"][-1].startswith("10.9.1.")
-    inside = await contract.ask("vpcs.subnet-view", vpc["id"], two["id"])
-    assert [one["id"] for one in inside["linodes"]] == [made["id"]]
-    (address,) = await listed(contract, "vpcs.ips-list", vpc["id"])
-    assert (address["linode_id"], address["subnet_id"]) == (made["id"], two["id"])
-    assert address in await listed(contract, "vpcs.ips-all-list")
-    await contract.ask("vpcs.delete", vpc["id"], status=400)
-    await contract.ask("linodes.delete", made["id"])
-    renamed = await contract.ask("vpcs.subnet-update", vpc["id"], two["id"], json={"label": "second"})
-    assert renamed["label"] == "second"
-    changed = await contract.ask("vpcs.update", vpc["id"], json={"label": "back2"})
-    assert (changed["label"], changed["description"]) == ("back2", "for databases")
-    bad = {"label": "third", "region": "us-east", "subnets": [{"label": "x", "ipv4": "10.9.1.0/25"}]}
-    await contract.ask("vpcs.create", status=400, json=bad)
-    assert "third" not in {one["label"] for one in await listed(contract, "vpcs.list")}
-    async with asyncio.timeout(_PATIENCE_S):
-        while await contract.world.store.instances.of_project("default"):
-            await asyncio.sleep(0.02)
-    assert await contract.ask("vpcs.subnet-delete", vpc["id"], two["id"]) == {}
-    assert await contract.ask("vpcs.delete", vpc["id"]) == {}
-    elsewhere = await listed(contract, "vpcs.list")
-    assert [one["label"] for one in elsewhere] == ["default"], "which was made elsewhere"
-    await contract.ask("vpcs.update", elsewhere[0]["id"], status=400, json={"label": "x"})
+    await networks.vpcs(contract)
 
 
 async def test_tags(contract: Contract) -> None:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from insula.domain.access import Scope
-from insula.domain.operation import Verb
 from tests.network.world import can_have_spaces
 from tests.private_service import PrivateService
 from tests.vm.test_reserved_addresses import Segment, segment
+from tests.vm.vendors import lives, service_in
 
 __all__ = ["segment"]
 
@@ -70,52 +66,10 @@ print("gone", flush=True)
 
 @pytest.fixture
 def service(segment: Segment) -> Iterator[PrivateService]:
-    made = PrivateService("qemu", {"INSULA_ACCELERATOR": "tcg", "INSULA_NETWORK": "auto"}, images=("tiny",))
-    made.within = segment.host
-    with made as running:
+    with service_in(segment) as running:
         yield running
 
 
-def login(segment: Segment, address: str, key: Path, command: str) -> str:
-    options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "ConnectTimeout=30"]
-    argv = [*segment.neighbour, "ssh", "-q", "-i", str(key), *options, f"root@{address}", command]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=90, check=True).stdout.strip()
-
-
-def test_a_droplet_is_made_used_and_destroyed(
-    segment: Segment,
-    service: PrivateService,
-    tmp_path: Path,
-) -> None:
-    key = tmp_path / "key"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True, timeout=30)
-    with service.client() as client:
-        client.addresses.add_pool("lan", "192.0.2.64-192.0.2.70")
-        token = client.tokens.create("do", [Scope.ADMIN], prefix="dop_v1_").secret
-    public = key.with_suffix(".pub").read_text().strip()
-    environment = {"PATH": "/usr/bin:/bin", "DIGITALOCEAN_END_POINT": f"http://{service.listen}/v2/"}
-    with subprocess.Popen(
-        [*segment.host, sys.executable, "-c", _LIFE, token, public],
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as life:
-        assert life.stdin is not None
-        assert life.stdout is not None
-        address = life.stdout.readline().strip()
-        assert address == "192.0.2.64"
-        assert login(segment, address, key, "hostname") == "web.example.com"
-        life.stdin.write("\n")
-        life.stdin.flush()
-        assert json.loads(life.stdout.readline()) == ["active", 1, 1]
-        assert login(segment, address, key, "cat /proc/sys/kernel/hostname") == "web.example.com"
-        life.stdin.write("\n")
-        life.stdin.flush()
-        assert life.stdout.readline().strip() == "gone"
-    assert life.returncode == 0
-    with service.client() as client:
-        for operation in client.operations.list(verb=Verb.DELETE_INSTANCE):
-            client.operations.wait(operation.id, timeout_s=120)
-        assert client.addresses.list() == []
-        client.addresses.delete_pool("lan")
+def test_a_droplet_is_made_used_and_destroyed(segment: Segment, service: PrivateService, tmp_path: Path) -> None:
+    environment = {"DIGITALOCEAN_END_POINT": f"http://{service.listen}/v2/"}
+    assert lives(segment, service, tmp_path, _LIFE, environment) == ("web.example.com", ["active", 1, 1])
