@@ -54,7 +54,7 @@ async def _answer(ask: Ask, found: ProjectFirewall) -> Answer:
 
 
 async def _name(ask: Ask, label: str, own: str = "") -> str:
-    check_label(label, fewest=3, most=32)
+    check_label(label, most=32)
     others = [one for one in (await ask.actions.firewalls.list(ask.caller)).items if one.id != own]
     aliases = await ask.actions.aliases.of(one.id for one in others)
     check_ours(label, {name_of(aliases[one.id], one.name) for one in others}, "Firewalls")

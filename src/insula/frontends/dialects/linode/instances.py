@@ -88,7 +88,7 @@ async def create_linode(ask: Ask) -> Answer:
     others = (await ask.actions.instances.list(ask.caller, limit=ALL)).items
     ours = fitting(wish.label or "linode", {one.name for one in others}, "linode")
     if wish.label:
-        check_label(wish.label, fewest=3)
+        check_label(wish.label)
         check_ours(wish.label, await _labels(ask), "Linodes")
     ours, operation = await under_a_name(
         ours, lambda name: ask.actions.instances.create(ask.caller, replace(base, name=name))
@@ -188,7 +188,7 @@ async def update_linode(ask: Ask) -> Answer:
         )
     change = ChangeWish(tags=None if wish.tags is None else tuple(wish.tags))
     if wish.label is not None:
-        check_label(wish.label, fewest=3)
+        check_label(wish.label)
         check_ours(wish.label, await _labels(ask, found.id), "Linodes")
         others = (await ask.actions.instances.list(ask.caller, limit=ALL)).items
         change = replace(change, name=fitting(wish.label, {one.name for one in others} - {found.name}, "linode"))

@@ -13,12 +13,12 @@ from insula.frontends.dialects.records import numbered
 _LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?")
 
 
-def check_label(label: str, fewest: int = 1, most: int = 64) -> str:
+def check_label(label: str, most: int = 64) -> str:
     """Raises InvalidInput for what is no label of theirs."""
-    if not _LABEL.fullmatch(label) or not fewest <= len(label) <= most or re.search(r"[-_.]{2}", label):
+    if not _LABEL.fullmatch(label) or len(label) > most or re.search(r"[-_.]{2}", label):
         raise InvalidInput(
             "Label cannot be used",
-            why=f"It has {fewest} to {most} of letters, digits, _ - and ., begins and ends with a letter or a digit, "
+            why=f"It has 1 to {most} of letters, digits, _ - and ., begins and ends with a letter or a digit, "
             "and has no two of _ - . beside each other",
             todo="Choose another",
             fields={"label": "cannot be used"},
