@@ -164,7 +164,7 @@ async def test_what_a_linode_cannot_be(contract: Contract) -> None:
         {"booted": False},
         {"label": "-"},
         {"label": "a--b"},
-        {"root_pass": "secret"},
+        {"root_pass": "short"},
         {"metadata": {"user_data": "no base64!"}},
         {"authorized_users": ["nobody"]},
         {"firewall_id": 424242},

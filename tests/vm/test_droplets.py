@@ -72,4 +72,4 @@ def service(segment: Segment) -> Iterator[PrivateService]:
 
 def test_a_droplet_is_made_used_and_destroyed(segment: Segment, service: PrivateService, tmp_path: Path) -> None:
     environment = {"DIGITALOCEAN_END_POINT": f"http://{service.listen}/v2/"}
-    assert lives(segment, service, tmp_path, _LIFE, environment) == ("web.example.com", ["active", 1, 1])
+    assert lives(segment, service, tmp_path, _LIFE, environment=environment) == ("web.example.com", ["active", 1, 1])

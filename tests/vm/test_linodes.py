@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from passlib.hash import sha512_crypt  # type: ignore[import-untyped]
 
 from tests.network.world import can_have_spaces
 from tests.private_service import PrivateService
@@ -40,7 +41,7 @@ def reaches(status):
 
 token, public = sys.argv[1:]
 client = linode_api4.LinodeClient(token, base_url=os.environ["URL"])
-wish = {"image": "linode/tiny", "label": "web1", "authorized_keys": public}
+wish = {"image": "linode/tiny", "label": "web1", "authorized_keys": public, "root_pass": "correct horse"}
 made = client.linode.instance_create("micro-1", "us-east", **wish)
 linode = made[0] if isinstance(made, tuple) else made
 reaches("running")
@@ -72,5 +73,8 @@ def service(segment: Segment) -> Iterator[PrivateService]:
 
 
 def test_a_linode_is_made_used_and_deleted(segment: Segment, service: PrivateService, tmp_path: Path) -> None:
-    environment = {"URL": f"http://{service.listen}/v4"}
-    assert lives(segment, service, tmp_path, _LIFE, environment) == ("web1", ["running", 1, 1])
+    environment, command = {"URL": f"http://{service.listen}/v4"}, "hostname; grep ^root: /etc/shadow"
+    said, told = lives(segment, service, tmp_path, _LIFE, environment=environment, command=command)
+    name, shadow = said.splitlines()
+    assert (name, told) == ("web1", ["running", 1, 1])
+    assert sha512_crypt.verify("correct horse", shadow.split(":")[1])

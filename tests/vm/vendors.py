@@ -32,9 +32,15 @@ def login(segment: Segment, address: str, key: Path, command: str) -> str:
 
 
 def lives(
-    segment: Segment, service: PrivateService, folder: Path, life: str, environment: Mapping[str, str]
+    segment: Segment,
+    service: PrivateService,
+    folder: Path,
+    life: str,
+    *,
+    environment: Mapping[str, str],
+    command: str = "hostname",
 ) -> tuple[str, list[Any]]:
-    """Run a client's program on the host: the guest's name, and what it told between two logins from the neighbour.
+    """Run a client's program on the host: what a command in its guest says, and what itself tells between two logins.
 
     The program gets a token and a public key. It prints the guest's address, goes on after a line of input, prints what
     it sees, goes on after another one, deletes everything and prints `gone`.
@@ -56,17 +62,17 @@ def lives(
         assert process.stdout is not None
         address = process.stdout.readline().strip()
         assert address == FIRST_OF_POOL
-        name = login(segment, address, key, "hostname")
+        said = login(segment, address, key, command)
         process.stdin.write("\n")
         process.stdin.flush()
         told = json.loads(process.stdout.readline())
-        assert login(segment, address, key, "cat /proc/sys/kernel/hostname") == name
+        assert login(segment, address, key, command) == said
         process.stdin.write("\n")
         process.stdin.flush()
         assert process.stdout.readline().strip() == "gone"
     assert process.returncode == 0
     _nothing_is_left(service)
-    return name, told
+    return said, told
 
 
 def _nothing_is_left(service: PrivateService) -> None:

@@ -1,14 +1,15 @@
 """Turns user-data into a shell script, for guests that are too small for cloud-init.
 
 A `#!` script is taken as it is. Of a cloud-config, the keys that need nothing but a shell are understood: `hostname`,
-`ssh_authorized_keys`, `write_files`, `bootcmd` and `runcmd` (see cloud-init's module reference). What is not understood
-is said on the guest's console instead of being passed over.
+`chpasswd`, `ssh_authorized_keys`, `write_files`, `bootcmd` and `runcmd` (see cloud-init's module reference). What is
+not understood is said on the guest's console instead of being passed over.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import re
 import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,6 +19,8 @@ import yaml
 from insula.base.errors import InvalidInput
 
 CLOUD_CONFIG_MARK = "#cloud-config"
+_USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
+_HASH = re.compile(r"\$[0-9a-z]+\$[A-Za-z0-9./$=,]+")  # see crypt(5)
 
 
 def first_boot_script(user_data: str) -> str:
@@ -62,6 +65,23 @@ def _keys(value: Any) -> list[str]:
     file = "/root/.ssh/authorized_keys"
     keys = [_text(key, "ssh_authorized_keys") for key in _list(value, "ssh_authorized_keys")]
     return [f"printf '%s\\n' {shlex.quote(key)} >> {file}" for key in keys]
+
+
+def _passwords(value: Any) -> list[str]:
+    if not isinstance(value, Mapping):
+        raise _invalid("chpasswd must be a mapping with users")
+    return [_password(user) for user in _list(value.get("users", []), "chpasswd.users")]
+
+
+def _password(user: Any) -> str:
+    """Hashes only, and by hand: this small guest has no tool that makes or sets one."""
+    if not isinstance(user, Mapping):
+        raise _invalid("each of chpasswd.users must be a mapping with a name")
+    name = _text(user.get("name"), "chpasswd.users.name")
+    password = _text(user.get("password", ""), "chpasswd.users.password")
+    if user.get("type", "hash") != "hash" or not _HASH.fullmatch(password) or not _USER.fullmatch(name):
+        return f"echo {shlex.quote(f'insula: this small guest takes hashes of passwords only, and none for {name}')}"
+    return f"sed -i {shlex.quote(f's|^{name}:[^:]*:|{name}:{password}:|')} /etc/shadow"
 
 
 def _files(value: Any) -> list[str]:
@@ -111,6 +131,7 @@ def _commands(key: str) -> Callable[[Any], list[str]]:
 _KEYS: Mapping[str, Callable[[Any], list[str]]] = {
     "bootcmd": _commands("bootcmd"),
     "hostname": _hostname,
+    "chpasswd": _passwords,
     "write_files": _files,
     "ssh_authorized_keys": _keys,
     "runcmd": _commands("runcmd"),

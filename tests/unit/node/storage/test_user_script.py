@@ -84,3 +84,18 @@ def test_any_text_gives_a_script_or_our_error(text: str) -> None:
         with contextlib.suppress(InvalidInput):
             script = first_boot_script(user_data)
             assert script == "" or script.startswith("#!")
+
+
+def test_passwords() -> None:
+    text = "#cloud-config\nchpasswd:\n  users:\n  - {name: root, password: $6$a$b, type: hash}\n"
+    assert "sed -i 's|^root:[^:]*:|root:$6$a$b:|' /etc/shadow" in first_boot_script(text).splitlines()
+    for odd in (
+        "{name: me, password: x, type: text}",
+        "{name: 'r|e', password: $6$a$b}",
+        "{name: root, password: 'x|e'}",
+    ):
+        script = first_boot_script(f"#cloud-config\nchpasswd:\n  users:\n  - {odd}\n")
+        assert script.splitlines()[1].startswith("echo 'insula: this small guest takes hashes")
+    for wrong in ("chpasswd: []", "chpasswd: {users: [x]}", "chpasswd: {users: [{name: 1}]}"):
+        with pytest.raises(InvalidInput):
+            first_boot_script(f"#cloud-config\n{wrong}\n")

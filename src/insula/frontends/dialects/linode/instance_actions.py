@@ -80,7 +80,7 @@ async def rebuild(ask: Ask) -> Answer:
         )
     source = await images.wanted(ask, wish.image)
     wanted = sources.rebuilding(source)
-    if wish.metadata is not None:
+    if wish.metadata is not None or wish.root_pass is not None:
         wanted = RebuildWish(wanted.image, wanted.ssh_keys, user_data(wish))
     if keys := await login_keys(ask, wish):
         wanted = RebuildWish(wanted.image, keys, wanted.user_data)

@@ -9,6 +9,7 @@ from dataclasses import replace
 import msgspec
 
 from insula.base.errors import InvalidInput, Unsupported
+from insula.control.actions.root_password import with_root_password
 from insula.control.actions.wishes import ChangeWish, CreateWish
 from insula.frontends.dialects import public_ips, sources
 from insula.frontends.dialects.backup_place import backup_place
@@ -144,23 +145,15 @@ async def _base(ask: Ask, wish: _New) -> CreateWish:
 
 
 async def login_keys(ask: Ask, login: Login) -> tuple[str, ...]:
-    """Raises InvalidInput and Unsupported."""
-    if login.root_pass is not None and not (login.authorized_keys or login.authorized_users):
-        raise Unsupported(
-            "root_pass alone cannot be had",
-            why="Guests have SSH keys and no root password here",
-            todo="Send authorized_keys or authorized_users",
-        )
+    """Raises InvalidInput."""
     return (*(login.authorized_keys or ()), *await keys.of_users(ask, login.authorized_users or ()))
 
 
 def user_data(login: Login) -> str:
-    """Raises InvalidInput for what is no base64 of a text."""
+    """With the root password. Raises InvalidInput for what is no base64 of a text."""
     encoded = login.metadata.user_data if login.metadata is not None else None
-    if not encoded:
-        return ""
     try:
-        return base64.b64decode(encoded, validate=True).decode()
+        text = base64.b64decode(encoded or "", validate=True).decode()
     except (binascii.Error, UnicodeDecodeError) as error:
         raise InvalidInput(
             "metadata.user_data cannot be used",
@@ -168,6 +161,7 @@ def user_data(login: Login) -> str:
             todo="Encode it",
             fields={"metadata.user_data": "is no base64"},
         ) from error
+    return text if login.root_pass is None else with_root_password(text, login.root_pass, "root_pass")
 
 
 async def _labels(ask: Ask, but: str = "") -> set[str]:
