@@ -26,7 +26,7 @@ from insula.frontends.edge import Edge, Manners, internal_error
 from insula.frontends.limits import RateLimits
 
 _log = get_logger(__name__)
-_MAX_BODY_BYTES = 2 * 1024 * 1024
+MAX_BODY_BYTES = 2 * 1024 * 1024
 _encode = msgspec.json.Encoder().encode
 _T = TypeVar("_T", bound=msgspec.Struct)
 
@@ -80,8 +80,10 @@ class Operation:
 class Dialect:
     """One vendor's API: fill :attr:`operations` by :meth:`operation`, then make the application."""
 
-    def __init__(self, manners: Manners) -> None:
+    def __init__(self, manners: Manners, within: Callable[[ASGIApp], ASGIApp] = lambda app: app) -> None:
+        """`within` puts something between those who are known and the operations."""
         self.manners = manners
+        self._within = within
         self.operations: list[Operation] = []
 
     def operation(self, method: str, path: str, name: str) -> Callable[[Run], Run]:
@@ -103,15 +105,15 @@ class Dialect:
             },
             openapi_config=None,
             logging_config=None,
-            request_max_body_size=_MAX_BODY_BYTES,
+            request_max_body_size=MAX_BODY_BYTES,
         )
-        return Edge(inner, actions, limits, self.manners)
+        return Edge(self._within(inner), actions, limits, self.manners)
 
     def _handler(self, entry: Operation, actions: Actions) -> HTTPRouteHandler:
         async def handle(request: Request[Any, Any, Any]) -> Any:
             answer = await entry.run(await _ask(request, actions))
             content = b"" if answer.body is None else _encode(answer.body)
-            media = None if answer.body is None else "application/json; charset=utf-8"
+            media = None if answer.body is None else self.manners.media
             return ASGIResponse(body=content, status_code=answer.status, media_type=media, headers=dict(answer.headers))
 
         # Litestar resolves annotations by name; this module's postponed ones are not visible to it.
