@@ -12,7 +12,6 @@ import msgspec
 from insula.base.errors import InsulaError, InvalidInput, NotFound, Unsupported
 from insula.control.actions.wishes import CreateWish
 from insula.domain.ids import Kind
-from insula.domain.instance import Instance
 from insula.domain.names import check_hostname
 from insula.domain.operation import Operation
 from insula.frontends.dialects import public_ips, sources
@@ -23,8 +22,8 @@ from insula.frontends.dialects.digitalocean.dialect import DIALECT, page, part
 from insula.frontends.dialects.digitalocean.droplet_view import view, views
 from insula.frontends.dialects.digitalocean.find import droplet_of, droplets
 from insula.frontends.dialects.digitalocean.firewall_view import firewall_views
-from insula.frontends.dialects.digitalocean.records import record_of
-from insula.frontends.dialects.records import ALL, finished, fitting, name_of, naming, under_a_name
+from insula.frontends.dialects.records import ALL, fitting, name_of, naming, of_uuid, under_a_name
+from insula.frontends.dialects.removal import remove
 
 _MOST_AT_ONCE = 10
 
@@ -97,7 +96,7 @@ async def create_droplets(ask: Ask) -> Answer:
 async def _base(ask: Ask, wish: _New) -> CreateWish:
     """What all droplets of a request have."""
     regions.check(wish.region)
-    size = sizes.find(wish.size)
+    size = sizes.OFFER.find(wish.size)
     try:
         source = await images.find(ask, str(wish.image))
     except NotFound as error:
@@ -115,7 +114,7 @@ async def _base(ask: Ask, wish: _New) -> CreateWish:
             ssh_keys=await keys.names_of(ask, wish.ssh_keys),
             user_data=wish.user_data,
             tags=tuple(wish.tags),
-            network=record_of(wish.vpc_uuid, Kind.NETWORK) if wish.vpc_uuid else "",
+            network=of_uuid(wish.vpc_uuid, Kind.NETWORK) if wish.vpc_uuid else "",
         ),
         source,
     )
@@ -143,7 +142,8 @@ async def _create(ask: Ask, wish: _New, base: CreateWish, name: str) -> Operatio
 
 @DIALECT.operation("DELETE", "/v2/droplets/{droplet_id}", "droplets_destroy")
 async def destroy_droplet(ask: Ask) -> Answer:
-    await destroy(ask, await droplet_of(ask))
+    """Its volumes stay, as there; it takes a moment to be gone."""
+    await remove(ask, await droplet_of(ask))
     return Answer(status=204)
 
 
@@ -153,17 +153,8 @@ async def destroy_droplets(ask: Ask) -> Answer:
     if not tag:
         raise InvalidInput("tag_name is missing", why="It says which droplets", todo="Send it")
     for instance in [one for one in await droplets(ask) if tag in one.tags]:
-        await destroy(ask, instance)
+        await remove(ask, instance)
     return Answer(status=204)
-
-
-async def destroy(ask: Ask, instance: Instance) -> Operation:
-    """Its volumes stay, as there; it takes a moment to be gone."""
-    for attached in (await ask.actions.volumes.list(ask.caller, limit=ALL, instance=instance.id, used=False)).items:
-        await finished(ask, (await ask.actions.volumes.detach(ask.caller, attached.id, force=True)).id)
-    operation = await ask.actions.instances.delete(ask.caller, instance.id)
-    await public_ips.take(ask, instance.id)
-    return operation
 
 
 @DIALECT.operation("GET", "/v2/droplets/{droplet_id}/kernels", "droplets_list_kernels")

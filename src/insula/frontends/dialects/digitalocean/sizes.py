@@ -2,31 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from insula.base.errors import InvalidInput
-from insula.control.actions.sizes import SizeWish
-from insula.domain.instance import Resources
 from insula.domain.plan import PLANS
-
-
-@dataclass(frozen=True)
-class Size:
-    """`plan` gives the limits. Memory in MiB, disk in GiB."""
-
-    slug: str
-    description: str
-    vcpus: int
-    memory_mib: int
-    disk_gib: int
-    plan: str
-
-    @property
-    def wish(self) -> SizeWish:
-        """What departs from the plan."""
-        return SizeWish(self.vcpus, self.memory_mib, self.disk_gib)
+from insula.frontends.dialects.offer import Offer, Size
 
 
 def _theirs(description: str, *rows: tuple[str, int, int, int, str]) -> list[Size]:
@@ -77,31 +56,8 @@ SIZES = (
     ),
     *(Size(plan.name, "Insula", plan.vcpus, plan.memory_mib, plan.disk_gib, plan.name) for plan in PLANS.values()),
 )
-SLUGS = tuple(size.slug for size in SIZES)
-_BY_SLUG: Mapping[str, Size] = {size.slug: size for size in SIZES}
-
-
-def find(slug: str) -> Size:
-    """Raises InvalidInput."""
-    try:
-        return _BY_SLUG[slug]
-    except KeyError:
-        raise InvalidInput(
-            f"You specified an invalid size {slug[:80]!r}",
-            why=f"There are {', '.join(SLUGS)}",
-            todo="Choose one of them",
-            fields={"size": "unknown"},
-        ) from None
-
-
-def of(plan: str, resources: Resources, remembered: str) -> Size:
-    """The size of an instance: the one that it was given if it still has that, else one like it, else its plan's."""
-    fits = [size for size in SIZES if (size.vcpus, size.memory_mib) == (resources.vcpus, resources.memory_mib)]
-    known = _BY_SLUG.get(remembered)
-    if known is not None and known in fits:
-        return known
-    exact = next((size for size in fits if size.disk_gib == resources.disk_gib), None)
-    return exact or next(iter(fits), None) or _BY_SLUG.get(plan) or SIZES[0]
+OFFER = Offer(SIZES, "size")
+SLUGS = OFFER.slugs
 
 
 def view(size: Size, regions: list[str]) -> dict[str, Any]:
