@@ -19,7 +19,13 @@ from xdist.scheduler import LoadScopeScheduling
 _MACHINES_AT_ONCE = max(2, len(os.sched_getaffinity(0)))
 _SLOTS = Path(tempfile.gettempdir(), f"insula-test-machines-{os.geteuid()}")
 _LOOK_EVERY_S = 0.2
-_TOGETHER = frozenset({"tests/vm/test_debian.py", "tests/dialects/test_digitalocean_contract.py"})
+_TOGETHER = frozenset(
+    {
+        "tests/vm/test_debian.py",
+        "tests/dialects/test_digitalocean_contract.py",
+        "tests/dialects/test_lightsail_contract.py",
+    }
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

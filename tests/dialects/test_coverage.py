@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from insula.frontends.dialects.digitalocean import coverage
+import pytest
+
+from insula.frontends.dialects.coverage import Coverage
+from insula.frontends.dialects.digitalocean.coverage import COVERAGE as DIGITALOCEAN
+from insula.frontends.dialects.lightsail.coverage import COVERAGE as LIGHTSAIL
+from tests.dialects.botoshapes import lightsail
+
+_DIALECTS = Path(__file__).resolve().parents[2] / "src" / "insula" / "frontends" / "dialects"
 
 
-def test_the_page_is_what_would_be_written() -> None:
-    assert Path(coverage.__file__).with_name("COVERAGE.md").read_text() == coverage.page()
+@pytest.mark.parametrize(("name", "coverage"), [("digitalocean", DIGITALOCEAN), ("lightsail", LIGHTSAIL)])
+def test_the_page_is_what_would_be_written(name: str, coverage: Coverage) -> None:
+    assert (_DIALECTS / name / "COVERAGE.md").read_text() == coverage.page()
+
+
+def test_every_operation_of_lightsail_is_answered_for() -> None:
+    names = [entry.name for entry in LIGHTSAIL.dialect.operations]
+    assert sorted(names) == sorted(lightsail().operations)

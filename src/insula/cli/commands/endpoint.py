@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import click
 
 from insula.cli.output import json_option, print_json
 from insula.cli.session import Session
 from insula.domain.access import Scope
 
-_PREFIX = "dop_v1_"
 _SCOPES = (
     *(Scope.INSTANCES_WRITE, Scope.IMAGES_WRITE, Scope.VOLUMES_WRITE, Scope.SNAPSHOTS_WRITE, Scope.BACKUPS_WRITE),
     *(Scope.NETWORKS_WRITE, Scope.FIREWALLS_WRITE, Scope.KEYS_WRITE, Scope.OPERATIONS_WRITE),
@@ -33,6 +34,37 @@ baseurl: {url}/v2
 digitalocean.Manager(token="{token}")  # with the environment above
 pydo.Client(token="{token}", endpoint="{https}", connection_verify="insula-ca.pem")  # insula ca > insula-ca.pem
 """
+_LIGHTSAIL = """# Environment, for awscli and every SDK
+export AWS_ACCESS_KEY_ID={key_id}
+export AWS_SECRET_ACCESS_KEY={key_secret}
+export AWS_ENDPOINT_URL_LIGHTSAIL={url}
+export AWS_DEFAULT_REGION=us-east-1
+
+# awscli
+aws lightsail get-instances --endpoint-url {url}
+
+# Python
+boto3.client("lightsail", endpoint_url="{url}", region_name="us-east-1",
+             aws_access_key_id="{key_id}", aws_secret_access_key="{key_secret}")
+"""
+
+
+@dataclass(frozen=True)
+class _Vendor:
+    """Whose tools are pointed here. `settings` is what is printed, with its token's `prefix` if it has one."""
+
+    name: str
+    summary: str
+    settings: str
+    prefix: str = ""
+
+
+_VENDORS = (
+    _Vendor(
+        "digitalocean", "For DigitalOcean's: environment, Terraform, Ansible and Python.", _DIGITALOCEAN, "dop_v1_"
+    ),
+    _Vendor("lightsail", "For Amazon Lightsail's: environment, awscli and Python.", _LIGHTSAIL),
+)
 
 
 @click.command()
@@ -52,21 +84,28 @@ def endpoint() -> None:
     """Print what points other vendors' tools here, with a fresh token."""
 
 
-@endpoint.command()
-@click.option("--name", default="digitalocean", metavar="NAME", help="The new token's name.")
-@click.option("--read-only", is_flag=True, help="The token may only look.")
-@json_option
-@click.pass_obj
-def digitalocean(session: Session, name: str, read_only: bool, as_json: bool) -> None:
-    """For DigitalOcean's: environment, Terraform, Ansible and Python."""
-    found = session.settings
-    url = found.url if found.url.startswith("http") else f"http://{_host(found.listen_host)}:{found.listen_port}"
-    https = f"https://{_host(found.listen_tls[0])}:{found.listen_tls[1]}" if found.listen_tls is not None else ""
-    made = session.client.tokens.create(name, _READING if read_only else _SCOPES, prefix=_PREFIX)
-    if as_json:
-        print_json({"url": url, "https": https, "token": made.secret, "token_id": made.token.id})
-        return
-    click.echo(_DIGITALOCEAN.format(url=url, https=https or url, token=made.secret), nl=False)
+def _command(vendor: _Vendor) -> click.Command:
+    @click.command(vendor.name, help=vendor.summary)
+    @click.option("--name", default=vendor.name, metavar="NAME", help="The new token's name.")
+    @click.option("--read-only", is_flag=True, help="The token may only look.")
+    @json_option
+    @click.pass_obj
+    def point(session: Session, name: str, read_only: bool, as_json: bool) -> None:
+        found = session.settings
+        url = found.url if found.url.startswith("http") else f"http://{_host(found.listen_host)}:{found.listen_port}"
+        https = f"https://{_host(found.listen_tls[0])}:{found.listen_tls[1]}" if found.listen_tls is not None else ""
+        made = session.client.tokens.create(name, _READING if read_only else _SCOPES, prefix=vendor.prefix)
+        secrets = {"token": made.secret, "key_id": made.key_id, "key_secret": made.key_secret}
+        if as_json:
+            print_json({"url": url, "https": https, "token_id": made.token.id, **secrets})
+            return
+        click.echo(vendor.settings.format(url=url, https=https or url, **secrets), nl=False)
+
+    return point
+
+
+for _vendor in _VENDORS:
+    endpoint.add_command(_command(_vendor))
 
 
 def _host(listening: str) -> str:

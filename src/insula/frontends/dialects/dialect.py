@@ -175,11 +175,21 @@ def _body(content: bytes) -> Mapping[str, Any]:
         found = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise _malformed(f"It is no JSON: {error}") from error
+    if b"\\ud" in content.lower():
+        _check_text(found)
     if found is None:
         return {}
     if not isinstance(found, dict):
         raise _malformed("Its body is no JSON object")
     return found
+
+
+def _check_text(found: Any) -> None:
+    """Raise InvalidInput for halves of characters, which JSON can name and nobody can write down again."""
+    try:
+        json.dumps(found, ensure_ascii=False).encode()
+    except (UnicodeEncodeError, RecursionError) as error:
+        raise _malformed("It holds half a character, or is nested too deeply") from error
 
 
 def _malformed(why: str) -> InvalidInput:
