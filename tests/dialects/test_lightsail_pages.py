@@ -1,10 +1,14 @@
-"""Lists of Lightsail's API in pages, and what it says of what there is none of here."""
+"""Lists of Lightsail's API in pages, what it says of what there is none of here, and odd images."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import pytest_asyncio
 
+from insula.domain.image import Image, Provisioning
 from insula.frontends.dialects.lightsail.unavailable import LISTS, NAMES
 from tests.api.world import World
 from tests.dialects import signed
@@ -47,3 +51,18 @@ async def test_what_is_not_supported_says_so(contract: Contract, name: str) -> N
         assert list((await contract.ask(name)).values()) == [[]]
     else:
         assert await contract.refused(name) in {"NotFoundException", "OperationFailureException"}
+
+
+async def test_an_image_that_reads_no_keys_gets_none(contract: Contract, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = contract.world.control.node
+    offered = node.images
+
+    async def bare() -> Sequence[Image]:
+        return [replace(image, provisioning=Provisioning.NONE) for image in await offered()]
+
+    monkeypatch.setattr(node, "images", bare)
+    made = await contract.instance("bare")
+    assert "sshKeyName" not in made
+    assert (await contract.world.store.instances.get("default", "bare")).ssh_keys == ()
+    monkeypatch.undo()
+    await contract.gone("bare")

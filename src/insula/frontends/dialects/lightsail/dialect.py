@@ -94,9 +94,10 @@ DIALECT = Dialect(Manners(render, _tell, identify=by_signature, id_header=b"x-am
 
 
 def is_for_this(scope: Scope) -> bool:
-    """Whether a request is for this API, wherever it was sent."""
-    headers = scope.get("headers") or ()
-    return scope["type"] in ("http",) and any(name == _HEADER and _TARGET.fullmatch(value) for name, value in headers)
+    """Whether a request is for this API, which has one address and tells its operations by a header."""
+    if scope["type"] not in ("http",) or scope["path"] != "/":
+        return False
+    return any(name == _HEADER and _TARGET.fullmatch(value) for name, value in scope["headers"])
 
 
 def operation(name: str) -> Callable[[Run], Run]:

@@ -137,9 +137,10 @@ def _view(found: Named[Instance], around: _Around) -> dict[str, Any]:
         },
         "state": state_of(instance),
         "username": USER,
-        "sshKeyName": found.alias.facts.get("key", ""),
         "metadataOptions": _NO_METADATA,
     }
+    if key := found.alias.facts.get("key", ""):
+        shown["sshKeyName"] = key
     if reached.private:
         shown |= {"privateIpAddress": reached.private, "publicIpAddress": reached.public}
     return shown

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 from insula.base.errors import InsulaError, InvalidInput, Unsupported
 from insula.control.actions.wishes import CreateWish
+from insula.domain.backup import Backup
+from insula.domain.image import Image, Provisioning
 from insula.domain.instance import Instance
 from insula.domain.operation import Operation
 from insula.frontends.dialects import public_ips, sources
@@ -21,6 +23,8 @@ from insula.frontends.dialects.records import ALL, fitting, naming, patiently, u
 from insula.frontends.dialects.removal import remove
 
 _MOST_AT_ONCE = 20
+# How user-data begins that says itself what it is (cloud-init, "User-data formats").
+_FORMATS = ("#!", "#cloud-", "#include", "#part-handler", "## template:", "Content-Type:", "MIME-Version:")
 
 
 class Which(New):
@@ -125,10 +129,10 @@ async def _create_all(ask: Ask, wish: _Wishes, source: sources.Source) -> Answer
         raise InvalidInput(
             "instanceNames is not usable", why=f"It has 1 to {_MOST_AT_ONCE} names", todo="Send one request for each"
         )
-    if wish.ip_address_type not in {"", "dualstack", "ipv4"}:
+    if wish.ip_address_type not in {"", "dualstack"}:
         raise Unsupported(
             f"There are no instances of type {wish.ip_address_type[:20]}",
-            why="Each has IPv4, and IPv6 where its network has it",
+            why="Each has the addresses that its network has, of IPv4 and IPv6",
             todo="Leave ipAddressType out",
         )
     regions.check_zone(wish.availability_zone)
@@ -139,7 +143,7 @@ async def _create_all(ask: Ask, wish: _Wishes, source: sources.Source) -> Answer
         name="",
         plan=size.plan,
         size=size.wish,
-        ssh_keys=(await key_pairs.public_key(ask, wish.key_pair_name),),
+        ssh_keys=await _keys(ask, wish.key_pair_name, source),
         user_data=_script(wish.user_data),
         tags=tags.words(wish.tags),
     )
@@ -162,7 +166,7 @@ async def _create(ask: Ask, wish: _Wishes, base: CreateWish, name: str) -> Opera
         lambda ours: patiently(lambda: ask.actions.instances.create(ask.caller, replace(base, name=ours))),
     )
     facts = naming(name, ours) | {"zone": wish.availability_zone, "bundle": wish.bundle_id}
-    facts |= {"key": wish.key_pair_name or key_pairs.DEFAULT} | tags.facts(wish.tags)
+    facts |= {"key": wish.key_pair_name or (key_pairs.DEFAULT if base.ssh_keys else "")} | tags.facts(wish.tags)
     await ask.actions.aliases.note(begun.target, facts, begun.id)
     try:
         created = await ask.actions.instances.show(ask.caller, begun.target)
@@ -177,11 +181,19 @@ async def _create(ask: Ask, wish: _Wishes, base: CreateWish, name: str) -> Opera
     return begun
 
 
+async def _keys(ask: Ask, name: str, source: sources.Source) -> tuple[str, ...]:
+    """The key that is named; without a name the default, unless nothing in the image would read it."""
+    if not name and not isinstance(source, Backup):
+        base = source.key if isinstance(source, Image) else source.image
+        image = next((one for one in await blueprints.offered(ask) if one.key == base), None)
+        if image is not None and image.provisioning is Provisioning.NONE:
+            return ()
+    return (await key_pairs.public_key(ask, name),)
+
+
 def _script(user_data: str) -> str:
     """Theirs are lines of a shell script, with or without the first line that says so."""
-    if not user_data or user_data.startswith(("#!", "#cloud-config", "Content-Type:", "#include", "MIME-Version:")):
-        return user_data
-    return f"#!/bin/sh\n{user_data}"
+    return user_data if not user_data or user_data.startswith(_FORMATS) else f"#!/bin/sh\n{user_data}"
 
 
 @operation("StartInstance")
