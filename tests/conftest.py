@@ -23,6 +23,7 @@ _TOGETHER = frozenset(
     {
         "tests/vm/test_debian.py",
         "tests/dialects/test_digitalocean_contract.py",
+        "tests/dialects/test_lightsail_contract.py",
         "tests/dialects/test_linode_contract.py",
     }
 )

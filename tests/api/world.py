@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import secrets
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,7 +16,7 @@ import httpx
 from litestar.types import ASGIApp
 
 from insula.base.clock import now_utc
-from insula.control.actions import Actions
+from insula.control.actions import Actions, SigningKeys
 from insula.control.actions.secret import hash_secret, new_secret
 from insula.control.nodes import Nodes, Spaces
 from insula.control.store import Store
@@ -51,6 +52,7 @@ class World:
     app: ASGIApp
     closing: asyncio.Event
     places: Path  # where backup stores are
+    signing: SigningKeys
     _secrets: dict[tuple[str, frozenset[Scope]], str] = field(default_factory=dict)
 
     @property
@@ -179,8 +181,10 @@ async def make_world(
         await made.prepare_image("tiny", quiet)
         await control.store.projects.create(Project(OTHER_PROJECT, now_utc()))
         nodes = Nodes({"local": made})
-        actions = Actions(control.store, control.engine, nodes, Spaces(control.store, nodes), control.scheduler)
+        spaces = Spaces(control.store, nodes)
+        signing = SigningKeys(secrets.token_bytes(32))
+        actions = Actions(control.store, control.engine, nodes, spaces, control.scheduler, signing=signing)
         closing = asyncio.Event()
         limits = RateLimits(rate_limit_per_minute)
         app = with_dialects(make_app(actions, limits, closing=closing), actions, limits)
-        yield World(control, actions, app, closing, folder / "stores")
+        yield World(control, actions, app, closing, folder / "stores", signing)

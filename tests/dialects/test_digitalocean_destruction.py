@@ -49,7 +49,7 @@ async def test_all_of_it_or_what_was_chosen(world: World) -> None:
     specification = openapi.digitalocean()
     if specification is None:
         pytest.skip("DigitalOcean's specification is not at hand")
-    contract = Contract(world, DIALECT, specification, {})
+    contract = Contract(world, DIALECT, specification, openapi.NEVER)
     await world.admin("POST", "/v1/address-pools", json={"name": "public", "addresses": "203.0.113.0/28"})
     first, told = await with_belongings(contract, "first")
     assert {kind: len(things) for kind, things in told.items()} == {

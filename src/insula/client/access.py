@@ -13,10 +13,12 @@ from insula.domain.access import AuditEntry, Project, SshKey, Token
 
 @dataclass(frozen=True)
 class NewToken:
-    """A token just made. `secret` is shown this once and kept nowhere."""
+    """A token just made. The secrets are shown this once: its own, and that of the key that signs in its name."""
 
     token: Token
     secret: str
+    key_id: str
+    key_secret: str
 
 
 class Keys:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,13 +29,46 @@ Rendered = tuple[int, bytes, dict[str, str]]
 
 
 @dataclass(frozen=True)
+class Arrival:
+    """A request of somebody who is not known yet. `project` is the one that it names, if any."""
+
+    scope: _CallScope
+    headers: Mapping[bytes, str]
+    project: str
+    receive: Receive
+
+
+@dataclass(frozen=True)
+class Known:
+    """Who it is, what their requests are counted by, and where the application receives the request from."""
+
+    identity: Identity
+    counted_by: str
+    receive: Receive
+
+
+Identify = Callable[[Actions, Arrival], Awaitable[Known]]
+
+
+async def by_bearer_token(actions: Actions, arrival: Arrival) -> Known:
+    """Raises Unauthenticated, and NotFound for a project that is not the token's."""
+    credential = arrival.headers.get(b"authorization", "")
+    identity = await actions.access.of_token(_bearer(credential), arrival.project)
+    return Known(identity, credential, arrival.receive)
+
+
+@dataclass(frozen=True)
 class Manners:
     """How an API speaks. `render` makes status, body and headers of an error and a request's id, `tell` makes headers
-    of what is left to a caller of a limit. Who asks for the `public` paths need not be known."""
+    of what is left to a caller of a limit. Who asks for the `public` paths need not be known; all others are known by
+    `identify`. Answers carry the request's id in `id_header`, and bodies have the media type `media`."""
 
     render: Callable[[InsulaError, str], Rendered]
     tell: Callable[[Count], _Headers]
     public: frozenset[str] = frozenset()
+    identify: Identify = by_bearer_token
+    id_header: bytes = b"x-request-id"
+    media: str = "application/json; charset=utf-8"
 
 
 @dataclass(frozen=True)
@@ -61,7 +94,7 @@ class Edge:
             return
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         request_id = _request_id(headers.get(b"x-request-id", ""))
-        extra: _Headers = [(b"x-request-id", request_id.encode())]
+        extra: _Headers = [(self._manners.id_header, request_id.encode())]
         started = False
 
         async def send_with_headers(message: Message) -> None:
@@ -75,8 +108,10 @@ class Edge:
             state: dict[str, Any] = scope.setdefault("state", {})
             state["request_id"] = request_id
             if scope["path"] not in self._manners.public and scope.get("method") != "OPTIONS":
-                identity = await self._identify(scope, headers, extra)
-                state["caller"] = Caller(identity, request_id)
+                arrival = Arrival(scope, headers, _project(headers.get(b"insula-project", "")), receive)
+                known = await self._identify(arrival, extra)
+                state["caller"] = Caller(known.identity, request_id)
+                receive = known.receive
             await self._app(scope, receive, send_with_headers)
         except InsulaError as error:
             if started:
@@ -89,20 +124,18 @@ class Edge:
             _log.error("request failed", exc_info=error, request_id=request_id, path=scope["path"])
             await self._refuse(scope["type"], internal_error(), request_id, send_with_headers)
 
-    async def _identify(self, scope: _CallScope, headers: dict[bytes, str], extra: _Headers) -> Identity:
-        project = _project(headers.get(b"insula-project", ""))
-        peer = scope["state"].get("peer")
+    async def _identify(self, arrival: Arrival, extra: _Headers) -> Known:
+        peer = arrival.scope["state"].get("peer")
         if isinstance(peer, Peer):
-            return await self._actions.access.of_peer(peer.uid, project)
-        credential = headers.get(b"authorization", "")
+            return Known(await self._actions.access.of_peer(peer.uid, arrival.project), "", arrival.receive)
         try:
-            identity = await self._actions.access.of_token(_bearer(credential), project)
+            known = await self._manners.identify(self._actions, arrival)
         except Unauthenticated:
-            client = scope.get("client")
+            client = arrival.scope.get("client")
             self._limits.count_failure(client[0] if client else "unknown")
             raise
-        extra += self._manners.tell(self._limits.count(credential))
-        return identity
+        extra += self._manners.tell(self._limits.count(known.counted_by))
+        return known
 
     async def _refuse(self, kind: str, error: InsulaError, request_id: str, send: Send) -> None:
         status, body, headers = self._manners.render(error, request_id)

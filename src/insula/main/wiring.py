@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 
 from insula.base.settings import Settings
-from insula.control.actions import Actions
+from insula.control.actions import Actions, SigningKeys
 from insula.control.nodes import Nodes, Spaces
 from insula.control.operations import open_engine
 from insula.control.reconcile import Accountant, Collector, Connector, Reaper, Reconciler, Timekeeper
@@ -60,7 +60,9 @@ async def wire(settings: Settings, parts: AsyncExitStack) -> Listen:
         await asyncio.to_thread(certificates.prepare)
         background.start("certificates", certificates.keep_fresh)
         tls = Tls(*settings.listen_tls, certificates.context())
-    actions, limits = Actions(store, engine, nodes, spaces, scheduler), RateLimits(settings.rate_limit_per_minute)
+    signing = await asyncio.to_thread(SigningKeys.open, settings.home / "control" / "signing.key")
+    actions = Actions(store, engine, nodes, spaces, scheduler, signing=signing)
+    limits = RateLimits(settings.rate_limit_per_minute)
     app = with_dialects(make_app(actions, limits, closing=closing, certificates=certificates), actions, limits)
 
     async def listen(stop: asyncio.Event, on_ready: Callable[[str], None]) -> None:

@@ -216,6 +216,12 @@ async def test_tools_of_others_are_pointed_here(insula: Insula, place: Path) -> 
     token = next(line.rpartition("=")[2] for line in shown.out.splitlines() if "ACCESS_TOKEN" in line)
     assert token.startswith("dop_v1_")
     assert shown.out.count(token) == 5
+    signing = (await insula("endpoint", "lightsail")).out
+    key = dict(line.removeprefix("export AWS_").split("=") for line in signing.splitlines() if "export" in line)
+    assert key["ACCESS_KEY_ID"].startswith("IK")
+    assert len(key["SECRET_ACCESS_KEY"]) == 40
+    assert signing.count(key["SECRET_ACCESS_KEY"]) == 2
+    assert key["ENDPOINT_URL_LIGHTSAIL"].startswith("http://")
     assert (await insula("ca")).status == 3, "nothing is served over HTTPS here"
     shown = await insula("endpoint", "linode")
     token = next(line.rpartition("=")[2] for line in shown.out.splitlines() if "LINODE_TOKEN" in line)

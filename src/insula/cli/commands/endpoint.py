@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import click
 
 from insula.cli.output import json_option, print_json
 from insula.cli.session import Session
-from insula.client.access import NewToken
 from insula.domain.access import Scope
 
-_DIGITALOCEAN_PREFIX = "dop_v1_"
 _SCOPES = (
     *(Scope.INSTANCES_WRITE, Scope.IMAGES_WRITE, Scope.VOLUMES_WRITE, Scope.SNAPSHOTS_WRITE, Scope.BACKUPS_WRITE),
     *(Scope.NETWORKS_WRITE, Scope.FIREWALLS_WRITE, Scope.KEYS_WRITE, Scope.OPERATIONS_WRITE),
@@ -52,6 +52,38 @@ provider "linode" {{
 # Python
 linode_api4.LinodeClient("{token}", base_url="{url}/v4")
 """
+_LIGHTSAIL = """# Environment, for awscli and every SDK
+export AWS_ACCESS_KEY_ID={key_id}
+export AWS_SECRET_ACCESS_KEY={key_secret}
+export AWS_ENDPOINT_URL_LIGHTSAIL={url}
+export AWS_DEFAULT_REGION=us-east-1
+
+# awscli
+aws lightsail get-instances --endpoint-url {url}
+
+# Python
+boto3.client("lightsail", endpoint_url="{url}", region_name="us-east-1",
+             aws_access_key_id="{key_id}", aws_secret_access_key="{key_secret}")
+"""
+
+
+@dataclass(frozen=True)
+class _Vendor:
+    """Whose tools are pointed here. `settings` is what is printed, with its token's `prefix` if it has one."""
+
+    name: str
+    summary: str
+    settings: str
+    prefix: str = ""
+
+
+_VENDORS = (
+    _Vendor(
+        "digitalocean", "For DigitalOcean's: environment, Terraform, Ansible and Python.", _DIGITALOCEAN, "dop_v1_"
+    ),
+    _Vendor("linode", "For Linode's: environment, linode-cli, Terraform and Python.", _LINODE),
+    _Vendor("lightsail", "For Amazon Lightsail's: environment, awscli and Python.", _LIGHTSAIL),
+)
 
 
 @click.command()
@@ -71,38 +103,30 @@ def endpoint() -> None:
     """Print what points other vendors' tools here, with a fresh token."""
 
 
-@endpoint.command()
-@click.option("--name", default="digitalocean", metavar="NAME", help="The new token's name.")
-@click.option("--read-only", is_flag=True, help="The token may only look.")
-@json_option
-@click.pass_obj
-def digitalocean(session: Session, name: str, read_only: bool, as_json: bool) -> None:
-    """For DigitalOcean's: environment, Terraform, Ansible and Python."""
-    scopes = _READING if read_only else _SCOPES
-    made = session.client.tokens.create(name, scopes, prefix=_DIGITALOCEAN_PREFIX)
-    _tell(session, made, _DIGITALOCEAN, as_json)
+def _command(vendor: _Vendor) -> click.Command:
+    @click.command(vendor.name, help=vendor.summary)
+    @click.option("--name", default=vendor.name, metavar="NAME", help="The new token's name.")
+    @click.option("--read-only", is_flag=True, help="The token may only look.")
+    @json_option
+    @click.pass_obj
+    def point(session: Session, name: str, read_only: bool, as_json: bool) -> None:
+        found = session.settings
+        url = found.url if found.url.startswith("http") else f"http://{_host(found.listen_host)}:{found.listen_port}"
+        https = f"https://{_host(found.listen_tls[0])}:{found.listen_tls[1]}" if found.listen_tls is not None else ""
+        made = session.client.tokens.create(name, _READING if read_only else _SCOPES, prefix=vendor.prefix)
+        secrets = {"token": made.secret, "key_id": made.key_id, "key_secret": made.key_secret}
+        if as_json:
+            print_json({"url": url, "https": https, "token_id": made.token.id, **secrets})
+            return
+        click.echo(
+            vendor.settings.format(url=url, https=https or url, host=url.partition("://")[2], **secrets), nl=False
+        )
+
+    return point
 
 
-@endpoint.command()
-@click.option("--name", default="linode", metavar="NAME", help="The new token's name.")
-@click.option("--read-only", is_flag=True, help="The token may only look.")
-@json_option
-@click.pass_obj
-def linode(session: Session, name: str, read_only: bool, as_json: bool) -> None:
-    """For Linode's: environment, linode-cli, Terraform and Python."""
-    made = session.client.tokens.create(name, _READING if read_only else _SCOPES)
-    _tell(session, made, _LINODE, as_json)
-
-
-def _tell(session: Session, made: NewToken, settings: str, as_json: bool) -> None:
-    found = session.settings
-    url = found.url if found.url.startswith("http") else f"http://{_host(found.listen_host)}:{found.listen_port}"
-    https = f"https://{_host(found.listen_tls[0])}:{found.listen_tls[1]}" if found.listen_tls is not None else ""
-    if as_json:
-        print_json({"url": url, "https": https, "token": made.secret, "token_id": made.token.id})
-        return
-    host = url.partition("://")[2]
-    click.echo(settings.format(url=url, https=https or url, host=host, token=made.secret), nl=False)
+for _vendor in _VENDORS:
+    endpoint.add_command(_command(_vendor))
 
 
 def _host(listening: str) -> str:

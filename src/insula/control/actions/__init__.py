@@ -23,6 +23,7 @@ from insula.control.actions.plans import PlanActions
 from insula.control.actions.ports import Engine, Nodes, Scheduler, Spaces
 from insula.control.actions.projects import ProjectActions
 from insula.control.actions.published import PublishedActions
+from insula.control.actions.signing import SigningKeys
 from insula.control.actions.snapshots import SnapshotActions
 from insula.control.actions.tokens import TokenActions
 from insula.control.actions.traffic import TrafficActions
@@ -40,9 +41,18 @@ from insula.control.store import (
 class Actions:
     """The closed set of actions, put together from the rooms below."""
 
-    def __init__(self, store: Store, engine: Engine, nodes: Nodes, spaces: Spaces, scheduler: Scheduler) -> None:
+    def __init__(
+        self,
+        store: Store,
+        engine: Engine,
+        nodes: Nodes,
+        spaces: Spaces,
+        scheduler: Scheduler,
+        *,
+        signing: SigningKeys,
+    ) -> None:
         acceptor = Acceptor(store, engine, scheduler)
-        self.access = Access(store)
+        self.access = Access(store, signing)
         self.aliases = Aliases(store)
         self.instances = InstanceActions(store, nodes, acceptor)
         self.guest = GuestActions(store, nodes)
@@ -60,11 +70,19 @@ class Actions:
         self.addresses = AddressActions(store, spaces, nodes)
         self.forwards = ForwardActions(store, spaces)
         self.firewalls = FirewallActions(store, spaces)
-        self.keys = KeyActions(store)
-        self.tokens = TokenActions(store)
+        self.keys = KeyActions(store, signing)
+        self.tokens = TokenActions(store, signing)
         self.projects = ProjectActions(store, self.access)
         self.host = HostActions(store, nodes, scheduler)
         self.audit = AuditActions(store)
 
 
-__all__ = ["Actions", "BackupFilter", "InstanceFilter", "OperationFilter", "SnapshotFilter", "VolumeFilter"]
+__all__ = [
+    "Actions",
+    "BackupFilter",
+    "InstanceFilter",
+    "OperationFilter",
+    "SigningKeys",
+    "SnapshotFilter",
+    "VolumeFilter",
+]

@@ -1,15 +1,17 @@
-"""Who is it? Peer credentials on the Unix socket, bearer tokens over TCP."""
+"""Who is it? Peer credentials on the Unix socket, bearer tokens and signatures by tokens' keys over TCP."""
 
 from __future__ import annotations
 
 import os
 import pwd
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 from insula.base.clock import monotonic_s, now_utc
 from insula.base.errors import Forbidden, NotFound, Unauthenticated
 from insula.control.actions.secret import hash_secret, looks_right
+from insula.control.actions.signing import SigningKeys, token_of
 from insula.control.store import Store
 from insula.domain.access import DEFAULT_PROJECT, Identity, Scope, Token
 
@@ -20,8 +22,9 @@ _TOUCH_EVERY_S = 60.0
 class Access:
     """Turns proofs into identities. Costs no database on most requests: the store keeps tokens in memory."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, signing: SigningKeys) -> None:
         self._store = store
+        self._signing = signing
         self._touched: OrderedDict[str, float] = OrderedDict()
         self._projects: OrderedDict[str, None] = OrderedDict()
         self._forgotten = 0  # grows with every forget: what was read before one must not be remembered after it
@@ -47,7 +50,29 @@ class Access:
 
         Raises :class:`Unauthenticated`, :class:`NotFound` for a project that does not exist or is not the token's.
         """
-        token = await self._find(secret)
+        return await self._identity(await self._find(secret), project)
+
+    async def of_signature(self, key_id: str, is_right: Callable[[str], bool], project: str = "") -> Identity:
+        """The identity of whoever signed with the key of this id; `is_right` checks the signature with its secret.
+
+        Raises :class:`Unauthenticated` (invalid-token, token-expired, signature-mismatch), and NotFound as above.
+        """
+        token = await self._store.tokens.find_by_id(token_of(key_id))
+        if token is None or token.revoked:
+            raise _unknown_token()
+        # Before the token is said to have expired: who cannot sign learns nothing of it.
+        if not is_right(self._signing.of(token.id).secret):
+            raise Unauthenticated(
+                "The signature is not the one that belongs to this request",
+                why="It was made with another secret, or the request was changed on its way",
+                todo="Check the secret of the key, and that nothing between here and the client changes requests",
+                code="signature-mismatch",
+            )
+        _check_valid(token)
+        await self._touch(token.id)
+        return await self._identity(token, project)
+
+    async def _identity(self, token: Token, project: str) -> Identity:
         wanted = project or token.project
         if wanted != token.project:
             if Scope.ADMIN not in token.scopes:
@@ -66,13 +91,7 @@ class Access:
         token = await self._store.tokens.find(hash_secret(secret))
         if token is None or token.revoked:
             raise _unknown_token()
-        if token.expires_at is not None and token.expires_at <= now_utc():
-            raise Unauthenticated(
-                f"The token {token.name} has expired",
-                why=f"It was valid until {token.expires_at:%Y-%m-%d %H:%M} UTC",
-                todo="Make a new one with `insula token create`",
-                code="token-expired",
-            )
+        _check_valid(token)
         await self._touch(token.id)
         return token
 
@@ -108,6 +127,16 @@ def _user_name(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return str(uid)
+
+
+def _check_valid(token: Token) -> None:
+    if token.expires_at is not None and token.expires_at <= now_utc():
+        raise Unauthenticated(
+            f"The token {token.name} has expired",
+            why=f"It was valid until {token.expires_at:%Y-%m-%d %H:%M} UTC",
+            todo="Make a new one with `insula token create`",
+            code="token-expired",
+        )
 
 
 def _unknown_token() -> Unauthenticated:

@@ -171,8 +171,9 @@ class FirewallActions:
     async def lift(
         self, caller: Caller, firewall: str, instances: tuple[str, ...], tags: tuple[str, ...]
     ) -> ProjectFirewall:
-        """Let it apply to these no more."""
-        ids = {*await self._ids(caller, instances)}
+        """Let it apply to these no more. Instances that are gone are known by their ids."""
+        applied = set((await self.store.firewalls.get(caller.project, firewall)).instances)
+        ids = {*(applied & {*instances}), *await self._ids(caller, [one for one in instances if one not in applied])}
         found = await self.store.firewalls.edit(
             caller.project,
             firewall,

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from insula.base.clock import now_utc
-from insula.control.actions.caller import Audit, Caller, Page, action
+from insula.control.actions.caller import ACTIONS, Audit, Caller, Page, action, audit_line
 from insula.control.actions.faults import Faults
+from insula.control.actions.signing import SigningKeys
 from insula.control.actions.ssh_keys import PublicKey, parse_public_key
 from insula.control.store import Store
 from insula.domain.access import Scope, SshKey
@@ -12,9 +18,34 @@ from insula.domain.ids import Kind, new_id
 from insula.domain.names import check_name
 
 
+@dataclass(frozen=True)
+class ProjectKey:
+    """The key pair that a project has without making one; the private half is OpenSSH's."""
+
+    public_key: str
+    private_key: str = field(repr=False)
+
+
 class KeyActions:
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, signing: SigningKeys) -> None:
         self.store = store
+        self._signing = signing
+
+    def public_key_of_project(self, caller: Caller) -> str:
+        """The public half of the project's own key pair, which is always the same."""
+        return _public(self._own_key(caller), caller)
+
+    async def key_of_project(self, caller: Caller) -> ProjectKey:
+        """Both halves. Nothing of it is stored: it is derived anew. Raises Forbidden unless the caller may add keys."""
+        ACTIONS["keys.add"].authorize(caller)
+        await self.store.audit.append(audit_line(caller, "keys.of_project", caller.project, "done"))
+        key = self._own_key(caller)
+        form, encoding = serialization.PrivateFormat.OpenSSH, serialization.Encoding.PEM
+        private = key.private_bytes(encoding, form, serialization.NoEncryption()).decode()
+        return ProjectKey(_public(key, caller), private)
+
+    def _own_key(self, caller: Caller) -> Ed25519PrivateKey:
+        return Ed25519PrivateKey.from_private_bytes(self._signing.derived(f"ssh key of project {caller.project}"))
 
     @action("keys.list", Scope.KEYS_READ, audit=Audit.NEVER)
     async def list(self, caller: Caller) -> Page[SshKey]:
@@ -48,3 +79,8 @@ class KeyActions:
         """Instances that were created with it keep it."""
         found = await self.store.keys.get(caller.project, key)
         await self.store.keys.delete(caller.project, found.id)
+
+
+def _public(key: Ed25519PrivateKey, caller: Caller) -> str:
+    form, encoding = serialization.PublicFormat.OpenSSH, serialization.Encoding.OpenSSH
+    return f"{key.public_key().public_bytes(encoding, form).decode()} {caller.project}"

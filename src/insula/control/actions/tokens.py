@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from insula.base.clock import now_utc
@@ -11,6 +11,7 @@ from insula.base.errors import Forbidden
 from insula.control.actions.caller import Audit, Caller, Page, action
 from insula.control.actions.faults import Faults
 from insula.control.actions.secret import PREFIX, hash_secret, is_prefix, new_secret
+from insula.control.actions.signing import SigningKey, SigningKeys
 from insula.control.store import Store
 from insula.domain.access import Scope, Token
 from insula.domain.ids import Kind, new_id
@@ -21,15 +22,17 @@ MAX_DAYS = 3650
 
 @dataclass(frozen=True)
 class NewToken:
-    """A token and its secret, which is shown this once."""
+    """A token, its secret, and the key that signs in its name; the secrets are shown this once."""
 
     token: Token
-    secret: str
+    secret: str = field(repr=False)
+    key: SigningKey
 
 
 class TokenActions:
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, signing: SigningKeys) -> None:
         self.store = store
+        self._signing = signing
 
     @action("tokens.list", Scope.TOKENS_WRITE, audit=Audit.NEVER)
     async def list(self, caller: Caller) -> Page[Token]:
@@ -75,7 +78,8 @@ class TokenActions:
             last_used_at=None,
             revoked=False,
         )
-        return NewToken(await self.store.tokens.add(token, hash_secret(secret)), secret)
+        added = await self.store.tokens.add(token, hash_secret(secret))
+        return NewToken(added, secret, self._signing.of(added.id))
 
     @action("tokens.revoke", Scope.TOKENS_WRITE, audit=Audit.AFTER)
     async def revoke(self, caller: Caller, token_id: str) -> None:

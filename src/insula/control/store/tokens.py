@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -17,12 +17,20 @@ from insula.control.store.schema import token
 from insula.domain.access import Token
 
 
+@dataclass(frozen=True)
+class KnownTokens:
+    """All tokens, revoked and expired ones too."""
+
+    by_hash: Mapping[str, Token]
+    by_id: Mapping[str, Token]
+
+
 class Tokens:
-    """The table of tokens, with a read model by hash."""
+    """The table of tokens, with a read model of all."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self.model: ReadModel[Mapping[str, Token]] = ReadModel(database, "tokens", _load)
+        self.model: ReadModel[KnownTokens] = ReadModel(database, "tokens", _load)
 
     def version(self) -> int:
         """Changes with every token that is added or revoked: what was derived from a token is good until then."""
@@ -30,7 +38,11 @@ class Tokens:
 
     async def find(self, secret_hash: str) -> Token | None:
         """The token with this hash, revoked and expired ones too: the caller judges."""
-        return (await self.model.value()).get(secret_hash)
+        return (await self.model.value()).by_hash.get(secret_hash)
+
+    async def find_by_id(self, token_id: str) -> Token | None:
+        """The token with this id, which the caller judges as well."""
+        return (await self.model.value()).by_id.get(token_id)
 
     async def list(self, project: str) -> Sequence[Token]:
         """The project's tokens, oldest first."""
@@ -79,5 +91,6 @@ def _token(row: Row[tuple[object, ...]]) -> Token:
     return Token(**fields)
 
 
-def _load(connection: Connection) -> Mapping[str, Token]:
-    return {row.secret_hash: _token(row) for row in connection.execute(sa.select(token))}
+def _load(connection: Connection) -> KnownTokens:
+    by_hash = {row.secret_hash: _token(row) for row in connection.execute(sa.select(token))}
+    return KnownTokens(by_hash, {each.id: each for each in by_hash.values()})

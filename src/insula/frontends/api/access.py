@@ -69,7 +69,7 @@ async def create_token(call: Call[CreateToken, Nothing]) -> Reply:
     """Make a token; its secret is shown this once."""
     wish = call.body
     made = await call.actions.tokens.create(call.caller, wish.name, wish.scopes, wish.expires_in_days, wish.prefix)
-    return created(NewTokenView(made.token, made.secret), f"/v1/tokens/{made.token.id}")
+    return created(NewTokenView(made.token, made.secret, made.key.id, made.key.secret), f"/v1/tokens/{made.token.id}")
 
 
 @endpoint("DELETE", "/v1/tokens/{token}", action="tokens.revoke", status=204)

@@ -42,10 +42,12 @@ class AuditQuery(Wish, frozen=True):
 
 
 class NewTokenView(Struct, frozen=True):
-    """A token and its secret, which is shown this once."""
+    """A token and its secrets, which are shown this once: its own, and that of the key that signs in its name."""
 
     token: Token
     secret: str
+    key_id: str
+    key_secret: str
 
 
 class IdentityView(Struct, frozen=True):

@@ -354,7 +354,7 @@ EXAMPLES: Mapping[Any, Any] = {
     SshKey: SshKey(
         "key_01kg8yq8e00000000000000001", "default", "laptop", _KEY, "SHA256:6GvzXb3oUqX2b5m0Yq7c3y1r0kJm8cQ", _AT
     ),
-    access_schemas.NewTokenView: access_schemas.NewTokenView(_TOKEN, "insula_…"),
+    access_schemas.NewTokenView: access_schemas.NewTokenView(_TOKEN, "insula_…", "IK…", "…"),
     Project: Project("shop", _AT),
     access_schemas.IdentityView: access_schemas.IdentityView("token:ci", "default", [Scope.INSTANCES_WRITE]),
     schemas.Health: schemas.Health("ok", "0.1.0"),

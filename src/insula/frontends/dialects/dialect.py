@@ -26,7 +26,7 @@ from insula.frontends.edge import Edge, Manners, internal_error
 from insula.frontends.limits import RateLimits
 
 _log = get_logger(__name__)
-_MAX_BODY_BYTES = 2 * 1024 * 1024
+MAX_BODY_BYTES = 2 * 1024 * 1024
 _encode = msgspec.json.Encoder().encode
 _T = TypeVar("_T", bound=msgspec.Struct)
 
@@ -80,12 +80,20 @@ class Operation:
 class Dialect:
     """One vendor's API: fill :attr:`operations` by :meth:`operation`, then make the application.
 
-    Each operation is there once under each of the `versions`, which its path does not name.
+    Each operation is there once under each of the `versions`, which its path does not name. `within` puts something
+    between those who are known and the operations.
     """
 
-    def __init__(self, manners: Manners, versions: Sequence[str] = ("",)) -> None:
+    def __init__(
+        self,
+        manners: Manners,
+        *,
+        versions: Sequence[str] = ("",),
+        within: Callable[[ASGIApp], ASGIApp] = lambda app: app,
+    ) -> None:
         self.manners = manners
         self._versions = versions
+        self._within = within
         self.operations: list[Operation] = []
 
     def operation(self, method: str, path: str, name: str) -> Callable[[Run], Run]:
@@ -107,15 +115,15 @@ class Dialect:
             },
             openapi_config=None,
             logging_config=None,
-            request_max_body_size=_MAX_BODY_BYTES,
+            request_max_body_size=MAX_BODY_BYTES,
         )
-        return Edge(inner, actions, limits, self.manners)
+        return Edge(self._within(inner), actions, limits, self.manners)
 
     def _handler(self, entry: Operation, actions: Actions) -> HTTPRouteHandler:
         async def handle(request: Request[Any, Any, Any]) -> Any:
             answer = await entry.run(await _ask(request, actions))
             content = b"" if answer.body is None else _encode(answer.body)
-            media = None if answer.body is None else "application/json; charset=utf-8"
+            media = None if answer.body is None else self.manners.media
             return ASGIResponse(body=content, status_code=answer.status, media_type=media, headers=dict(answer.headers))
 
         # Litestar resolves annotations by name; this module's postponed ones are not visible to it.
@@ -177,11 +185,21 @@ def _body(content: bytes) -> Mapping[str, Any]:
         found = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise _malformed(f"It is no JSON: {error}") from error
+    if b"\\ud" in content.lower():
+        _check_text(found)
     if found is None:
         return {}
     if not isinstance(found, dict):
         raise _malformed("Its body is no JSON object")
     return found
+
+
+def _check_text(found: Any) -> None:
+    """Raise InvalidInput for halves of characters, which JSON can name and nobody can write down again."""
+    try:
+        json.dumps(found, ensure_ascii=False).encode()
+    except (UnicodeEncodeError, RecursionError) as error:
+        raise _malformed("It holds half a character, or is nested too deeply") from error
 
 
 def _malformed(why: str) -> InvalidInput:

@@ -1,6 +1,7 @@
 """Records of ours as clients of other vendors know them: by numbers, and by names that may be any text.
 
-What every dialect needs; how one vendor's ids look stays in its folder.
+What every dialect needs; how one vendor's ids look stays in its folder. Where they are UUIDs, these are the 128 bits of
+our ids.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from insula.frontends.dialects.dialect import Ask
 
 ALL = 100_000  # more than there can be of anything
 _LABEL_CHARS = 63
+_DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
 _TRIES = 5
 _PATIENCE_S, _LOOK_EVERY_S = 60.0, 0.1
 _T = TypeVar("_T")
@@ -42,6 +44,24 @@ async def numbered(ask: Ask, text: str, kind: Kind) -> str:
 async def numbers(ask: Ask, records: Iterable[str]) -> Mapping[str, int]:
     """The numbers of records of ours."""
     return {record: alias.number for record, alias in (await ask.actions.aliases.of(records)).items()}
+
+
+def uuid_of(record: str) -> str:
+    """The UUID of one of our ids."""
+    number = 0
+    for digit in record.rpartition("_")[2]:
+        number = number << 5 | _DIGITS.index(digit)
+    return str(uuid.UUID(int=number & (1 << 128) - 1))
+
+
+def of_uuid(text: str, kind: Kind) -> str:
+    """Our id of a UUID. Raises NotFound for what is none."""
+    try:
+        number = uuid.UUID(text).int
+    except ValueError as error:
+        raise unknown(kind.name.lower(), text) from error
+    digits = "".join(_DIGITS[(number >> shift) & 31] for shift in range(125, -1, -5))
+    return f"{kind.value}_{digits}"
 
 
 def unknown(what: str, text: str) -> NotFound:

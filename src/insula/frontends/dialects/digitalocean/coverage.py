@@ -1,8 +1,7 @@
-"""Which operations are supported. Run it as a module to write COVERAGE.md, which tells it."""
+"""Which operations are supported, and COVERAGE.md, which tells it. Run it as a module to write that page."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from insula.frontends.dialects.coverage import Coverage
@@ -29,5 +28,4 @@ snapshots, which `restore` is for; there is no root password, so none is reset.
 COVERAGE = Coverage(DIALECT, _HEAD, unavailable.EMPTY, _REFUSED)
 
 if __name__ == "__main__":
-    Path(__file__).with_name("COVERAGE.md").write_text(COVERAGE.page)
-    sys.stdout.write(f"{len(COVERAGE.supported)} operations are supported\n")
+    COVERAGE.write(Path(__file__).parent)

@@ -55,7 +55,7 @@ async def _power_cycle(ask: Ask, instance: Instance, wish: _Wish) -> Operation:
 
 async def _resize(ask: Ask, instance: Instance, wish: _Wish) -> Operation:
     """Without `disk` the disk keeps its size, so that the way back stays open."""
-    size = sizes.SIZES.find(wish.size)
+    size = sizes.OFFER.find(wish.size)
     room = size.disk_gib if wish.disk else None
     wanted = ResizeWish(size.plan, SizeWish(size.vcpus, size.memory_mib, room))
     operation = await ask.actions.instances.resize(ask.caller, instance.id, wanted)

@@ -12,12 +12,11 @@ from insula.domain.instance import Instance
 from insula.domain.snapshot import Snapshot
 from insula.domain.volume import Volume
 from insula.frontends.dialects import public_ips, sources
-from insula.frontends.dialects.destruction import destroy
 from insula.frontends.dialects.dialect import Answer, Ask
 from insula.frontends.dialects.digitalocean.dialect import DIALECT
 from insula.frontends.dialects.digitalocean.find import droplet_of
-from insula.frontends.dialects.digitalocean.records import uuid_of
-from insula.frontends.dialects.records import ALL, finished, numbers
+from insula.frontends.dialects.records import ALL, finished, numbers, uuid_of
+from insula.frontends.dialects.removal import remove
 
 _PLACE = "/v2/droplets/{droplet_id}/destroy_with_associated_resources"
 
@@ -94,7 +93,7 @@ async def destroy_with_some(ask: Ask) -> Answer:
 
 
 async def _destroy(ask: Ask, instance: Instance, belongings: _Belongings) -> None:
-    await finished(ask, (await destroy(ask, instance)).id)
+    await finished(ask, (await remove(ask, instance)).id)
     for address in belongings.addresses:
         await ask.actions.addresses.unassign(ask.caller, address.id)
         await ask.actions.addresses.release(ask.caller, address.id)

@@ -23,8 +23,7 @@ from insula.frontends.dialects import sources
 from insula.frontends.dialects.dialect import Ask
 from insula.frontends.dialects.digitalocean import images, regions, sizes
 from insula.frontends.dialects.digitalocean.dialect import when
-from insula.frontends.dialects.digitalocean.records import uuid_of
-from insula.frontends.dialects.records import ALL, name_of
+from insula.frontends.dialects.records import ALL, name_of, uuid_of
 
 WINDOW_HOURS = 4
 _S = InstanceState
@@ -107,7 +106,7 @@ def status_of(state: InstanceState) -> str:
 def _view(instance: Instance, around: Surroundings) -> dict[str, Any]:
     alias = around.aliases[instance.id]
     region = alias.facts.get("region", regions.DEFAULT)
-    size = sizes.SIZES.of(instance.plan, instance.resources, alias.facts.get("size", ""))
+    size = sizes.OFFER.of(instance.plan, instance.resources, alias.facts.get("size", ""))
     schedule = around.schedules.get(instance.id)
     image = around.images.get(instance.image)
     return {

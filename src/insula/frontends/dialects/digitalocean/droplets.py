@@ -15,7 +15,6 @@ from insula.domain.ids import Kind
 from insula.domain.names import check_hostname
 from insula.domain.operation import Operation
 from insula.frontends.dialects import public_ips, sources
-from insula.frontends.dialects.destruction import destroy
 from insula.frontends.dialects.dialect import Answer, Ask
 from insula.frontends.dialects.digitalocean import actions, images, keys, regions, sizes
 from insula.frontends.dialects.digitalocean.backup_plans import Policy, enable
@@ -23,8 +22,8 @@ from insula.frontends.dialects.digitalocean.dialect import DIALECT, page, part
 from insula.frontends.dialects.digitalocean.droplet_view import view, views
 from insula.frontends.dialects.digitalocean.find import droplet_of, droplets
 from insula.frontends.dialects.digitalocean.firewall_view import firewall_views
-from insula.frontends.dialects.digitalocean.records import record_of
-from insula.frontends.dialects.records import ALL, fitting, name_of, naming, under_a_name
+from insula.frontends.dialects.records import ALL, fitting, name_of, naming, of_uuid, under_a_name
+from insula.frontends.dialects.removal import remove
 
 _MOST_AT_ONCE = 10
 
@@ -97,7 +96,7 @@ async def create_droplets(ask: Ask) -> Answer:
 async def _base(ask: Ask, wish: _New) -> CreateWish:
     """What all droplets of a request have."""
     regions.check(wish.region)
-    size = sizes.SIZES.find(wish.size)
+    size = sizes.OFFER.find(wish.size)
     try:
         source = await images.find(ask, str(wish.image))
     except NotFound as error:
@@ -115,7 +114,7 @@ async def _base(ask: Ask, wish: _New) -> CreateWish:
             ssh_keys=await keys.names_of(ask, wish.ssh_keys),
             user_data=wish.user_data,
             tags=tuple(wish.tags),
-            network=record_of(wish.vpc_uuid, Kind.NETWORK) if wish.vpc_uuid else "",
+            network=of_uuid(wish.vpc_uuid, Kind.NETWORK) if wish.vpc_uuid else "",
         ),
         source,
     )
@@ -143,7 +142,8 @@ async def _create(ask: Ask, wish: _New, base: CreateWish, name: str) -> Operatio
 
 @DIALECT.operation("DELETE", "/v2/droplets/{droplet_id}", "droplets_destroy")
 async def destroy_droplet(ask: Ask) -> Answer:
-    await destroy(ask, await droplet_of(ask))
+    """Its volumes stay, as there; it takes a moment to be gone."""
+    await remove(ask, await droplet_of(ask))
     return Answer(status=204)
 
 
@@ -153,7 +153,7 @@ async def destroy_droplets(ask: Ask) -> Answer:
     if not tag:
         raise InvalidInput("tag_name is missing", why="It says which droplets", todo="Send it")
     for instance in [one for one in await droplets(ask) if tag in one.tags]:
-        await destroy(ask, instance)
+        await remove(ask, instance)
     return Answer(status=204)
 
 

@@ -10,8 +10,7 @@ from insula.domain.ids import Kind
 from insula.domain.instance import Instance, InstanceState
 from insula.domain.volume import Volume
 from insula.frontends.dialects.dialect import Ask
-from insula.frontends.dialects.digitalocean.records import record_of
-from insula.frontends.dialects.records import ALL, numbered, unknown
+from insula.frontends.dialects.records import ALL, numbered, of_uuid, unknown
 
 ANY = InstanceFilter()
 
@@ -50,4 +49,4 @@ async def named_droplets(ask: Ask, wanted: Iterable[int], field: str) -> tuple[I
 
 async def volume(ask: Ask, uuid: str) -> Volume:
     """Raises NotFound."""
-    return await ask.actions.volumes.show(ask.caller, record_of(uuid, Kind.VOLUME))
+    return await ask.actions.volumes.show(ask.caller, of_uuid(uuid, Kind.VOLUME))

@@ -18,8 +18,7 @@ from insula.domain.project_firewall import ProjectFirewall
 from insula.frontends.dialects.dialect import Ask
 from insula.frontends.dialects.digitalocean.dialect import when
 from insula.frontends.dialects.digitalocean.find import named_droplets
-from insula.frontends.dialects.digitalocean.records import uuid_of
-from insula.frontends.dialects.records import name_of, numbers
+from insula.frontends.dialects.records import name_of, numbers, uuid_of
 
 _ALL_PORTS = "0"
 

@@ -16,8 +16,7 @@ from insula.frontends.dialects.dialect import Answer, Ask
 from insula.frontends.dialects.digitalocean.dialect import DIALECT, page, part
 from insula.frontends.dialects.digitalocean.find import named_droplets
 from insula.frontends.dialects.digitalocean.firewall_view import Rules, Translated, firewall_views, translated
-from insula.frontends.dialects.digitalocean.records import record_of
-from insula.frontends.dialects.records import check_text, fitting, name_of, naming
+from insula.frontends.dialects.records import check_text, fitting, name_of, naming, of_uuid
 
 
 class _New(Rules):
@@ -35,7 +34,7 @@ class _Tags(msgspec.Struct):
 
 
 async def _find(ask: Ask) -> ProjectFirewall:
-    return await ask.actions.firewalls.show(ask.caller, record_of(ask.path["firewall_id"], Kind.FIREWALL))
+    return await ask.actions.firewalls.show(ask.caller, of_uuid(ask.path["firewall_id"], Kind.FIREWALL))
 
 
 async def _answer(ask: Ask, found: ProjectFirewall, status: int = 200) -> Answer:

@@ -13,8 +13,7 @@ from insula.frontends.dialects import public_ips
 from insula.frontends.dialects.dialect import Answer, Ask
 from insula.frontends.dialects.digitalocean.dialect import DIALECT, page, part, when
 from insula.frontends.dialects.digitalocean.find import droplets
-from insula.frontends.dialects.digitalocean.records import uuid_of
-from insula.frontends.dialects.records import ALL, check_text, numbers, project_uuid, unknown
+from insula.frontends.dialects.records import ALL, check_text, numbers, project_uuid, unknown, uuid_of
 
 
 class _Resources(msgspec.Struct):

@@ -49,7 +49,7 @@ def view(slug: str) -> dict[str, Any]:
         "slug": known,
         "features": list(FEATURES),
         "available": True,
-        "sizes": list(sizes.SIZES.slugs),
+        "sizes": list(sizes.SLUGS),
     }
 
 
@@ -60,5 +60,5 @@ async def list_regions(ask: Ask) -> Answer:
 
 @DIALECT.operation("GET", "/v2/sizes", "sizes_list")
 async def list_sizes(ask: Ask) -> Answer:
-    shown = [sizes.view(size, list(SLUGS)) for size in part(ask, sizes.SIZES.all)]
-    return page(ask, "sizes", shown, len(sizes.SIZES.all))
+    shown = [sizes.view(size, list(SLUGS)) for size in part(ask, sizes.SIZES)]
+    return page(ask, "sizes", shown, len(sizes.SIZES))

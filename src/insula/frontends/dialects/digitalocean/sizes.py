@@ -1,17 +1,18 @@
-"""Sizes: theirs by name and number, and ours."""
+"""Sizes: theirs by name and number, each with the limits of one of our plans, and our plans themselves."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from insula.frontends.dialects.sizes import Size, Sizes
+from insula.domain.plan import PLANS
+from insula.frontends.dialects.offer import Offer, Size
 
 
 def _theirs(description: str, *rows: tuple[str, int, int, int, str]) -> list[Size]:
     return [Size(slug, description, vcpus, gib * 1024, disk, plan) for slug, vcpus, gib, disk, plan in rows]
 
 
-_THEIRS = (
+SIZES = (
     Size("s-1vcpu-512mb-10gb", "Basic", 1, 512, 10, "micro-2"),
     *_theirs(
         "Basic",
@@ -53,8 +54,10 @@ _THEIRS = (
         ("m-4vcpu-32gb", 4, 32, 100, "high-4"),
         ("m-8vcpu-64gb", 8, 64, 200, "enterprise-8"),
     ),
+    *(Size(plan.name, "Insula", plan.vcpus, plan.memory_mib, plan.disk_gib, plan.name) for plan in PLANS.values()),
 )
-SIZES = Sizes("size", _THEIRS)
+OFFER = Offer(SIZES, "size")
+SLUGS = OFFER.slugs
 
 
 def view(size: Size, regions: list[str]) -> dict[str, Any]:

@@ -18,8 +18,7 @@ from insula.frontends.dialects.dialect import Answer, Ask
 from insula.frontends.dialects.digitalocean import images
 from insula.frontends.dialects.digitalocean.dialect import DIALECT, page, part
 from insula.frontends.dialects.digitalocean.find import droplet, droplets, volume
-from insula.frontends.dialects.digitalocean.records import uuid_of
-from insula.frontends.dialects.records import ALL, numbers, unknown
+from insula.frontends.dialects.records import ALL, numbers, unknown, uuid_of
 
 _NAME = re.compile(r"[a-zA-Z0-9_\-:]{1,255}")
 _FACT = "tag:"

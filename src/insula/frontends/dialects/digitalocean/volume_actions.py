@@ -12,9 +12,8 @@ from insula.frontends.dialects.dialect import Answer, Ask
 from insula.frontends.dialects.digitalocean import actions
 from insula.frontends.dialects.digitalocean.dialect import DIALECT
 from insula.frontends.dialects.digitalocean.find import droplet, volume
-from insula.frontends.dialects.digitalocean.records import record_of
 from insula.frontends.dialects.digitalocean.volumes import find_by_name
-from insula.frontends.dialects.records import numbered, patiently, unknown
+from insula.frontends.dialects.records import numbered, of_uuid, patiently, unknown
 
 
 class _Wish(msgspec.Struct):
@@ -65,6 +64,6 @@ async def list_actions(ask: Ask) -> Answer:
 async def get_action(ask: Ask) -> Answer:
     number = ask.path["action_id"]
     operation = await ask.actions.operations.show(ask.caller, await numbered(ask, number, Kind.OPERATION))
-    if operation.target != record_of(ask.path["volume_id"], Kind.VOLUME):
+    if operation.target != of_uuid(ask.path["volume_id"], Kind.VOLUME):
         raise unknown("action", number)
     return Answer({"action": await actions.view(ask, operation)})

@@ -15,8 +15,7 @@ from insula.frontends.dialects.dialect import Answer, Ask
 from insula.frontends.dialects.digitalocean import regions
 from insula.frontends.dialects.digitalocean.dialect import DIALECT, page, part, when
 from insula.frontends.dialects.digitalocean.find import volume
-from insula.frontends.dialects.digitalocean.records import uuid_of
-from insula.frontends.dialects.records import ALL, finished, numbers, patiently, unknown
+from insula.frontends.dialects.records import ALL, finished, numbers, patiently, unknown, uuid_of
 
 
 class _New(msgspec.Struct):

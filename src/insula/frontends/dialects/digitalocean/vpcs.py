@@ -15,8 +15,7 @@ from insula.frontends.dialects.dialect import Answer, Ask
 from insula.frontends.dialects.digitalocean import regions
 from insula.frontends.dialects.digitalocean.dialect import DIALECT, page, part, when
 from insula.frontends.dialects.digitalocean.find import droplets
-from insula.frontends.dialects.digitalocean.records import record_of, uuid_of
-from insula.frontends.dialects.records import check_text, fitting, name_of, naming, numbers
+from insula.frontends.dialects.records import check_text, fitting, name_of, naming, numbers, of_uuid, uuid_of
 
 
 class _New(msgspec.Struct):
@@ -50,7 +49,7 @@ async def _views(ask: Ask, found: Sequence[ProjectNetwork]) -> list[dict[str, An
 
 
 async def _find(ask: Ask) -> ProjectNetwork:
-    return await ask.actions.networks.show(ask.caller, record_of(ask.path["vpc_id"], Kind.NETWORK))
+    return await ask.actions.networks.show(ask.caller, of_uuid(ask.path["vpc_id"], Kind.NETWORK))
 
 
 async def _name(ask: Ask, wanted: str, own: str = "") -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from insula.frontends.dialects.coverage import Coverage
@@ -35,5 +34,4 @@ restored as new Linodes; a VPC's subnets have IPv6 as well; firewalls carry no t
 COVERAGE = Coverage(DIALECT, _HEAD, unavailable.EMPTY, _REFUSED)
 
 if __name__ == "__main__":
-    Path(__file__).with_name("COVERAGE.md").write_text(COVERAGE.page)
-    sys.stdout.write(f"{len(COVERAGE.supported)} operations are supported\n")
+    COVERAGE.write(Path(__file__).parent)

@@ -52,7 +52,7 @@ def _tell(count: Count) -> list[tuple[bytes, bytes]]:
     ]
 
 
-DIALECT = Dialect(Manners(render, _tell), VERSIONS)
+DIALECT = Dialect(Manners(render, _tell), versions=VERSIONS)
 
 
 def page(ask: Ask, shown: Sequence[Mapping[str, Any]]) -> Answer:

@@ -13,7 +13,6 @@ from insula.control.actions.root_password import with_root_password
 from insula.control.actions.wishes import ChangeWish, CreateWish
 from insula.frontends.dialects import public_ips, sources
 from insula.frontends.dialects.backup_place import backup_place
-from insula.frontends.dialects.destruction import destroy
 from insula.frontends.dialects.dialect import Answer, Ask
 from insula.frontends.dialects.linode import backups, firewall_devices, images, keys, regions, vpcs
 from insula.frontends.dialects.linode.dialect import DIALECT, nothing, page
@@ -28,6 +27,7 @@ from insula.frontends.dialects.records import (
     naming,
     under_a_name,
 )
+from insula.frontends.dialects.removal import remove
 
 
 class Metadata(msgspec.Struct):
@@ -195,5 +195,5 @@ async def update_linode(ask: Ask) -> Answer:
 @DIALECT.operation("DELETE", "/linode/instances/{linode}", "linodes.delete")
 async def delete_linode(ask: Ask) -> Answer:
     """Its volumes stay, as there; it takes a moment to be gone."""
-    await destroy(ask, await linode_of(ask))
+    await remove(ask, await linode_of(ask))
     return nothing()

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from insula.domain.plan import PLANS
 from insula.frontends.dialects.dialect import Answer, Ask
 from insula.frontends.dialects.linode.dialect import DIALECT, page
+from insula.frontends.dialects.offer import Offer, Size
 from insula.frontends.dialects.records import unknown
-from insula.frontends.dialects.sizes import Size, Sizes
 
 KERNEL = "linode/direct-disk"  # their name for what a disk brings along
 _FREE = {"price": {"hourly": 0.0, "monthly": 0.0}, "region_prices": []}
 
-TYPES = Sizes(
-    "type",
+TYPES = Offer(
     (
         Size("g6-nanode-1", "Nanode 1GB", 1, 1024, 25, "entry-1"),
         Size("g6-standard-1", "Linode 2GB", 1, 2048, 50, "entry-1"),
@@ -27,7 +27,9 @@ TYPES = Sizes(
         Size("g6-dedicated-8", "Dedicated 16GB", 8, 16384, 320, "high-8"),
         Size("g7-highmem-1", "Linode 24GB", 2, 24576, 20, "high-4"),
         Size("g7-highmem-2", "Linode 48GB", 2, 49152, 40, "enterprise-8"),
+        *(Size(one.name, "Insula", one.vcpus, one.memory_mib, one.disk_gib, one.name) for one in PLANS.values()),
     ),
+    "type",
 )
 
 
@@ -57,7 +59,7 @@ def _view(size: Size) -> dict[str, Any]:
 
 @DIALECT.operation("GET", "/linode/types", "linodes.types")
 async def list_types(ask: Ask) -> Answer:
-    return page(ask, [_view(size) for size in TYPES.all])
+    return page(ask, [_view(size) for size in TYPES.sizes])
 
 
 @DIALECT.operation("GET", "/linode/types/{type_id}", "linodes.type-view")

@@ -1,4 +1,4 @@
-"""Sizes as other vendors sell them, each with the limits of one of our plans, and our plans themselves."""
+"""Sizes that a vendor offers, each with the limits of one of our plans."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from insula.base.errors import InvalidInput
 from insula.control.actions.sizes import SizeWish
 from insula.domain.instance import Resources
-from insula.domain.plan import PLANS
 
 
 @dataclass(frozen=True)
 class Size:
-    """`plan` gives the limits. Memory in MiB, disk in GiB."""
+    """`plan` gives the limits. Memory in MiB, disk in GiB. One that is not `offered` any more can still be had."""
 
     slug: str
     description: str
@@ -21,6 +20,7 @@ class Size:
     memory_mib: int
     disk_gib: int
     plan: str
+    offered: bool = True
 
     @property
     def wish(self) -> SizeWish:
@@ -28,15 +28,14 @@ class Size:
         return SizeWish(self.vcpus, self.memory_mib, self.disk_gib)
 
 
-class Sizes:
-    """A vendor's sizes, and after them our plans. `field` is what a request calls one."""
+class Offer:
+    """All sizes of a vendor, who calls each of them a `word`."""
 
-    def __init__(self, field: str, theirs: Sequence[Size]) -> None:
-        ours = [Size(one.name, "Insula", one.vcpus, one.memory_mib, one.disk_gib, one.name) for one in PLANS.values()]
-        self.all = (*theirs, *ours)
-        self.slugs = tuple(size.slug for size in self.all)
-        self._field = field
-        self._by_slug: Mapping[str, Size] = {size.slug: size for size in self.all}
+    def __init__(self, sizes: Sequence[Size], word: str) -> None:
+        self.sizes = sizes
+        self.slugs = tuple(size.slug for size in sizes)
+        self._word = word
+        self._by_slug: Mapping[str, Size] = {size.slug: size for size in sizes}
 
     def find(self, slug: str) -> Size:
         """Raises InvalidInput."""
@@ -44,17 +43,18 @@ class Sizes:
             return self._by_slug[slug]
         except KeyError:
             raise InvalidInput(
-                f"You specified an invalid {self._field} {slug[:80]!r}",
+                f"You specified an invalid {self._word} {slug[:80]!r}",
                 why=f"There are {', '.join(self.slugs)}",
                 todo="Choose one of them",
-                fields={self._field: "unknown"},
+                fields={self._word: "unknown"},
             ) from None
 
     def of(self, plan: str, resources: Resources, remembered: str) -> Size:
-        """The size of an instance: what it was given if it still has that, else one like it, else its plan's."""
-        fits = [size for size in self.all if (size.vcpus, size.memory_mib) == (resources.vcpus, resources.memory_mib)]
+        """An instance's: the one that it was given if it still has that, else one like it, else its plan's."""
+        shape = (resources.vcpus, resources.memory_mib)
+        fits = [size for size in self.sizes if (size.vcpus, size.memory_mib) == shape]
         known = self._by_slug.get(remembered)
         if known is not None and known in fits:
             return known
         exact = next((size for size in fits if size.disk_gib == resources.disk_gib), None)
-        return exact or next(iter(fits), None) or self._by_slug.get(plan) or self.all[0]
+        return exact or next(iter(fits), None) or self._by_slug.get(plan) or self.sizes[0]
