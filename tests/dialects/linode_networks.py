@@ -106,6 +106,7 @@ async def addresses(contract: Contract) -> None:
     assert shown["assigned_entity"]["id"] == made["id"]
     assert await listed(contract, "networking.reserved-ips-list") == [shown]
     assert (await listed(contract, "networking.reserved-ip-types-list"))[0]["id"] == "reserved-ipv4"
+    assert (await listed(contract, "network-transfer.prices"))[0]["id"] == "network_transfer"
     unknown = {"assignments": [{"address": "192.0.2.1", "linode_id": made["id"]}], "region": "us-east"}
     await contract.ask("networking.ip-assign", status=400, json=unknown)
     assert await contract.ask("networking.reserved-ip-delete", reserved["address"]) == {}

@@ -6,9 +6,11 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
+from passlib.hash import sha512_crypt  # type: ignore[import-untyped]
 
 from insula.base.errors import InsulaError
 from insula.client import Client
+from insula.control.actions.root_password import with_root_password
 from tests.private_service import PrivateService
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(1200)]
@@ -53,12 +55,13 @@ def _inside(client: Client, name: str, command: str) -> str:
 
 
 def test_user_data_takes_effect_and_the_system_is_sound(client: Client) -> None:
-    _create(client, "seeded", "debian-12", user_data=_USER_DATA)
+    _create(client, "seeded", "debian-12", user_data=with_root_password(_USER_DATA, "correct horse"))
     assert _inside(client, "seeded", "cloud-init status --wait").endswith("status: done")
     assert _inside(client, "seeded", "cat /etc/greeting; stat -c %a /etc/greeting") == "hello640"
     assert _inside(client, "seeded", "cat /root/ran") == "root"
     assert _inside(client, "seeded", "sudo -u bob sudo -n id -u") == "0"
     assert _inside(client, "seeded", "hostname") == "seeded"
+    assert sha512_crypt.verify("correct horse", _inside(client, "seeded", "grep ^root: /etc/shadow").split(":")[1])
     assert _inside(client, "seeded", "systemctl is-system-running --wait") == "running"
     total_kib = int(_inside(client, "seeded", "df --output=size / | tail -1"))
     assert total_kib > 23 * 2**20, "the root file system fills the plan's 25 GiB"

@@ -348,6 +348,13 @@ async def list_reserved_types(ask: Ask) -> Answer:
     return page(ask, [{"id": "reserved-ipv4", "label": "Reserved IPv4", "price": free, "region_prices": []}])
 
 
+@DIALECT.operation("GET", "/network-transfer/prices", "network-transfer.prices")
+async def list_transfer_prices(ask: Ask) -> Answer:
+    free = {"hourly": 0.0, "monthly": 0.0}
+    kind = {"id": "network_transfer", "label": "Network Transfer", "price": free, "region_prices": [], "transfer": 0}
+    return page(ask, [kind])
+
+
 @DIALECT.operation("GET", f"{_RESERVED}/{{address}}", "networking.reserved-ip-view")
 async def get_reserved(ask: Ask) -> Answer:
     there, found = await _one_reserved(ask)
