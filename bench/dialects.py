@@ -1,10 +1,10 @@
-"""What a dialect costs over the native API: the same life of an instance by both, in turns, on the fake driver."""
+"""What dialects cost over the native API: the same life of an instance by both, in turns, on the fake driver."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -31,25 +31,33 @@ def measure() -> list[Row]:
 
 
 def _measured(http: httpx.Client) -> list[Row]:
-    lives = _paired(lambda: _native_life(http), lambda: _droplet_life(http), _LIVES)
     instance = _asked(http, "GET", "/v1/instances?limit=1")["items"][0]["id"]
     droplet = _asked(http, "GET", "/v2/droplets?per_page=1")["droplets"][0]["id"]
-    shows = _paired(
-        lambda: _asked(http, "GET", f"/v1/instances/{instance}"),
-        lambda: _asked(http, "GET", f"/v2/droplets/{droplet}"),
-        _READS,
+    linode = _asked(http, "GET", "/v4/linode/instances")["data"][0]["id"]
+    native = (
+        ("create, wait, stop, wait, delete", lambda: _native_life(http)),
+        ("show one", lambda: _asked(http, "GET", f"/v1/instances/{instance}")),
+        ("list twenty", lambda: _asked(http, "GET", "/v1/instances?limit=20")),
     )
-    lists = _paired(
-        lambda: _asked(http, "GET", "/v1/instances?limit=20"),
-        lambda: _asked(http, "GET", "/v2/droplets?per_page=20"),
-        _READS,
-    )
-    note = f"fake driver, {_BESIDE} instances beside"
-    return [
-        _row("dialect / native: create, wait, stop, wait, delete", lives, 1.15, f"{note}, n={_LIVES}"),
-        _row("dialect / native: show one", shows, None, f"{note}, n={_READS}"),
-        _row("dialect / native: list twenty", lists, None, f"{note}, n={_READS}"),
-    ]
+    dialects: Mapping[str, Sequence[Callable[[], object]]] = {
+        "DigitalOcean": (
+            lambda: _droplet_life(http),
+            lambda: _asked(http, "GET", f"/v2/droplets/{droplet}"),
+            lambda: _asked(http, "GET", "/v2/droplets?per_page=20"),
+        ),
+        "Linode": (
+            lambda: _linode_life(http),
+            lambda: _asked(http, "GET", f"/v4/linode/instances/{linode}"),
+            lambda: _asked(http, "GET", "/v4/linode/instances?page_size=25"),
+        ),
+    }
+    note, rows = f"fake driver, {_BESIDE} instances beside", []
+    for name, theirs in dialects.items():
+        for (what, ours), other in zip(native, theirs, strict=True):
+            times = _LIVES if "wait" in what else _READS
+            bar = 1.15 if "wait" in what else None
+            rows.append(_row(f"{name} / native: {what}", _paired(ours, other, times), bar, f"{note}, n={times}"))
+    return rows
 
 
 def _paired(native: Callable[[], object], dialect: Callable[[], object], times: int) -> tuple[list[float], list[float]]:
@@ -97,6 +105,16 @@ def _droplet_life(http: httpx.Client) -> None:
     _until(lambda: _is_completed(http, stopped["action"]["id"]))
     _asked(http, "DELETE", place)
     _until(lambda: _asked(http, "GET", "/v2/actions?per_page=1")["actions"][0]["status"] == "completed")
+
+
+def _linode_life(http: httpx.Client) -> None:
+    wish = {"label": "life", "image": "linode/tiny", "type": "micro-1", "region": "us-east"}
+    place = f"/v4/linode/instances/{_asked(http, 'POST', '/v4/linode/instances', wish)['id']}"
+    _until(lambda: _asked(http, "GET", place)["status"] == "running")
+    _asked(http, "POST", f"{place}/shutdown")
+    _until(lambda: _asked(http, "GET", place)["status"] == "offline")
+    _asked(http, "DELETE", place)
+    _until(lambda: _asked(http, "GET", "/v4/account/events?page_size=25")["data"][0]["status"] == "finished")
 
 
 def _is_completed(http: httpx.Client, action: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC
 from typing import Any
 
 from insula.domain.ids import Kind, is_id
@@ -11,6 +12,7 @@ from insula.domain.operation import Operation, OperationState, Verb
 from insula.frontends.dialects import history
 from insula.frontends.dialects.dialect import Answer, Ask
 from insula.frontends.dialects.linode.dialect import DIALECT, nothing, page, when
+from insula.frontends.dialects.linode.filters import wanted
 from insula.frontends.dialects.records import unknown
 
 _ACTIONS: Mapping[Verb, str] = {
@@ -74,9 +76,7 @@ def _status(operation: Operation) -> str:
 
 async def views(ask: Ask, operations: Sequence[Operation]) -> list[dict[str, Any]]:
     events = [event for operation in operations for event in _of(operation)]
-    # Oldest first, so that numbers grow with time.
-    records = [record for one in reversed(operations) for record in (one.id, *_boots(one))]
-    numbers = await ask.actions.aliases.of(records)
+    numbers = await ask.actions.aliases.of(event.record for event in reversed(events))  # the oldest has the lowest
     subjects = await ask.actions.aliases.of(history.subject_of(one) for one in operations)
     seen = await _seen(ask)
     shown = []
@@ -86,11 +86,7 @@ async def views(ask: Ask, operations: Sequence[Operation]) -> list[dict[str, Any
     return shown
 
 
-def _boots(operation: Operation) -> list[str]:
-    return [event.record for event in _of(operation) if event.action == _BOOT and event.record != operation.id]
-
-
-def _view(event: _Event, number: int, subject: int, seen: int) -> dict[str, Any]:
+def _view(event: _Event, number: int, subject: int, seen: str) -> dict[str, Any]:
     operation = event.operation
     is_over = operation.state.is_final
     took_s = (operation.updated_at - operation.created_at).total_seconds()
@@ -105,8 +101,8 @@ def _view(event: _Event, number: int, subject: int, seen: int) -> dict[str, Any]
         "message": None if operation.error is None else str(operation.error.get("why") or operation.error.get("what")),
         "percent_complete": 100 if is_over else _percent(operation),
         "rate": None,
-        "read": number <= seen,
-        "seen": number <= seen,
+        "read": _moment(operation) <= seen,
+        "seen": _moment(operation) <= seen,
         "status": _status(operation),
         "time_remaining": None,
         "username": operation.requested_by.replace(":", "."),
@@ -127,36 +123,44 @@ def _entity(operation: Operation, number: int) -> dict[str, Any] | None:
     return None
 
 
-async def _seen(ask: Ask) -> int:
-    facts = await ask.actions.aliases.of_project(ask.caller)
-    return int(facts.get(_SEEN, "0"))
+def _moment(operation: Operation) -> str:
+    """As a text that grows with time."""
+    return operation.created_at.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+async def _seen(ask: Ask) -> str:
+    """Up to when events are seen. Their numbers do not grow with time: each gets its own when it is told first."""
+    return (await ask.actions.aliases.of_project(ask.caller)).get(_SEEN, "")
 
 
 @DIALECT.operation("GET", "/account/events", "events.list")
 async def list_events(ask: Ask) -> Answer:
-    """Newest first."""
-    return page(ask, await views(ask, await history.latest(ask)))
+    """Newest first. Whoever waits asks for the events of one thing, so that no others need to be looked at."""
+    number = wanted(ask.headers.get("x-filter", "")).get("entity.id")
+    subject = await ask.actions.aliases.record_of(number) if isinstance(number, int) else ""
+    return page(ask, await views(ask, await history.latest(ask, subject)))
 
 
-async def _find(ask: Ask) -> dict[str, Any]:
+async def _find(ask: Ask) -> tuple[Operation, int]:
+    """The operation, and the number of the event that was asked for. Raises NotFound."""
     text = ask.path["event"]
     if text.isascii() and text.isdigit() and len(text) <= 18:
         record = (await ask.actions.aliases.record_of(int(text))).removeprefix(_BOOT_RECORD)
         if is_id(record, Kind.OPERATION):
-            shown = await views(ask, [await ask.actions.operations.show(ask.caller, record)])
-            return next(one for one in shown if one["id"] == int(text))
+            return await ask.actions.operations.show(ask.caller, record), int(text)
     raise unknown("event", text)
 
 
 @DIALECT.operation("GET", "/account/events/{event}", "events.view")
 async def get_event(ask: Ask) -> Answer:
-    return Answer(await _find(ask))
+    operation, number = await _find(ask)
+    return Answer(next(one for one in await views(ask, [operation]) if one["id"] == number))
 
 
 @DIALECT.operation("POST", "/account/events/{event}/seen", "events.mark-seen")
 async def mark_seen(ask: Ask) -> Answer:
     """It and all before it."""
-    number = int((await _find(ask))["id"])
-    if number > await _seen(ask):
-        await ask.actions.aliases.describe_project(ask.caller, {_SEEN: str(number)})
+    operation, _ = await _find(ask)
+    if _moment(operation) > await _seen(ask):
+        await ask.actions.aliases.describe_project(ask.caller, {_SEEN: _moment(operation)})
     return nothing()

@@ -14,21 +14,25 @@ _Shown = Mapping[str, Any]
 
 def filtered(shown: Sequence[_Shown], text: str) -> list[_Shown]:
     """Raises InvalidInput for a filter that is none."""
-    if not text.strip():
-        return list(shown)
-    try:
-        wanted = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise _wrong(f"It is no JSON: {error}") from error
-    if not isinstance(wanted, dict):
-        raise _wrong("It is no JSON object")
-    by, order = wanted.pop("+order_by", None), wanted.pop("+order", "asc")
-    found = [one for one in shown if _fits(one, wanted, 0)]
+    conditions = wanted(text)
+    by, order = conditions.pop("+order_by", None), conditions.pop("+order", "asc")
+    found = [one for one in shown if _fits(one, conditions, 0)]
     if by is None:
         return found
     if not isinstance(by, str) or order not in ("asc", "desc"):
         raise _wrong("+order_by is a field's name, +order is asc or desc")
     return sorted(found, key=lambda one: _place(_value(one, by)), reverse=order == "desc")
+
+
+def wanted(text: str) -> dict[str, Any]:
+    """What a filter asks for, nothing when there is none. Raises InvalidInput for what is no JSON object."""
+    try:
+        found = json.loads(text or "{}")
+    except (ValueError, RecursionError) as error:
+        raise _wrong(f"It is no JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise _wrong("It is no JSON object")
+    return found
 
 
 def _fits(one: _Shown, wanted: Mapping[str, Any], depth: int) -> bool:
