@@ -36,7 +36,7 @@ def done(begun):
     number = begun["action"]["id"]
     until(lambda: digitalocean.Action.get_object(token, number).status == "completed")
 
-token, public = sys.argv[1:]
+public, token = sys.argv[1:3]
 key = digitalocean.SSHKey(token=token, name="test", public_key=public)
 key.create()
 droplet = digitalocean.Droplet(

@@ -39,7 +39,7 @@ def reaches(status):
         return linode.status == status
     until(holds)
 
-token, public = sys.argv[1:]
+public, token = sys.argv[1:3]
 client = linode_api4.LinodeClient(token, base_url=os.environ["URL"])
 wish = {"image": "linode/tiny", "label": "web1", "authorized_keys": public, "root_pass": "correct horse"}
 made = client.linode.instance_create("micro-1", "us-east", **wish)

@@ -42,17 +42,18 @@ def lives(
 ) -> tuple[str, list[Any]]:
     """Run a client's program on the host: what a command in its guest says, and what itself tells between two logins.
 
-    The program gets a token and a public key. It prints the guest's address, goes on after a line of input, prints what
-    it sees, goes on after another one, deletes everything and prints `gone`.
+    The program gets a public key, a token, and the id and secret of the key that signs in its name. It prints the
+    guest's address, goes on after a line of input, prints what it sees, goes on after another one, deletes everything
+    and prints `gone`.
     """
     key = folder / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True, timeout=30)
     with service.client() as client:
         client.addresses.add_pool("lan", POOL)
-        token = client.tokens.create("vendor", [Scope.ADMIN]).secret
+        made = client.tokens.create("vendor", [Scope.ADMIN])
     public = key.with_suffix(".pub").read_text().strip()
     with subprocess.Popen(
-        [*segment.host, sys.executable, "-c", life, token, public],
+        [*segment.host, sys.executable, "-c", life, public, made.secret, made.key_id, made.key_secret],
         env={"PATH": "/usr/bin:/bin", **environment},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
