@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import replace
 
-from insula.base.errors import InsulaError, InvalidInput, Unsupported
+from insula.base.errors import Conflict, InsulaError, InvalidInput, Unsupported
 from insula.control.actions.wishes import CreateWish
 from insula.domain.backup import Backup
 from insula.domain.image import Image, Provisioning
@@ -153,8 +153,7 @@ async def _create_all(ask: Ask, wish: _Wishes, source: sources.Source) -> Answer
             made.append(await _create(ask, wish, sources.launching(base, source), name))
     except InsulaError:
         for begun in made:  # all of them or none
-            with contextlib.suppress(InsulaError):
-                await ask.actions.operations.cancel(ask.caller, begun.id)
+            await _undo(ask, begun)
         raise
     return await operations.begun(ask, *made)
 
@@ -175,10 +174,23 @@ async def _create(ask: Ask, wish: _Wishes, base: CreateWish, name: str) -> Opera
         for add_on in wish.add_ons:
             await enable(ask, created, add_on)
     except InsulaError:
-        with contextlib.suppress(InsulaError):
-            await ask.actions.operations.cancel(ask.caller, begun.id)
+        await _undo(ask, begun)
         raise
     return begun
+
+
+async def _undo(ask: Ask, begun: Operation) -> None:
+    """Take back an instance that was asked for with others, with all that it has outside of itself."""
+    try:
+        await ask.actions.operations.cancel(ask.caller, begun.id)
+    except Conflict:  # it is there already
+        with contextlib.suppress(InsulaError):
+            await patiently(lambda: ask.actions.instances.delete(ask.caller, begun.target))
+    except InsulaError:  # it stays, so what is open of it stays as well
+        return
+    with contextlib.suppress(InsulaError):
+        await public_ips.take(ask, begun.target)
+        await ports.forget(ask, begun.target)
 
 
 async def _keys(ask: Ask, name: str, source: sources.Source) -> tuple[str, ...]:
@@ -230,7 +242,7 @@ async def delete_instance(ask: Ask) -> Answer:
     """Its disks stay. Its automatic snapshots stay as well, in the backup store."""
     found = await _which(ask)
     begun = await remove(ask, found.thing)
-    await ports.forget(ask, found.thing)
+    await ports.forget(ask, found.thing.id)
     return await operations.begun(ask, begun)
 
 

@@ -112,6 +112,27 @@ async def openings(ask: Ask, instance: Instance) -> tuple[Opening, ...]:
     return tuple([opening for one in found for opening in await _openings(ask, one)])
 
 
+async def own_openings(ask: Ask, instance: Instance) -> tuple[Opening, ...]:
+    """What was opened by this API. It is everything as long as no firewall applies at all."""
+    found = [one for one in await _firewalls(ask) if _applies(one, instance)]
+    own = [one for one in found if one.name.startswith(PREFIX)]
+    return tuple([opening for one in own for opening in await _openings(ask, one)]) if found else EVERYTHING
+
+
+async def check_alone(ask: Ask, instance: Instance, wanted: Sequence[Opening]) -> None:
+    """Raise Conflict when another firewall opens more of the instance than is wanted."""
+    for one in await _firewalls(ask):
+        if not _applies(one, instance) or one.name.startswith(PREFIX):
+            continue
+        if any(opening not in wanted for opening in await _openings(ask, one)):
+            raise Conflict(
+                f"The firewall {one.name} opens other ports of it",
+                why="It was made elsewhere, and what it lets in stays open whatever is closed here",
+                todo=f"Change it: `insula firewall show {one.name}`",
+                code="port-opened-elsewhere",
+            )
+
+
 async def all_openings(ask: Ask, instances: Sequence[Instance]) -> dict[str, tuple[Opening, ...]]:
     """The same for many, by their ids."""
     found = await _firewalls(ask)
@@ -135,7 +156,7 @@ async def put(ask: Ask, instance: Instance, wanted: Sequence[Opening]) -> None:
             await _make(ask, name, network, wanted, instance)
         for one in there.values():
             if one.name != name and instance.id in one.instances:
-                await _lift(ask, one, instance)
+                await _lift(ask, one, instance.id)
 
 
 async def _make(ask: Ask, name: str, network: str, wanted: Sequence[Opening], instance: Instance) -> None:
@@ -216,30 +237,28 @@ async def _alone() -> AsyncIterator[None]:
         yield
 
 
-def check_any_left(wanted: Sequence[Opening], gone: Opening) -> tuple[Opening, ...]:
-    """Those that stay open. Raises Conflict when it is not open."""
-    left = tuple(one for one in wanted if one.ports != gone.ports)
-    if len(left) == len(wanted):
+def check_open(found: Sequence[Opening], closed: Opening) -> None:
+    """Raise Conflict for what is to be closed and is not open."""
+    if all(one.ports != closed.ports for one in found):
         raise Conflict(
-            f"{gone.protocol} {gone.first}-{gone.last} is not open",
+            f"{closed.protocol} {closed.first}-{closed.last} is not open",
             why="No public port of the instance is like this",
             todo="Look at GetInstancePortStates",
             code="port-not-open",
         )
-    return left
 
 
-async def forget(ask: Ask, instance: Instance) -> None:
+async def forget(ask: Ask, instance_id: str) -> None:
     """Nothing is open of an instance that is gone."""
     async with _alone():
         for one in await _firewalls(ask):
-            if one.name.startswith(PREFIX) and instance.id in one.instances:
-                await _lift(ask, one, instance)
+            if one.name.startswith(PREFIX) and instance_id in one.instances:
+                await _lift(ask, one, instance_id)
 
 
-async def _lift(ask: Ask, firewall: ProjectFirewall, instance: Instance) -> None:
+async def _lift(ask: Ask, firewall: ProjectFirewall, instance_id: str) -> None:
     """Take it from an instance, and delete it when it was the last one."""
-    left = await ask.actions.firewalls.lift(ask.caller, firewall.id, (instance.id,), ())
+    left = await ask.actions.firewalls.lift(ask.caller, firewall.id, (instance_id,), ())
     if not left.instances and not left.tags:
         with suppress(NotFound):  # somebody else did
             await ask.actions.firewalls.delete(ask.caller, left.id)
