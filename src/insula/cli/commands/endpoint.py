@@ -39,6 +39,7 @@ export AWS_ACCESS_KEY_ID={key_id}
 export AWS_SECRET_ACCESS_KEY={key_secret}
 export AWS_ENDPOINT_URL_LIGHTSAIL={url}
 export AWS_DEFAULT_REGION=us-east-1
+export AWS_REGION=us-east-1
 
 # awscli
 aws lightsail get-instances --endpoint-url {url}
