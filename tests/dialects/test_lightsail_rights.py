@@ -126,5 +126,7 @@ async def test_the_default_key_is_the_projects_own(world: World) -> None:
     mine = (await ask(world, await key(world), "DownloadDefaultKeyPair")).json()
     others = (await ask(world, await key(world, project=OTHER_PROJECT), "DownloadDefaultKeyPair")).json()
     assert mine["publicKeyBase64"].split()[1] != others["publicKeyBase64"].split()[1]
+    adding = await ask(world, await key(world, [Scope.KEYS_WRITE]), "DownloadDefaultKeyPair")
+    assert adding.json()["__type"] == "AccessDeniedException", "it opens guests"
     told = [line.action for line in await world.store.audit.list("default")]
     assert "keys.of_project" in told

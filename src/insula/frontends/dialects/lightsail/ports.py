@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import ipaddress
 import json
+from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -27,7 +28,7 @@ PREFIX = "public-ports-"
 _ANY4, _ANY6 = "0.0.0.0/0", "::/0"
 _HIGHEST = 65535
 _PROTOCOLS = ("tcp", "udp", "all", "icmp", "icmpv6")
-_changing: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+_changing: WeakKeyDictionary[asyncio.AbstractEventLoop, defaultdict[str, asyncio.Lock]] = WeakKeyDictionary()
 
 
 class PortInfo(New):
@@ -146,7 +147,7 @@ async def all_openings(ask: Ask, instances: Sequence[Instance]) -> dict[str, tup
 
 async def put(ask: Ask, instance: Instance, wanted: Sequence[Opening]) -> None:
     """Let nothing but this be open of an instance."""
-    async with _alone():
+    async with _alone(ask.caller.project):
         there = {one.name: one for one in await _firewalls(ask) if one.name.startswith(PREFIX)}
         network = instance.ports[0].network_id if instance.ports else ""
         name = _name(network, wanted)
@@ -230,10 +231,10 @@ def _unfit(why: str) -> InvalidInput:
 
 
 @asynccontextmanager
-async def _alone() -> AsyncIterator[None]:
+async def _alone(project: str) -> AsyncIterator[None]:
     """One after the other: a firewall that nobody has any more is deleted, and must not be given meanwhile."""
-    lock = _changing.setdefault(asyncio.get_running_loop(), asyncio.Lock())
-    async with lock:
+    locks = _changing.setdefault(asyncio.get_running_loop(), defaultdict(asyncio.Lock))
+    async with locks[project]:
         yield
 
 
@@ -250,7 +251,7 @@ def check_open(found: Sequence[Opening], closed: Opening) -> None:
 
 async def forget(ask: Ask, instance_id: str) -> None:
     """Nothing is open of an instance that is gone."""
-    async with _alone():
+    async with _alone(ask.caller.project):
         for one in await _firewalls(ask):
             if one.name.startswith(PREFIX) and instance_id in one.instances:
                 await _lift(ask, one, instance_id)

@@ -19,6 +19,7 @@ from insula.domain.volume import Volume, VolumeState
 from insula.frontends.dialects import public_ips
 from insula.frontends.dialects.dialect import Ask
 from insula.frontends.dialects.lightsail import regions
+from insula.frontends.dialects.lightsail.dialect import when
 from insula.frontends.dialects.records import ALL, name_of, uuid_of
 
 ANY = InstanceFilter()
@@ -50,7 +51,7 @@ def head(kind: str, found: Named[Any], location: dict[str, str], created_at: dat
         "name": found.name,
         "arn": arn(kind, found.thing.project, found.thing.id, location["regionName"]),
         "supportCode": f"{account}/{found.thing.id}",
-        "createdAt": round(created_at.timestamp(), 3),
+        "createdAt": when(created_at),
         "location": location,
         "resourceType": kind,
     }
