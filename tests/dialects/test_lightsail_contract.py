@@ -347,6 +347,9 @@ async def measured(world: World, instance_id: str, port_id: str) -> None:
 async def test_operations(contract: Contract) -> None:
     await contract.instance("worked-on")
     assert await contract.refused("GetOperationsForResource", resourceName="none") == "NotFoundException"
+    await contract.ask("CreateKeyPair", keyPairName="quiet")
+    assert (await contract.ask("GetOperationsForResource", resourceName="quiet"))["operations"] == []
+    await contract.done("DeleteKeyPair", keyPairName="quiet")
     found = (await contract.ask("GetOperationsForResource", resourceName="worked-on"))["operations"]
     assert [one["operationType"] for one in found] == ["CreateInstance"]
     assert found[0] in (await contract.ask("GetOperations"))["operations"]

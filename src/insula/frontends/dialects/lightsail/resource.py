@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -94,6 +95,12 @@ async def static_ips(ask: Ask) -> list[Named[ReservedAddress]]:
     return [Named(one, alias, alias.facts.get("name") or _dashed(one.address)) for one, alias in named]
 
 
+async def everything(ask: Ask) -> list[Named[Any]]:
+    """All that has a name."""
+    there = await asyncio.gather(instances(ask), disks(ask), snapshots(ask), key_pairs(ask), static_ips(ask))
+    return [one for found in there for one in found]
+
+
 async def instance(ask: Ask, name: str) -> Named[Instance]:
     """Raises NotFound, as do the others."""
     return _one(await instances(ask), INSTANCE, name)
@@ -148,7 +155,11 @@ def _one(found: Sequence[Named[_T]], kind: str, name: str) -> Named[_T]:
     for one in found:
         if one.name == name:
             return one
-    raise NotFound(
+    raise missing(kind, name)
+
+
+def missing(kind: str, name: str) -> NotFound:
+    return NotFound(
         f"The {kind} does not exist: {name[:80]}",
         why="Nothing of the project has this name",
         todo="List what there is",
