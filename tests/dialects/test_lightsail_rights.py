@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -104,6 +105,20 @@ async def test_nobody_finds_what_is_another_projects(world: World, name: str) ->
     assert answer.status_code == 400, answer.text
     assert answer.json()["__type"] == "NotFoundException", answer.text
     assert await everything(world) == before
+
+
+@pytest.mark.parametrize("missing", [Scope.FIREWALLS_WRITE, Scope.NETWORKS_WRITE])
+async def test_who_may_not_do_all_of_it_makes_nothing(world: World, missing: Scope) -> None:
+    """An instance comes with open ports and an address: without the right to these there is none."""
+    await made(world)
+    before = await everything(world)
+    scopes = [Scope.INSTANCES_WRITE, Scope.FIREWALLS_WRITE, Scope.NETWORKS_WRITE, Scope.IMAGES_READ]
+    credentials = await key(world, [scope for scope in scopes if scope is not missing])
+    answer = await ask(world, credentials, "CreateInstances", **body("CreateInstances"))
+    assert answer.json()["__type"] == "AccessDeniedException", answer.text
+    async with asyncio.timeout(20):
+        while await everything(world) != before:
+            await asyncio.sleep(0.05)
 
 
 async def test_operations_of_others_are_not_found(world: World) -> None:

@@ -17,6 +17,7 @@ async def remove(ask: Ask, instance: Instance) -> Operation:
     for record in [each.id for each in attached]:
         begun = await patiently(partial(ask.actions.volumes.detach, ask.caller, record, force=True))
         await finished(ask, begun.id)
+    owned = await public_ips.of(ask, instance.id)
     operation = await patiently(lambda: ask.actions.instances.delete(ask.caller, instance.id))
-    await public_ips.take(ask, instance.id)
+    await public_ips.give_back(ask, owned)
     return operation

@@ -149,23 +149,29 @@ async def put(ask: Ask, instance: Instance, wanted: Sequence[Opening]) -> None:
     """Let nothing but this be open of an instance."""
     async with _alone(ask.caller.project):
         there = {one.name: one for one in await _firewalls(ask) if one.name.startswith(PREFIX)}
-        network = instance.ports[0].network_id if instance.ports else ""
-        name = _name(network, wanted)
+        networks = tuple(dict.fromkeys(port.network_id for port in instance.ports))
+        name = _name(networks, wanted)
         if name in there:
             await ask.actions.firewalls.apply(ask.caller, there[name].id, (instance.id,), ())
         else:
-            await _make(ask, name, network, wanted, instance)
+            await _make(ask, FirewallWish(name, _inside(networks), (instance.id,)), wanted)
         for one in there.values():
             if one.name != name and instance.id in one.instances:
                 await _lift(ask, one, instance.id)
 
 
-async def _make(ask: Ask, name: str, network: str, wanted: Sequence[Opening], instance: Instance) -> None:
-    inside = Rule("", Direction.INBOUND, peers=(Peer(PeerKind.NETWORK, network),))
-    rules = ((inside,) if network else ()) + tuple(one.rule for one in wanted)
-    made = await ask.actions.firewalls.create(ask.caller, FirewallWish(name, rules, (instance.id,)))
-    for rule, opening in zip(made.rules[len(rules) - len(wanted) :], wanted, strict=True):
+async def _make(ask: Ask, new: FirewallWish, wanted: Sequence[Opening]) -> None:
+    """A firewall that lets this in as well."""
+    rules = (*new.rules, *(one.rule for one in wanted))
+    made = await ask.actions.firewalls.create(ask.caller, replace(new, rules=rules))
+    for rule, opening in zip(made.rules[len(new.rules) :], wanted, strict=True):
         await ask.actions.aliases.note(rule.id, {"opening": json.dumps(asdict(opening))})
+
+
+def _inside(networks: Sequence[str]) -> tuple[Rule, ...]:
+    """Who is in the same network is let in whatever is open."""
+    peers = tuple(Peer(PeerKind.NETWORK, network) for network in networks)
+    return (Rule("", Direction.INBOUND, peers=peers),) if peers else ()
 
 
 async def _firewalls(ask: Ask) -> Sequence[ProjectFirewall]:
@@ -202,8 +208,8 @@ def _applies(firewall: ProjectFirewall, instance: Instance) -> bool:
     return instance.id in firewall.instances or bool(set(firewall.tags) & set(instance.tags))
 
 
-def _name(network: str, wanted: Sequence[Opening]) -> str:
-    text = json.dumps([network, *(asdict(one) for one in wanted)])
+def _name(networks: Sequence[str], wanted: Sequence[Opening]) -> str:
+    text = json.dumps([networks, *(asdict(one) for one in wanted)])
     return PREFIX + hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
