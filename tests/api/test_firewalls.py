@@ -58,6 +58,15 @@ async def test_a_firewall_is_in_force_when_it_is_answered(world: World) -> None:
     assert told(world).firewalls == ()
 
 
+async def test_a_firewall_is_lifted_from_what_is_gone(world: World) -> None:
+    gone = await world.create("gone")
+    await ask(world, "POST", "firewalls", 201, name="left", rules=[_SSH], instances=["gone"])
+    await world.finish(await world.admin("DELETE", "/v1/instances/gone"))
+    assert (await ask(world, "POST", "firewalls/left/lift", instances=[gone.id]))["instances"] == []
+    await ask(world, "POST", "firewalls/left/lift", 404, instances=[gone.id])
+    await ask(world, "DELETE", "firewalls/left", 204)
+
+
 async def test_who_asks_is_told_which_rule_decides(world: World) -> None:
     for name in ("front", "back"):
         await world.create(name)

@@ -182,13 +182,6 @@ async def test_public_ports(contract: Contract) -> None:
     assert await contract.world.store.firewalls.list("default") == [], "the last one takes its firewall along"
 
 
-async def test_what_no_firewall_is_for_is_open(contract: Contract) -> None:
-    await contract.world.create("native")
-    (state,) = (await contract.ask("GetInstancePortStates", instanceName="native"))["portStates"]
-    assert (state["protocol"], state["fromPort"], state["toPort"]) == ("all", 0, 65535)
-    await contract.gone("native")
-
-
 async def test_snapshots(contract: Contract) -> None:
     await contract.instance("origin", tags=[{"key": "t"}])
     body = {"instanceName": "origin", "instanceSnapshotName": "Before Update", "tags": [{"key": "s", "value": "1"}]}
@@ -280,6 +273,11 @@ async def test_tags(contract: Contract) -> None:
     await contract.done("TagResource", resourceName="tagged-disk", tags=[{"key": "=ä", "value": "1"}])
     assert (await contract.ask("GetDisk", diskName="tagged-disk"))["disk"]["tags"] == [{"key": "=ä", "value": "1"}]
     await contract.ask("CreateKeyPair", keyPairName="tagged-key")
+    await contract.done("CreateDisk", **body | {"diskName": "tagged"})
+    arn = (await contract.ask("GetDisk", diskName="tagged"))["disk"]["arn"]
+    await contract.done("TagResource", resourceName="tagged", resourceArn=arn, tags=[{"key": "disk"}])
+    assert await tags() == {"native": ""}, "the ARN tells that it is about the disk"
+    await contract.done("DeleteDisk", diskName="tagged")
     await contract.done("TagResource", resourceName="tagged-key", tags=[{"key": "k", "value": "1"}])
     await contract.done("UntagResource", resourceName="tagged-key", tagKeys=["k"])
     assert (await contract.ask("GetKeyPair", keyPairName="tagged-key"))["keyPair"]["tags"] == []
@@ -349,6 +347,9 @@ async def measured(world: World, instance_id: str, port_id: str) -> None:
 async def test_operations(contract: Contract) -> None:
     await contract.instance("worked-on")
     assert await contract.refused("GetOperationsForResource", resourceName="none") == "NotFoundException"
+    await contract.ask("CreateKeyPair", keyPairName="quiet")
+    assert (await contract.ask("GetOperationsForResource", resourceName="quiet"))["operations"] == []
+    await contract.done("DeleteKeyPair", keyPairName="quiet")
     found = (await contract.ask("GetOperationsForResource", resourceName="worked-on"))["operations"]
     assert [one["operationType"] for one in found] == ["CreateInstance"]
     assert found[0] in (await contract.ask("GetOperations"))["operations"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -106,6 +107,20 @@ async def test_nobody_finds_what_is_another_projects(world: World, name: str) ->
     assert await everything(world) == before
 
 
+@pytest.mark.parametrize("missing", [Scope.FIREWALLS_WRITE, Scope.NETWORKS_WRITE])
+async def test_who_may_not_do_all_of_it_makes_nothing(world: World, missing: Scope) -> None:
+    """An instance comes with open ports and an address: without the right to these there is none."""
+    await made(world)
+    before = await everything(world)
+    scopes = [Scope.INSTANCES_WRITE, Scope.FIREWALLS_WRITE, Scope.NETWORKS_WRITE, Scope.IMAGES_READ]
+    credentials = await key(world, [scope for scope in scopes if scope is not missing])
+    answer = await ask(world, credentials, "CreateInstances", **body("CreateInstances"))
+    assert answer.json()["__type"] == "AccessDeniedException", answer.text
+    async with asyncio.timeout(20):
+        while await everything(world) != before:
+            await asyncio.sleep(0.05)
+
+
 async def test_operations_of_others_are_not_found(world: World) -> None:
     """Neither ours nor those of what was done at once, whose ids can be reckoned."""
     await made(world)
@@ -126,5 +141,7 @@ async def test_the_default_key_is_the_projects_own(world: World) -> None:
     mine = (await ask(world, await key(world), "DownloadDefaultKeyPair")).json()
     others = (await ask(world, await key(world, project=OTHER_PROJECT), "DownloadDefaultKeyPair")).json()
     assert mine["publicKeyBase64"].split()[1] != others["publicKeyBase64"].split()[1]
+    adding = await ask(world, await key(world, [Scope.KEYS_WRITE]), "DownloadDefaultKeyPair")
+    assert adding.json()["__type"] == "AccessDeniedException", "it opens guests"
     told = [line.action for line in await world.store.audit.list("default")]
     assert "keys.of_project" in told

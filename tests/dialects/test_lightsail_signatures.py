@@ -6,6 +6,8 @@ import datetime
 import hashlib
 import json
 import re
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from botocore.credentials import Credentials
 
 from insula.domain.access import Scope
 from insula.frontends.dialects.lightsail.signature import EMPTY, STREAMED, UNSIGNED, Request, read_signature
-from tests.api.world import OTHER_PROJECT, World
+from tests.api.world import OTHER_PROJECT, World, make_world
 from tests.dialects import signed
 from tests.dialects.signed import ask, key, key_of, request, send
 
@@ -274,11 +276,18 @@ async def test_a_body_that_is_too_large_is_not_read(world: World) -> None:
     assert kind(answer) == "SerializationException"
 
 
-async def test_who_guesses_is_slowed_down(world: World) -> None:
-    """Failures are counted by address as everywhere; a message says so in this API's words."""
-    wrong = Credentials("IK01M8HRG1ET771BR7X7RCX2RYW0", "s")
-    kinds = {kind(await ask(world, wrong, "GetRegions")) for _ in range(5)}
-    assert kinds == {"UnrecognizedClientException"}
+async def test_who_asks_or_guesses_too_often_waits() -> None:
+    """Requests are counted by key, failures by address, as everywhere; clients know the word and try again."""
+    with tempfile.TemporaryDirectory(prefix="insula-", dir="/tmp") as name:
+        async with make_world(Path(name), rate_limit_per_minute=3) as few:
+            one, two = await key(few), await key(few)
+            statuses = [(await ask(few, one, "GetRegions")).status_code for _ in range(3)]
+            assert statuses == [200, 200, 200]
+            assert kind(await ask(few, one, "GetRegions")) == "ThrottlingException"
+            assert (await ask(few, two, "GetRegions")).status_code == 200
+            wrong = Credentials(two.access_key, "s")
+            kinds = [kind(await ask(few, wrong, "GetRegions")) for _ in range(11)]
+            assert kinds == [*["InvalidSignatureException"] * 10, "ThrottlingException"]
 
 
 async def test_half_a_character_is_refused(world: World) -> None:

@@ -57,6 +57,7 @@ export AWS_ACCESS_KEY_ID={key_id}
 export AWS_SECRET_ACCESS_KEY={key_secret}
 export AWS_ENDPOINT_URL_LIGHTSAIL={url}
 export AWS_DEFAULT_REGION=us-east-1
+export AWS_REGION=us-east-1
 
 # awscli
 aws lightsail get-instances --endpoint-url {url}
@@ -69,12 +70,13 @@ boto3.client("lightsail", endpoint_url="{url}", region_name="us-east-1",
 
 @dataclass(frozen=True)
 class _Vendor:
-    """Whose tools are pointed here. `settings` is what is printed, with its token's `prefix` if it has one."""
+    """Whose tools are pointed here. `settings` is what is printed; its token may have a `prefix`."""
 
     name: str
     summary: str
     settings: str
     prefix: str = ""
+    further: tuple[Scope, ...] = ()  # what their tools do beyond what all vendors' do
 
 
 _VENDORS = (
@@ -82,7 +84,12 @@ _VENDORS = (
         "digitalocean", "For DigitalOcean's: environment, Terraform, Ansible and Python.", _DIGITALOCEAN, "dop_v1_"
     ),
     _Vendor("linode", "For Linode's: environment, linode-cli, Terraform and Python.", _LINODE),
-    _Vendor("lightsail", "For Amazon Lightsail's: environment, awscli and Python.", _LIGHTSAIL),
+    _Vendor(
+        "lightsail",
+        "For Amazon Lightsail's: environment, awscli and Python.",
+        _LIGHTSAIL,
+        further=(Scope.INSTANCES_EXEC,),  # the default key pair opens guests
+    ),
 )
 
 
@@ -113,7 +120,8 @@ def _command(vendor: _Vendor) -> click.Command:
         found = session.settings
         url = found.url if found.url.startswith("http") else f"http://{_host(found.listen_host)}:{found.listen_port}"
         https = f"https://{_host(found.listen_tls[0])}:{found.listen_tls[1]}" if found.listen_tls is not None else ""
-        made = session.client.tokens.create(name, _READING if read_only else _SCOPES, prefix=vendor.prefix)
+        scopes = _READING if read_only else (*_SCOPES, *vendor.further)
+        made = session.client.tokens.create(name, scopes, prefix=vendor.prefix)
         secrets = {"token": made.secret, "key_id": made.key_id, "key_secret": made.key_secret}
         if as_json:
             print_json({"url": url, "https": https, "token_id": made.token.id, **secrets})

@@ -36,8 +36,11 @@ class KeyActions:
         return _public(self._own_key(caller), caller)
 
     async def key_of_project(self, caller: Caller) -> ProjectKey:
-        """Both halves. Nothing of it is stored: it is derived anew. Raises Forbidden unless the caller may add keys."""
-        ACTIONS["keys.add"].authorize(caller)
+        """Both halves. Nothing of it is stored: it is derived anew.
+
+        It opens the guests that were made with it, so this raises Forbidden unless the caller may run programs there.
+        """
+        ACTIONS["guest.exec"].authorize(caller)
         await self.store.audit.append(audit_line(caller, "keys.of_project", caller.project, "done"))
         key = self._own_key(caller)
         form, encoding = serialization.PrivateFormat.OpenSSH, serialization.Encoding.PEM

@@ -30,12 +30,16 @@ def own_by(instance_id: str) -> dict[str, str]:
     return {_OWN: instance_id}
 
 
-async def take(ask: Ask, instance_id: str) -> None:
-    """Give back what was its own. Others that lead to it stay the account's."""
-    for one in await own(ask):
-        if one.instance_id == instance_id:
-            await ask.actions.addresses.unassign(ask.caller, one.id)
-            await ask.actions.addresses.release(ask.caller, one.id)
+async def of(ask: Ask, instance_id: str) -> Sequence[ReservedAddress]:
+    """What is an instance's own. Ask before it goes: afterwards nothing leads to it any more."""
+    return [one for one in await own(ask) if one.instance_id == instance_id]
+
+
+async def give_back(ask: Ask, owned: Sequence[ReservedAddress]) -> None:
+    """Release what was an instance's own."""
+    for one in owned:
+        await ask.actions.addresses.unassign(ask.caller, one.id)
+        await ask.actions.addresses.release(ask.caller, one.id)
 
 
 async def own(ask: Ask) -> Sequence[ReservedAddress]:

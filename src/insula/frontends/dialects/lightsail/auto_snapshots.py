@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from insula.base.errors import NotFound
@@ -10,8 +11,8 @@ from insula.domain.backup import Backup, BackupState
 from insula.frontends.dialects.dialect import Answer, Ask
 from insula.frontends.dialects.lightsail import operations
 from insula.frontends.dialects.lightsail.dialect import New, answer, operation, when
-from insula.frontends.dialects.lightsail.resource import INSTANCE, instance, where_of
-from insula.frontends.dialects.records import ALL
+from insula.frontends.dialects.lightsail.resource import INSTANCE, instance
+from insula.frontends.dialects.records import ALL, patiently
 
 _STATES = {BackupState.AVAILABLE: "Success", BackupState.CREATING: "InProgress"}
 
@@ -65,14 +66,12 @@ async def get_auto_snapshots(ask: Ask) -> Answer:
 async def delete_auto_snapshot(ask: Ask) -> Answer:
     """All of that day."""
     wish = ask.read(_Delete)
-    host = await instance(ask, wish.resource_name)
     found = [one for one in await _of(ask, wish.resource_name) if _day(one) == wish.date]
     if not found:
         raise _missing(wish.resource_name, wish.date)
-    for one in found:
-        await ask.actions.backups.delete(ask.caller, one.id)
-    done = await operations.done(ask, INSTANCE, host.name, of="DeleteAutoSnapshot", location=where_of(host.alias))
-    return answer(operations=[done])
+    return await operations.begun(
+        ask, *[await patiently(partial(ask.actions.backups.delete, ask.caller, one.id)) for one in found]
+    )
 
 
 def _missing(name: str, date: str) -> NotFound:

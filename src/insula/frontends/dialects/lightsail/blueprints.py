@@ -25,7 +25,8 @@ async def offered(ask: Ask) -> Sequence[Image]:
 
 async def find(ask: Ask, blueprint_id: str) -> Image:
     """Raises NotFound."""
-    for image in await offered(ask):
+    found = sorted(await offered(ask), key=lambda image: image.reference != blueprint_id)
+    for image in found:  # one that is named exactly goes first
         if blueprint_id in {id_of(image.reference), image.reference}:
             return image
     raise NotFound(
@@ -61,7 +62,7 @@ def _view(image: Image) -> dict[str, Any]:
 @operation("GetBlueprints")
 async def get_blueprints(ask: Ask) -> Answer:
     wish = ask.read(_Wish)
-    found = sorted(await offered(ask), key=lambda image: image.reference)
-    views = [view for view in map(_view, found) if view["isActive"] or wish.include_inactive]
+    found = sorted(map(_view, await offered(ask)), key=lambda view: str(view["blueprintId"]))
+    views = [view for view in found if view["isActive"] or wish.include_inactive]
     shown, more = page(ask, [] if wish.app_category else views, lambda view: str(view["blueprintId"]))
     return answer(blueprints=shown, **more)

@@ -7,7 +7,15 @@ from insula.frontends.dialects.dialect import Answer, Ask
 from insula.frontends.dialects.lightsail import operations
 from insula.frontends.dialects.lightsail.dialect import answer, operation
 from insula.frontends.dialects.lightsail.instances import Which
-from insula.frontends.dialects.lightsail.ports import PortInfo, check_any_left, opening_of, openings, put
+from insula.frontends.dialects.lightsail.ports import (
+    PortInfo,
+    check_alone,
+    check_open,
+    opening_of,
+    openings,
+    own_openings,
+    put,
+)
 from insula.frontends.dialects.lightsail.resource import INSTANCE, Named, instance, where_of
 
 
@@ -30,7 +38,7 @@ async def open_ports(ask: Ask) -> Answer:
     """Ports that are open already are open from there, from now on."""
     wish = ask.read(_One)
     found, opened = await instance(ask, wish.instance_name), opening_of(wish.port_info)
-    others = [one for one in await openings(ask, found.thing) if one.ports != opened.ports]
+    others = [one for one in await own_openings(ask, found.thing) if one.ports != opened.ports]
     await put(ask, found.thing, [*others, opened])
     return await _done(ask, found, "OpenInstancePublicPorts")
 
@@ -39,7 +47,10 @@ async def open_ports(ask: Ask) -> Answer:
 async def close_ports(ask: Ask) -> Answer:
     wish = ask.read(_One)
     found, closed = await instance(ask, wish.instance_name), opening_of(wish.port_info)
-    await put(ask, found.thing, check_any_left(await openings(ask, found.thing), closed))
+    check_open(await openings(ask, found.thing), closed)
+    left = [one for one in await own_openings(ask, found.thing) if one.ports != closed.ports]
+    await check_alone(ask, found.thing, left)
+    await put(ask, found.thing, left)
     return await _done(ask, found, "CloseInstancePublicPorts")
 
 
@@ -47,7 +58,9 @@ async def close_ports(ask: Ask) -> Answer:
 async def put_ports(ask: Ask) -> Answer:
     wish = ask.read(_All)
     found = await instance(ask, wish.instance_name)
-    await put(ask, found.thing, list({one.ports: one for one in map(opening_of, wish.port_infos)}.values()))
+    wanted = list({one.ports: one for one in map(opening_of, wish.port_infos)}.values())
+    await check_alone(ask, found.thing, wanted)
+    await put(ask, found.thing, wanted)
     return await _done(ask, found, "PutInstancePublicPorts")
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import replace
 
-from insula.base.errors import InsulaError, InvalidInput, Unsupported
+from insula.base.errors import InsulaError, InvalidInput, NotFound, Unsupported
 from insula.control.actions.wishes import CreateWish
+from insula.domain.address import ReservedAddress
 from insula.domain.backup import Backup
 from insula.domain.image import Image, Provisioning
 from insula.domain.instance import Instance
@@ -19,7 +21,7 @@ from insula.frontends.dialects.lightsail.auto_snapshots import automatic
 from insula.frontends.dialects.lightsail.dialect import New, answer, operation, page
 from insula.frontends.dialects.lightsail.instance_view import USER, addresses_of, state_of, views
 from insula.frontends.dialects.lightsail.resource import Named, check_free, instance, instances, snapshot
-from insula.frontends.dialects.records import ALL, fitting, naming, patiently, under_a_name
+from insula.frontends.dialects.records import ALL, finished, fitting, naming, patiently, under_a_name
 from insula.frontends.dialects.removal import remove
 
 _MOST_AT_ONCE = 20
@@ -153,8 +155,7 @@ async def _create_all(ask: Ask, wish: _Wishes, source: sources.Source) -> Answer
             made.append(await _create(ask, wish, sources.launching(base, source), name))
     except InsulaError:
         for begun in made:  # all of them or none
-            with contextlib.suppress(InsulaError):
-                await ask.actions.operations.cancel(ask.caller, begun.id)
+            await _undo(ask, begun)
         raise
     return await operations.begun(ask, *made)
 
@@ -175,10 +176,27 @@ async def _create(ask: Ask, wish: _Wishes, base: CreateWish, name: str) -> Opera
         for add_on in wish.add_ons:
             await enable(ask, created, add_on)
     except InsulaError:
-        with contextlib.suppress(InsulaError):
-            await ask.actions.operations.cancel(ask.caller, begun.id)
+        await _undo(ask, begun)
         raise
     return begun
+
+
+async def _undo(ask: Ask, begun: Operation) -> None:
+    """Take back an instance that was asked for with others, with all that it has outside of itself.
+
+    What is nearly there when it is cancelled may yet be made, and is deleted then.
+    """
+    owned: Sequence[ReservedAddress] = ()
+    with contextlib.suppress(InsulaError):
+        owned = await public_ips.of(ask, begun.target)
+    with contextlib.suppress(InsulaError):
+        await ask.actions.operations.cancel(ask.caller, begun.id)
+        await finished(ask, begun.id)
+    with contextlib.suppress(NotFound):
+        await patiently(lambda: ask.actions.instances.delete(ask.caller, begun.target))
+    with contextlib.suppress(InsulaError):
+        await public_ips.give_back(ask, owned)
+        await ports.forget(ask, begun.target)
 
 
 async def _keys(ask: Ask, name: str, source: sources.Source) -> tuple[str, ...]:
@@ -230,7 +248,7 @@ async def delete_instance(ask: Ask) -> Answer:
     """Its disks stay. Its automatic snapshots stay as well, in the backup store."""
     found = await _which(ask)
     begun = await remove(ask, found.thing)
-    await ports.forget(ask, found.thing)
+    await ports.forget(ask, found.thing.id)
     return await operations.begun(ask, begun)
 
 

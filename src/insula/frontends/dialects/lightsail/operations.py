@@ -17,8 +17,8 @@ from insula.frontends.dialects import history
 from insula.frontends.dialects.dialect import Answer, Ask
 from insula.frontends.dialects.lightsail import regions
 from insula.frontends.dialects.lightsail.dialect import New, answer, operation, page, when
-from insula.frontends.dialects.lightsail.resource import DISK, INSTANCE, SNAPSHOT, STATIC_IP
-from insula.frontends.dialects.records import name_of, of_uuid, unknown, uuid_of
+from insula.frontends.dialects.lightsail.resource import DISK, INSTANCE, SNAPSHOT, STATIC_IP, everything, missing
+from insula.frontends.dialects.records import name_of, of_uuid, uuid_of
 
 _TYPES: Mapping[Verb, str] = {
     Verb.CREATE_INSTANCE: "CreateInstance",
@@ -32,6 +32,7 @@ _TYPES: Mapping[Verb, str] = {
     Verb.DELETE_VOLUME: "DeleteDisk",
     Verb.CREATE_SNAPSHOT: "CreateInstanceSnapshot",
     Verb.DELETE_SNAPSHOT: "DeleteInstanceSnapshot",
+    Verb.DELETE_BACKUP: "DeleteAutoSnapshot",
     Verb.ASSIGN_ADDRESS: "AttachStaticIp",
     Verb.UNASSIGN_ADDRESS: "DetachStaticIp",
     Verb.SCHEDULE_BACKUPS: "EnableAddOn",
@@ -167,8 +168,8 @@ async def get_operations(ask: Ask) -> Answer:
 async def get_operations_for_resource(ask: Ask) -> Answer:
     name = ask.read(_OfResource).resource_name
     listed = await _listed(ask, name)
-    if not listed.body["operations"]:
-        raise unknown("resource with operations", name)
+    if not listed.body["operations"] and all(one.name != name for one in await everything(ask)):
+        raise missing("resource", name)
     return listed
 
 

@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import ipaddress
 import json
+from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -27,7 +28,7 @@ PREFIX = "public-ports-"
 _ANY4, _ANY6 = "0.0.0.0/0", "::/0"
 _HIGHEST = 65535
 _PROTOCOLS = ("tcp", "udp", "all", "icmp", "icmpv6")
-_changing: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+_changing: WeakKeyDictionary[asyncio.AbstractEventLoop, defaultdict[str, asyncio.Lock]] = WeakKeyDictionary()
 
 
 class PortInfo(New):
@@ -112,6 +113,27 @@ async def openings(ask: Ask, instance: Instance) -> tuple[Opening, ...]:
     return tuple([opening for one in found for opening in await _openings(ask, one)])
 
 
+async def own_openings(ask: Ask, instance: Instance) -> tuple[Opening, ...]:
+    """What was opened by this API. It is everything as long as no firewall applies at all."""
+    found = [one for one in await _firewalls(ask) if _applies(one, instance)]
+    own = [one for one in found if one.name.startswith(PREFIX)]
+    return tuple([opening for one in own for opening in await _openings(ask, one)]) if found else EVERYTHING
+
+
+async def check_alone(ask: Ask, instance: Instance, wanted: Sequence[Opening]) -> None:
+    """Raise Conflict when another firewall opens more of the instance than is wanted."""
+    for one in await _firewalls(ask):
+        if not _applies(one, instance) or one.name.startswith(PREFIX):
+            continue
+        if any(opening not in wanted for opening in await _openings(ask, one)):
+            raise Conflict(
+                f"The firewall {one.name} opens other ports of it",
+                why="It was made elsewhere, and what it lets in stays open whatever is closed here",
+                todo=f"Change it: `insula firewall show {one.name}`",
+                code="port-opened-elsewhere",
+            )
+
+
 async def all_openings(ask: Ask, instances: Sequence[Instance]) -> dict[str, tuple[Opening, ...]]:
     """The same for many, by their ids."""
     found = await _firewalls(ask)
@@ -125,25 +147,31 @@ async def all_openings(ask: Ask, instances: Sequence[Instance]) -> dict[str, tup
 
 async def put(ask: Ask, instance: Instance, wanted: Sequence[Opening]) -> None:
     """Let nothing but this be open of an instance."""
-    async with _alone():
+    async with _alone(ask.caller.project):
         there = {one.name: one for one in await _firewalls(ask) if one.name.startswith(PREFIX)}
-        network = instance.ports[0].network_id if instance.ports else ""
-        name = _name(network, wanted)
+        networks = tuple(dict.fromkeys(port.network_id for port in instance.ports))
+        name = _name(networks, wanted)
         if name in there:
             await ask.actions.firewalls.apply(ask.caller, there[name].id, (instance.id,), ())
         else:
-            await _make(ask, name, network, wanted, instance)
+            await _make(ask, FirewallWish(name, _inside(networks), (instance.id,)), wanted)
         for one in there.values():
             if one.name != name and instance.id in one.instances:
-                await _lift(ask, one, instance)
+                await _lift(ask, one, instance.id)
 
 
-async def _make(ask: Ask, name: str, network: str, wanted: Sequence[Opening], instance: Instance) -> None:
-    inside = Rule("", Direction.INBOUND, peers=(Peer(PeerKind.NETWORK, network),))
-    rules = ((inside,) if network else ()) + tuple(one.rule for one in wanted)
-    made = await ask.actions.firewalls.create(ask.caller, FirewallWish(name, rules, (instance.id,)))
-    for rule, opening in zip(made.rules[len(rules) - len(wanted) :], wanted, strict=True):
+async def _make(ask: Ask, new: FirewallWish, wanted: Sequence[Opening]) -> None:
+    """A firewall that lets this in as well."""
+    rules = (*new.rules, *(one.rule for one in wanted))
+    made = await ask.actions.firewalls.create(ask.caller, replace(new, rules=rules))
+    for rule, opening in zip(made.rules[len(new.rules) :], wanted, strict=True):
         await ask.actions.aliases.note(rule.id, {"opening": json.dumps(asdict(opening))})
+
+
+def _inside(networks: Sequence[str]) -> tuple[Rule, ...]:
+    """Who is in the same network is let in whatever is open."""
+    peers = tuple(Peer(PeerKind.NETWORK, network) for network in networks)
+    return (Rule("", Direction.INBOUND, peers=peers),) if peers else ()
 
 
 async def _firewalls(ask: Ask) -> Sequence[ProjectFirewall]:
@@ -180,8 +208,8 @@ def _applies(firewall: ProjectFirewall, instance: Instance) -> bool:
     return instance.id in firewall.instances or bool(set(firewall.tags) & set(instance.tags))
 
 
-def _name(network: str, wanted: Sequence[Opening]) -> str:
-    text = json.dumps([network, *(asdict(one) for one in wanted)])
+def _name(networks: Sequence[str], wanted: Sequence[Opening]) -> str:
+    text = json.dumps([networks, *(asdict(one) for one in wanted)])
     return PREFIX + hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
@@ -209,37 +237,35 @@ def _unfit(why: str) -> InvalidInput:
 
 
 @asynccontextmanager
-async def _alone() -> AsyncIterator[None]:
+async def _alone(project: str) -> AsyncIterator[None]:
     """One after the other: a firewall that nobody has any more is deleted, and must not be given meanwhile."""
-    lock = _changing.setdefault(asyncio.get_running_loop(), asyncio.Lock())
-    async with lock:
+    locks = _changing.setdefault(asyncio.get_running_loop(), defaultdict(asyncio.Lock))
+    async with locks[project]:
         yield
 
 
-def check_any_left(wanted: Sequence[Opening], gone: Opening) -> tuple[Opening, ...]:
-    """Those that stay open. Raises Conflict when it is not open."""
-    left = tuple(one for one in wanted if one.ports != gone.ports)
-    if len(left) == len(wanted):
+def check_open(found: Sequence[Opening], closed: Opening) -> None:
+    """Raise Conflict for what is to be closed and is not open."""
+    if all(one.ports != closed.ports for one in found):
         raise Conflict(
-            f"{gone.protocol} {gone.first}-{gone.last} is not open",
+            f"{closed.protocol} {closed.first}-{closed.last} is not open",
             why="No public port of the instance is like this",
             todo="Look at GetInstancePortStates",
             code="port-not-open",
         )
-    return left
 
 
-async def forget(ask: Ask, instance: Instance) -> None:
+async def forget(ask: Ask, instance_id: str) -> None:
     """Nothing is open of an instance that is gone."""
-    async with _alone():
+    async with _alone(ask.caller.project):
         for one in await _firewalls(ask):
-            if one.name.startswith(PREFIX) and instance.id in one.instances:
-                await _lift(ask, one, instance)
+            if one.name.startswith(PREFIX) and instance_id in one.instances:
+                await _lift(ask, one, instance_id)
 
 
-async def _lift(ask: Ask, firewall: ProjectFirewall, instance: Instance) -> None:
+async def _lift(ask: Ask, firewall: ProjectFirewall, instance_id: str) -> None:
     """Take it from an instance, and delete it when it was the last one."""
-    left = await ask.actions.firewalls.lift(ask.caller, firewall.id, (instance.id,), ())
+    left = await ask.actions.firewalls.lift(ask.caller, firewall.id, (instance_id,), ())
     if not left.instances and not left.tags:
         with suppress(NotFound):  # somebody else did
             await ask.actions.firewalls.delete(ask.caller, left.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from insula.domain.volume import Volume, VolumeState
 from insula.frontends.dialects import public_ips
 from insula.frontends.dialects.dialect import Ask
 from insula.frontends.dialects.lightsail import regions
+from insula.frontends.dialects.lightsail.dialect import when
 from insula.frontends.dialects.records import ALL, name_of, uuid_of
 
 ANY = InstanceFilter()
@@ -50,7 +52,7 @@ def head(kind: str, found: Named[Any], location: dict[str, str], created_at: dat
         "name": found.name,
         "arn": arn(kind, found.thing.project, found.thing.id, location["regionName"]),
         "supportCode": f"{account}/{found.thing.id}",
-        "createdAt": round(created_at.timestamp(), 3),
+        "createdAt": when(created_at),
         "location": location,
         "resourceType": kind,
     }
@@ -91,6 +93,12 @@ async def static_ips(ask: Ask) -> list[Named[ReservedAddress]]:
     aliases = await ask.actions.aliases.of(one.id for one in found)
     named = [(one, aliases[one.id]) for one in found]
     return [Named(one, alias, alias.facts.get("name") or _dashed(one.address)) for one, alias in named]
+
+
+async def everything(ask: Ask) -> list[Named[Any]]:
+    """All that has a name."""
+    there = await asyncio.gather(instances(ask), disks(ask), snapshots(ask), key_pairs(ask), static_ips(ask))
+    return [one for found in there for one in found]
 
 
 async def instance(ask: Ask, name: str) -> Named[Instance]:
@@ -147,7 +155,11 @@ def _one(found: Sequence[Named[_T]], kind: str, name: str) -> Named[_T]:
     for one in found:
         if one.name == name:
             return one
-    raise NotFound(
+    raise missing(kind, name)
+
+
+def missing(kind: str, name: str) -> NotFound:
+    return NotFound(
         f"The {kind} does not exist: {name[:80]}",
         why="Nothing of the project has this name",
         todo="List what there is",

@@ -25,6 +25,7 @@ from insula.frontends.dialects.lightsail.resource import (
     snapshots,
     where_of,
 )
+from insula.frontends.dialects.records import uuid_of
 
 
 class _Which(New):
@@ -40,14 +41,15 @@ class _Untag(_Which, kw_only=True):
     tag_keys: list[str]
 
 
-async def _find(ask: Ask, name: str) -> tuple[str, Named[Any]]:
-    """With what it is. Raises NotFound."""
+async def _find(ask: Ask, wanted: _Which) -> tuple[str, Named[Any]]:
+    """With what it is. Among several of one name an ARN chooses, else the first. Raises NotFound."""
     for kind, there in ((INSTANCE, instances), (DISK, disks), (SNAPSHOT, snapshots), (KEY_PAIR, key_pairs)):
         for one in await there(ask):
-            if one.name == name:
+            is_meant = not wanted.resource_arn or wanted.resource_arn.endswith(f":{kind}/{uuid_of(one.thing.id)}")
+            if one.name == wanted.resource_name and is_meant:
                 return kind, one
     raise NotFound(
-        f"The resource does not exist: {name[:80]}",
+        f"The resource does not exist: {wanted.resource_name[:80]}",
         why="Instances, disks, snapshots and key pairs carry tags, and none has this name",
         todo="Look at GetActiveNames",
         code="unknown-resource",
@@ -58,7 +60,7 @@ async def _find(ask: Ask, name: str) -> tuple[str, Named[Any]]:
 async def tag_resource(ask: Ask) -> Answer:
     """A key that is there already gets the new value."""
     wish = ask.read(_Tag)
-    kind, found = await _find(ask, wish.resource_name)
+    kind, found = await _find(ask, wish)
     carried, known = _carried(found), found.alias.facts
     replaced = tags.with_key(carried, known, [tag.key for tag in wish.tags])
     words = [word for word in carried if word not in replaced]
@@ -71,7 +73,7 @@ async def tag_resource(ask: Ask) -> Answer:
 @operation("UntagResource")
 async def untag_resource(ask: Ask) -> Answer:
     wish = ask.read(_Untag)
-    kind, found = await _find(ask, wish.resource_name)
+    kind, found = await _find(ask, wish)
     carried = _carried(found)
     gone = tags.with_key(carried, found.alias.facts, wish.tag_keys)
     await _retag(ask, found, [word for word in carried if word not in gone])
