@@ -1,9 +1,13 @@
-"""Instances that go while others' things stay."""
+"""Instances that go while others' things stay, and those that are taken back before anybody has them."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from functools import partial
 
+from insula.base.errors import InsulaError, NotFound
+from insula.domain.address import ReservedAddress
 from insula.domain.instance import Instance
 from insula.domain.operation import Operation
 from insula.frontends.dialects import public_ips
@@ -21,3 +25,20 @@ async def remove(ask: Ask, instance: Instance) -> Operation:
     operation = await patiently(lambda: ask.actions.instances.delete(ask.caller, instance.id))
     await public_ips.give_back(ask, owned)
     return operation
+
+
+async def take_back(ask: Ask, begun: Operation) -> None:
+    """Undo the creation of an instance, with its own public address.
+
+    What is nearly there when it is cancelled may yet be made, and is deleted then.
+    """
+    owned: Sequence[ReservedAddress] = ()
+    with contextlib.suppress(InsulaError):
+        owned = await public_ips.of(ask, begun.target)
+    with contextlib.suppress(InsulaError):
+        await ask.actions.operations.cancel(ask.caller, begun.id)
+        await finished(ask, begun.id)
+    with contextlib.suppress(NotFound):
+        await patiently(lambda: ask.actions.instances.delete(ask.caller, begun.target))
+    with contextlib.suppress(InsulaError):
+        await public_ips.give_back(ask, owned)

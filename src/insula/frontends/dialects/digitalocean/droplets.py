@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -23,7 +22,7 @@ from insula.frontends.dialects.digitalocean.droplet_view import view, views
 from insula.frontends.dialects.digitalocean.find import droplet_of, droplets
 from insula.frontends.dialects.digitalocean.firewall_view import firewall_views
 from insula.frontends.dialects.records import ALL, fitting, name_of, naming, of_uuid, under_a_name
-from insula.frontends.dialects.removal import remove
+from insula.frontends.dialects.removal import remove, take_back
 
 _MOST_AT_ONCE = 10
 
@@ -84,8 +83,7 @@ async def create_droplets(ask: Ask) -> Answer:
             made.append(await _create(ask, wish, base, name))
     except InsulaError:
         for operation in made:  # all of them or none
-            with contextlib.suppress(InsulaError):
-                await ask.actions.operations.cancel(ask.caller, operation.id)
+            await take_back(ask, operation)
         raise
     found = [await ask.actions.instances.show(ask.caller, operation.target) for operation in made]
     shown = await views(ask, found)
@@ -132,11 +130,15 @@ async def _create(ask: Ask, wish: _New, base: CreateWish, name: str) -> Operatio
     facts = naming(name, ours) | {"region": regions.check(wish.region), "size": wish.size}
     facts |= {"monitoring": "on" if wish.monitoring else "", "droplet_agent": "on" if wish.with_droplet_agent else ""}
     await ask.actions.aliases.note(operation.target, facts, operation.id)
-    if wish.public_networking:
-        await public_ips.give(ask, operation.target)
-    if wish.backups:
-        made = await ask.actions.instances.show(ask.caller, operation.target)
-        await enable(ask, made, wish.backup_policy or Policy())
+    try:
+        if wish.public_networking:
+            await public_ips.give(ask, operation.target)
+        if wish.backups:
+            made = await ask.actions.instances.show(ask.caller, operation.target)
+            await enable(ask, made, wish.backup_policy or Policy())
+    except InsulaError:
+        await take_back(ask, operation)
+        raise
     return operation
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
 from dataclasses import replace
 
-from insula.base.errors import InsulaError, InvalidInput, NotFound, Unsupported
+from insula.base.errors import InsulaError, InvalidInput, Unsupported
 from insula.control.actions.wishes import CreateWish
-from insula.domain.address import ReservedAddress
 from insula.domain.backup import Backup
 from insula.domain.image import Image, Provisioning
 from insula.domain.instance import Instance
@@ -21,8 +19,8 @@ from insula.frontends.dialects.lightsail.auto_snapshots import automatic
 from insula.frontends.dialects.lightsail.dialect import New, answer, operation, page
 from insula.frontends.dialects.lightsail.instance_view import USER, addresses_of, state_of, views
 from insula.frontends.dialects.lightsail.resource import Named, check_free, instance, instances, snapshot
-from insula.frontends.dialects.records import ALL, finished, fitting, naming, patiently, under_a_name
-from insula.frontends.dialects.removal import remove
+from insula.frontends.dialects.records import ALL, fitting, naming, patiently, under_a_name
+from insula.frontends.dialects.removal import remove, take_back
 
 _MOST_AT_ONCE = 20
 # How user-data begins that says itself what it is (cloud-init, "User-data formats").
@@ -182,20 +180,9 @@ async def _create(ask: Ask, wish: _Wishes, base: CreateWish, name: str) -> Opera
 
 
 async def _undo(ask: Ask, begun: Operation) -> None:
-    """Take back an instance that was asked for with others, with all that it has outside of itself.
-
-    What is nearly there when it is cancelled may yet be made, and is deleted then.
-    """
-    owned: Sequence[ReservedAddress] = ()
+    """Take back an instance that was asked for with others, with all that it has outside of itself."""
+    await take_back(ask, begun)
     with contextlib.suppress(InsulaError):
-        owned = await public_ips.of(ask, begun.target)
-    with contextlib.suppress(InsulaError):
-        await ask.actions.operations.cancel(ask.caller, begun.id)
-        await finished(ask, begun.id)
-    with contextlib.suppress(NotFound):
-        await patiently(lambda: ask.actions.instances.delete(ask.caller, begun.target))
-    with contextlib.suppress(InsulaError):
-        await public_ips.give_back(ask, owned)
         await ports.forget(ask, begun.target)
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import msgspec
 
-from insula.base.errors import InvalidInput, Unsupported
+from insula.base.errors import InsulaError, InvalidInput, Unsupported
 from insula.control.actions.root_password import with_root_password
 from insula.control.actions.wishes import ChangeWish, CreateWish
 from insula.frontends.dialects import public_ips, sources
@@ -27,7 +27,7 @@ from insula.frontends.dialects.records import (
     naming,
     under_a_name,
 )
-from insula.frontends.dialects.removal import remove
+from insula.frontends.dialects.removal import remove, take_back
 
 
 class Metadata(msgspec.Struct):
@@ -97,11 +97,15 @@ async def create_linode(ask: Ask) -> Answer:
     facts = naming(wish.label or ours, ours) | {"region": region, "type": wish.type}
     await ask.actions.aliases.note(operation.target, facts, operation.id)
     made = await ask.actions.instances.show(ask.caller, operation.target)
-    await public_ips.give(ask, made.id)
-    if wall is not None:
-        await ask.actions.firewalls.apply(ask.caller, wall.id, (made.id,), ())
-    if wish.backups_enabled:
-        await backups.enable(ask, made)
+    try:
+        await public_ips.give(ask, made.id)
+        if wall is not None:
+            await ask.actions.firewalls.apply(ask.caller, wall.id, (made.id,), ())
+        if wish.backups_enabled:
+            await backups.enable(ask, made)
+    except InsulaError:
+        await take_back(ask, operation)
+        raise
     return Answer(await view(ask, made))
 
 
