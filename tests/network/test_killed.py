@@ -23,6 +23,7 @@ from tests.network.world import UID, World
 pytestmark = pytest.mark.timeout(300)
 
 _ROUNDS = 20
+_LATE_S = 1.0
 _MENDED_S = 2.0
 _TOP = Path(__file__).resolve().parents[2]
 
@@ -73,9 +74,11 @@ async def test_what_is_recorded_is_back_within_two_seconds_and_flows_go_on(world
 
 
 async def one_packet(world: World, sent: int, lost: int) -> tuple[int, int]:
-    """From one of those that stay to the other."""
-    mark = 2000 + sent
+    """From one of those that stay to the other. On a busy host it may be late, which is not lost."""
+    mark, until_s = 2000 + sent, time.monotonic() + _LATE_S
     world.send_packet("prt_1", "10.1.0.17", "10.1.0.18", "udp", frames.udp(mark, 53))
-    await asyncio.sleep(0.03)
-    arrived = [packet.mark for packet in map(frames.parse, world.frames_at("prt_2")) if packet is not None]
-    return sent + 1, lost + (mark not in arrived)
+    while time.monotonic() < until_s:
+        await asyncio.sleep(0.03)
+        if mark in [packet.mark for packet in map(frames.parse, world.frames_at("prt_2")) if packet is not None]:
+            return sent + 1, lost
+    return sent + 1, lost + 1

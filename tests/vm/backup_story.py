@@ -161,7 +161,8 @@ class BackupStory:
         await self._ready(node, self.spec)
         await node.attach_volume(self.volume.id, self.spec.id)
         script = (
-            "for disk in /dev/sd?; do mount -o ro $disk /mnt && break; done; cat /mnt/root/sum; umount /mnt;"
+            "until [ -b /dev/sda ]; do usleep 50000; done;"
+            " for disk in /dev/sd?; do mount -o ro $disk /mnt && break; done; cat /mnt/root/sum; umount /mnt;"
             " cat /sys/block/sd?/size"
         )
         told = (await shell(node, self.spec, script)).splitlines()
