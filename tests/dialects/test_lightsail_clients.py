@@ -15,21 +15,17 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from tests.api.probes import PUBLIC_KEY
-from tests.api.service_thread import Service, service_thread
+from tests.api.service_thread import Service
+from tests.dialects.listening import PATIENCE_S, listening
 
 # Its own code is not ours to mend.
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(180)]
-_PATIENCE_S = 60.0
 _ZONE = "us-east-1a"
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with service_thread() as found:
-        store = {"name": "elsewhere", "kind": "folder", "path": str(tmp_path_factory.mktemp("store"))}
-        pool = {"name": "public", "addresses": "203.0.113.0/28"}
-        for path, body in (("backup-stores", store), ("address-pools", pool)):
-            httpx.post(f"{found.url}/v1/{path}", json=body, headers=found.headers).raise_for_status()
+    with listening(tmp_path_factory.mktemp("store")) as found:
         yield found
 
 
@@ -49,7 +45,7 @@ def client_of(service: Service, *scopes: str, url: str = "") -> Any:
 
 def wait(client: Any, begun: dict[str, Any]) -> None:
     """Until all operations of an answer are over."""
-    deadline_s = time.monotonic() + _PATIENCE_S
+    deadline_s = time.monotonic() + PATIENCE_S
     for one in begun.get("operations") or [begun["operation"]]:
         while not (found := client.get_operation(operationId=one["id"])["operation"])["isTerminal"]:
             assert time.monotonic() < deadline_s

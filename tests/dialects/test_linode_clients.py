@@ -7,42 +7,29 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.api.probes import PUBLIC_KEY
-from tests.api.service_thread import Service, service_thread
+from tests.api.service_thread import Service
+from tests.dialects.listening import listening, token_of, until
 
 # Their own code is not ours to mend.
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(180)]
-_PATIENCE_S = 60.0
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with service_thread() as found:
-        store = {"name": "elsewhere", "kind": "folder", "path": str(tmp_path_factory.mktemp("store"))}
-        pool = {"name": "public", "addresses": "203.0.113.0/28"}
-        for path, body in (("backup-stores", store), ("address-pools", pool)):
-            httpx.post(f"{found.url}/v1/{path}", json=body, headers=found.headers).raise_for_status()
+    with listening(tmp_path_factory.mktemp("store")) as found:
         yield found
 
 
 @pytest.fixture
 def token(service: Service) -> str:
-    return service.headers["Authorization"].removeprefix("Bearer ")
-
-
-def until(holds: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + _PATIENCE_S
-    while not holds():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.05)
+    return token_of(service)
 
 
 class _Life:
