@@ -51,6 +51,8 @@ async def test_account_and_profile(contract: Contract) -> None:
     assert (await contract.ask("account.settings-update", json={"backups_enabled": False}))["managed"] is False
     refused = await contract.ask("account.settings-update", status=400, json={"backups_enabled": True})
     assert "for each Linode" in refused["errors"][0]["reason"]
+    other = {"maintenance_policy": "linode/power_off_on"}
+    await contract.ask("account.settings-update", status=400, json=other)
     assert (await contract.ask("account.transfer"))["quota"] == 0
     (user,) = await listed(contract, "users.list")
     assert await contract.ask("users.view", user["username"]) == user
@@ -137,7 +139,10 @@ async def test_a_linodes_life(contract: Contract) -> None:
     assert "already" in (await contract.ask("linodes.boot", number, status=400))["errors"][0]["reason"]
     changed = await contract.ask("linodes.update", number, json={"label": "db-1", "tags": ["db"], "alerts": {"cpu": 0}})
     assert (changed["label"], changed["tags"]) == ("db-1", ["db"])
-    await contract.ask("linodes.update", number, status=400, json={"alerts": {"cpu": 90}})
+    for other in ({"alerts": {"cpu": 90}}, {"maintenance_policy": "linode/power_off_on"}):
+        await contract.ask("linodes.update", number, status=400, json=other)
+    encrypted = {"image": "linode/tiny", "disk_encryption": "enabled"}
+    await contract.ask("linodes.rebuild", number, status=400, json=encrypted)
     assert await contract.ask("linodes.resize", number, json={"type": "g6-standard-1"}) == {}
     resized = await reaches(contract, number, "running")
     assert (resized["type"], resized["specs"]["disk"]) == ("g6-standard-1", 50 * 1024)
@@ -171,6 +176,9 @@ async def test_what_a_linode_cannot_be(contract: Contract) -> None:
         {"backup_id": 1},
         {"interfaces": [{"purpose": "vpc", "subnet_id": 424242}]},
         {"stackscript_id": 1},
+        {"disk_encryption": "enabled"},
+        {"maintenance_policy": "linode/power_off_on"},
+        {"placement_group": {"id": 1}},
     ):
         answer = await contract.ask("linodes.create", status=400, json={**CREATE, **wish})
         assert answer["errors"][0]["reason"], wish

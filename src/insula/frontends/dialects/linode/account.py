@@ -17,6 +17,7 @@ _EPOCH = "1970-01-01T00:00:00"
 class _Settings(msgspec.Struct):
     backups_enabled: bool | None = None
     network_helper: bool | None = None
+    maintenance_policy: str | None = None
 
 
 def username(ask: Ask) -> str:
@@ -70,10 +71,11 @@ async def get_settings(ask: Ask) -> Answer:
 async def update_settings(ask: Ask) -> Answer:
     """They are as they are; saying so again is no change."""
     wish = ask.read(_Settings)
-    if wish.backups_enabled or wish.network_helper:
+    is_other = wish.maintenance_policy not in (None, _settings()["maintenance_policy"])
+    if wish.backups_enabled or wish.network_helper or is_other:
         raise Unsupported(
             "These settings cannot be changed",
-            why="Backups are switched on for each Linode, and guests configure their own network",
+            why="Backups are switched on for each Linode, guests configure their own network, and there is one host",
             todo="Leave them as they are",
         )
     return Answer(_settings())

@@ -28,7 +28,8 @@ Known differences: regions are all this host; prices are 0; one project for each
 has one disk, one configuration profile and, when it is made, one interface; it boots when it is made; root_pass is for
 its console, SSH lets root in by keys only; images are snapshots of a disk, which can be made while it runs; Linodes are
 rebuilt from images of the catalogue and from published ones; backups need a store (`insula backup store add`) and are
-restored as new Linodes; a VPC's subnets have IPv6 as well; firewalls carry no tags and are never disabled.
+restored as new Linodes; there is no swap disk; a VPC's subnets have IPv6 as well; firewalls carry no tags and are
+never disabled.
 
 """
 COVERAGE = Coverage(DIALECT, _HEAD, unavailable.EMPTY, _REFUSED)

@@ -14,7 +14,7 @@ from insula.frontends.dialects.linode import images
 from insula.frontends.dialects.linode.dialect import DIALECT, nothing, page
 from insula.frontends.dialects.linode.find import linode_of
 from insula.frontends.dialects.linode.instance_view import view
-from insula.frontends.dialects.linode.instances import Login, login_keys, user_data
+from insula.frontends.dialects.linode.instances import Login, check_promises, login_keys, user_data
 from insula.frontends.dialects.linode.types import TYPES
 from insula.frontends.dialects.records import patiently
 
@@ -72,6 +72,7 @@ async def resize(ask: Ask) -> Answer:
 @DIALECT.operation("POST", f"{_PLACE}/rebuild", "linodes.rebuild")
 async def rebuild(ask: Ask) -> Answer:
     instance, wish = await linode_of(ask), ask.read(_Rebuild)
+    check_promises(wish)
     if not wish.booted or wish.stackscript_id is not None or wish.type is not None:
         raise Unsupported(
             "This rebuild cannot be had",

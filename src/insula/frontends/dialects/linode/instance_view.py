@@ -40,6 +40,7 @@ _STATUS: Mapping[InstanceState, str] = {
     _S.REVERTING: "restoring",
     _S.DELETING: "deleting",
 }
+POLICY = "linode/migrate"  # the only one of theirs that is told
 _HOURS = 2  # that their backups have, from an even hour on
 
 
@@ -123,7 +124,7 @@ def _view(instance: Instance, around: Surroundings) -> dict[str, Any]:
         "interface_generation": "legacy_config",
         "lke_cluster_id": None,
         "locks": [],
-        "maintenance_policy": "linode/migrate",
+        "maintenance_policy": POLICY,
         "placement_group": None,
         "capabilities": [],
         "site_type": "core",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 
@@ -17,7 +18,7 @@ from insula.frontends.dialects.dialect import Answer, Ask
 from insula.frontends.dialects.linode import backups, firewall_devices, images, keys, regions, vpcs
 from insula.frontends.dialects.linode.dialect import DIALECT, nothing, page
 from insula.frontends.dialects.linode.find import linode_of, linodes
-from insula.frontends.dialects.linode.instance_view import view, views
+from insula.frontends.dialects.linode.instance_view import POLICY, view, views
 from insula.frontends.dialects.linode.records import check_label, check_ours
 from insula.frontends.dialects.linode.types import TYPES
 from insula.frontends.dialects.records import (
@@ -35,12 +36,14 @@ class Metadata(msgspec.Struct):
 
 
 class Login(msgspec.Struct):
-    """How its owner gets in."""
+    """What is asked of a new disk, and how its owner gets in."""
 
     authorized_keys: list[str] | None = None
     authorized_users: list[str] | None = None
     root_pass: str | None = None
     metadata: Metadata | None = None
+    disk_encryption: str | None = None
+    maintenance_policy: str | None = None
 
 
 class _New(Login):
@@ -54,14 +57,14 @@ class _New(Login):
     backups_enabled: bool = False
     firewall_id: int | None = None
     interfaces: list[vpcs.Interface] = []
-    private_ip: bool = False
+    placement_group: dict[str, Any] | None = None
     stackscript_id: int | None = None
-    swap_size: int | None = None
 
 
 class _Change(msgspec.Struct):
     label: str | None = None
     tags: list[str] | None = None
+    maintenance_policy: str | None = None
     alerts: dict[str, int] | None = None
     watchdog_enabled: bool | None = None
 
@@ -109,8 +112,28 @@ async def create_linode(ask: Ask) -> Answer:
     return Answer(await view(ask, made))
 
 
+def check_promises(wish: Login) -> None:
+    """Raise Unsupported for what would be promised and not kept."""
+    if wish.disk_encryption not in (None, "disabled"):
+        raise Unsupported(
+            "Disks are not encrypted here", why="The host's own disk may be", todo="Send disk_encryption disabled"
+        )
+    check_policy(wish.maintenance_policy)
+
+
+def check_policy(wanted: str | None) -> None:
+    """Raise Unsupported for another maintenance policy than the only one."""
+    if wanted not in (None, POLICY):
+        raise Unsupported(
+            f"There is no maintenance policy but {POLICY}", why="There is one host", todo="Leave maintenance_policy out"
+        )
+
+
 def _check(wish: _New) -> None:
     """Raise InvalidInput and Unsupported for what cannot be had."""
+    check_promises(wish)
+    if wish.placement_group:
+        raise Unsupported("There are no placement groups", why="There is one host", todo="Leave placement_group out")
     if not wish.type or not wish.region:
         missing = "type" if not wish.type else "region"
         raise InvalidInput(f"{missing} is required", why="It is missing", todo="Send it", fields={missing: "missing"})
@@ -178,6 +201,7 @@ async def _labels(ask: Ask, but: str = "") -> set[str]:
 async def update_linode(ask: Ask) -> Answer:
     """Its label and tags; what else is sent must be as it is."""
     found, wish = await linode_of(ask), ask.read(_Change)
+    check_policy(wish.maintenance_policy)
     if any((wish.alerts or {}).values()) or wish.watchdog_enabled is False:
         raise Unsupported(
             "Alerts and the watchdog cannot be changed",
