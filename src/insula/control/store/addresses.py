@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -12,6 +12,8 @@ from insula.base.errors import CapacityExceeded, Conflict, NotFound
 from insula.control.store.address_schema import address, address_pool, assignment
 from insula.control.store.engine import Database
 from insula.control.store.projects import find_project
+from insula.control.store.read_model import ReadModel
+from insula.control.store.records import by_project
 from insula.domain.address import MAX_ADDRESSES, AddressPool, Assignment, ReservedAddress
 from insula.domain.ids import Kind, new_id
 from insula.domain.instance import Instance
@@ -22,6 +24,9 @@ class Addresses:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.model: ReadModel[Mapping[str, Sequence[ReservedAddress]]] = ReadModel(
+            database, "addresses", _load, address
+        )
 
     # Pools
 
@@ -66,8 +71,7 @@ class Addresses:
 
     async def list(self, project: str) -> Sequence[ReservedAddress]:
         """All of a project, oldest first."""
-        query = address.select().where(address.c.project == project).order_by(address.c.id)
-        return await self._database.read(lambda connection: _addresses(connection, query))
+        return list((await self.model.value()).get(project, ()))
 
     async def get(self, project: str, address_or_id: str) -> ReservedAddress:
         """Raises :class:`NotFound`."""
@@ -175,6 +179,10 @@ def _pool(connection: Connection, name_or_id: str) -> AddressPool:
 
 def _addresses(connection: Connection, query: sa.Select[tuple[object, ...]]) -> Sequence[ReservedAddress]:
     return [ReservedAddress(**row._mapping) for row in connection.execute(query)]
+
+
+def _load(connection: Connection) -> Mapping[str, Sequence[ReservedAddress]]:
+    return by_project(_addresses(connection, address.select().order_by(address.c.id)))
 
 
 def _find(connection: Connection, project: str, address_or_id: str) -> ReservedAddress:
