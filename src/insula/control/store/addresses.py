@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -19,20 +20,32 @@ from insula.domain.ids import Kind, new_id
 from insula.domain.instance import Instance
 
 
+@dataclass(frozen=True)
+class KnownAddresses:
+    """All pools, oldest first, and all reserved addresses of each project, oldest first."""
+
+    pools: Sequence[AddressPool]
+    by_project: Mapping[str, Sequence[ReservedAddress]]
+
+
 class Addresses:
     """The tables of addresses."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self.model: ReadModel[Mapping[str, Sequence[ReservedAddress]]] = ReadModel(
-            database, "addresses", _load, address
-        )
+        self.model: ReadModel[KnownAddresses] = ReadModel(database, "addresses", _load, address, address_pool)
 
     # Pools
 
     async def pools(self) -> Sequence[AddressPool]:
         """All of them, oldest first."""
-        return await self._database.read(_pools)
+        return list((await self.model.value()).pools)
+
+    async def has_free(self, version: int) -> bool:
+        """Whether a pool of that version has an address that nobody has reserved."""
+        known = await self.model.value()
+        taken = {one.address for held in known.by_project.values() for one in held}
+        return any(pool.version == version and pool.free(taken.__contains__) is not None for pool in known.pools)
 
     async def add_pool(self, new: AddressPool) -> AddressPool:
         """Raises :class:`Conflict` for a taken name, or addresses that are in another one."""
@@ -71,7 +84,7 @@ class Addresses:
 
     async def list(self, project: str) -> Sequence[ReservedAddress]:
         """All of a project, oldest first."""
-        return list((await self.model.value()).get(project, ()))
+        return list((await self.model.value()).by_project.get(project, ()))
 
     async def get(self, project: str, address_or_id: str) -> ReservedAddress:
         """Raises :class:`NotFound`."""
@@ -181,8 +194,9 @@ def _addresses(connection: Connection, query: sa.Select[tuple[object, ...]]) -> 
     return [ReservedAddress(**row._mapping) for row in connection.execute(query)]
 
 
-def _load(connection: Connection) -> Mapping[str, Sequence[ReservedAddress]]:
-    return by_project(_addresses(connection, address.select().order_by(address.c.id)))
+def _load(connection: Connection) -> KnownAddresses:
+    held = by_project(_addresses(connection, address.select().order_by(address.c.id)))
+    return KnownAddresses(tuple(_pools(connection)), held)
 
 
 def _find(connection: Connection, project: str, address_or_id: str) -> ReservedAddress:
