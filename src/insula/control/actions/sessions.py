@@ -117,7 +117,7 @@ class SessionActions:
     @action("sessions.list", Scope.ADMIN, audit=Audit.NEVER)
     async def list_all(self, caller: Caller, user: str = "") -> Page[Session]:
         """Where a user is signed in, or everybody, the one used last first."""
-        return _living(tuple(await self.store.sessions.list(user)))
+        return _living(tuple(await self.store.sessions.list(user.strip().lower())))
 
     @action("sessions.end", Scope.ADMIN, audit=Audit.AFTER)
     async def end_any(self, caller: Caller, session_id: str) -> None:
