@@ -135,7 +135,9 @@ def _handler(entry: Route, panel: Panel) -> HTTPRouteHandler:
         check_form_token(entry.method, visit.session, visit.form.text("token") or request.headers.get("x-token", ""))
         session, once = visit.session, visit.form.text("once")
         if once and session is not None:
-            answer = await panel.once.run(f"{session.known_by} {once}", lambda: entry.run(visit))
+            answer = await panel.once.run(
+                f"{session.known_by} {request.scope['path']} {once}", lambda: entry.run(visit)
+            )
         else:
             answer = await entry.run(visit)
         return _response(answer, request)
