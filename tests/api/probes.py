@@ -11,6 +11,7 @@ from insula.base.clock import now_utc
 from insula.control.actions.caller import ACTIONS
 from insula.domain.access import DEFAULT_PROJECT, Scope, SshKey
 from insula.domain.ids import Kind, new_id
+from insula.domain.user import SCOPES_OF, Role
 from insula.frontends.api.endpoint import ENDPOINTS, Endpoint
 from tests.api.world import OTHER_PROJECT, World
 
@@ -144,6 +145,16 @@ PROBES: Mapping[str, Probe] = {
     "GET /v1/tokens": Probe(),
     "POST /v1/tokens": Probe(json={"name": "probe", "scopes": ["instances:read"]}),
     "DELETE /v1/tokens/{token}": Probe(),
+    "POST /v1/first-link": Probe(),
+    "GET /v1/users": Probe(),
+    "POST /v1/users": Probe(json={"name": "probe", "role": "reader"}),
+    "PUT /v1/users/{user}/role": Probe(json={"role": "reader"}),
+    "DELETE /v1/users/{user}": Probe(),
+    "POST /v1/users/{user}/disable": Probe(),
+    "POST /v1/users/{user}/enable": Probe(),
+    "POST /v1/users/{user}/reset-password": Probe(),
+    "GET /v1/sessions": Probe(),
+    "DELETE /v1/sessions/{session}": Probe(),
     "GET /v1/projects": Probe(),
     "POST /v1/projects": Probe(json={"name": "probe"}),
     "DELETE /v1/projects/{project}": Probe(),
@@ -160,9 +171,12 @@ PROBES: Mapping[str, Probe] = {
 }
 
 # What an endpoint needs besides its own scope to succeed.
-ALSO_NEEDED: Mapping[str, Scope] = {
-    "POST /v1/tokens": Scope.INSTANCES_READ,  # nobody gives what they do not hold
-    "POST /v1/operations/{operation}/retry": Scope.INSTANCES_WRITE,  # nor does again what they may not do
+ALSO_NEEDED: Mapping[str, frozenset[Scope]] = {
+    "POST /v1/tokens": frozenset({Scope.INSTANCES_READ}),  # nobody gives what they do not hold
+    "POST /v1/operations/{operation}/retry": frozenset({Scope.INSTANCES_WRITE}),  # nor does again what they may not do
+    "POST /v1/users": SCOPES_OF[Role.READER],
+    "PUT /v1/users/{user}/role": SCOPES_OF[Role.READER],
+    "DELETE /v1/users/{user}": SCOPES_OF[Role.READER],  # nor decides over who may more
 }
 
 # Things of the host, which all projects share.
@@ -177,7 +191,12 @@ def key_of(entry: Endpoint) -> str:
 
 
 GUARDED = [entry for entry in ENDPOINTS if entry.action]
-OWNED = [entry for entry in GUARDED if entry.parameters and not SHARED & set(entry.parameters)]
+# What administrators alone may do, they may in every project.
+OWNED = [
+    entry
+    for entry in GUARDED
+    if entry.parameters and not SHARED & set(entry.parameters) and ACTIONS[entry.action].scope is not Scope.ADMIN
+]
 
 
 def scopes_without(scope: Scope) -> list[Scope]:
@@ -209,7 +228,11 @@ async def make_targets(world: World) -> Targets:
         snapshot = await world.create_snapshot(instance.name, project)
         store = await world.add_store(f"target-{project}", project)
         backup = await world.back_up(instance.name, store.name, project)
+        user = f"target-{project}"
+        await world.add_user(user, Role.READER, project)
         made[project] = {
+            "user": user,
+            "session": (await world.store.sessions.list(user))[0].id,
             "instance": instance.id,
             "snapshot": snapshot.id,
             "store": store.id,
@@ -235,7 +258,7 @@ async def make_fresh_targets(world: World, entry: Endpoint) -> Targets:
     name = f"fresh-{next(_numbers)}"
     fresh = dict.fromkeys(("operation", "instance", "volume", "snapshot", "store", "backup", "key", "token"), "")
     fresh |= {"firewall": "", "rule": "1", "host_port": "", "network": "", "address": "", "pool": ""}
-    fresh |= {"image": "tiny", "project": "unknown"}
+    fresh |= {"image": "tiny", "project": "unknown", "user": name, "session": ""}
     if "instance" in entry.parameters or "operation" in entry.parameters:
         fresh["instance"] = (await world.create(name)).id
         instance = await world.store.instances.get(DEFAULT_PROJECT, name)
@@ -256,6 +279,9 @@ async def make_fresh_targets(world: World, entry: Endpoint) -> Targets:
     if {"instance", "network"} <= set(entry.parameters):
         path = f"/v1/instances/{fresh['instance']}/networks"
         assert (await world.admin("POST", path, json={"network": fresh["network"]})).status_code == 201
+    if {"user", "session"} & set(entry.parameters):
+        await world.add_user(name, Role.READER)
+        fresh["session"] = (await world.store.sessions.list(name))[0].id
     if "token" in entry.parameters:
         fresh["token"] = (await world.new_token([Scope.KEYS_READ]))[0].id
     return Targets({DEFAULT_PROJECT: fresh})

@@ -86,7 +86,7 @@ async def test_another_projects_thing_is_not_found(world: World, targets: Target
 @by_endpoint(GUARDED)
 async def test_with_the_right_scope(world: World, entry: Endpoint) -> None:
     targets = await make_fresh_targets(world, entry)
-    scopes = {ACTIONS[entry.action].scope, ALSO_NEEDED.get(key_of(entry), ACTIONS[entry.action].scope)}
+    scopes = {ACTIONS[entry.action].scope, *ALSO_NEEDED.get(key_of(entry), ())}
     secret = await world.secret(*scopes)
     answer = await world.call(entry.method, targets.path(entry), secret, **PROBES[key_of(entry)].request())
     assert answer.status_code < 300 or answer.json()["code"] in REFUSED_LATER, answer.text

@@ -17,10 +17,11 @@ from litestar.types import ASGIApp
 
 from insula.base.clock import now_utc
 from insula.control.actions import Actions, SigningKeys
+from insula.control.actions.caller import Caller
 from insula.control.actions.secret import hash_secret, new_secret
 from insula.control.nodes import Nodes, Spaces
 from insula.control.store import Store
-from insula.domain.access import DEFAULT_PROJECT, Project, Scope, Token
+from insula.domain.access import DEFAULT_PROJECT, Identity, Project, Scope, Token
 from insula.domain.address import AddressPool, ReservedAddress
 from insula.domain.backup import Backup, BackupStore
 from insula.domain.ids import Kind, new_id
@@ -42,6 +43,7 @@ _numbers = itertools.count(1)
 OTHER_PROJECT = "other"
 PLENTY_PER_MINUTE = 1_000_000
 PATIENCE_S = 20.0
+USERS_PASSWORD = "violet-otter-sings-alone"
 
 
 @dataclass
@@ -157,6 +159,24 @@ class World:
         answer = await self.admin("POST", "/v1/firewalls", project, json=body)
         assert answer.status_code == 201, answer.text
         return await self.store.firewalls.get(project, name)
+
+    async def add_user(self, name: str, role: str, project: str = DEFAULT_PROJECT) -> str:
+        """A user with a role who has accepted the invitation; the secret of a session of theirs."""
+        root = Caller(Identity("local:root", project, frozenset({Scope.ADMIN})), "req-invite")
+        _, link = await self.actions.users.invite(root, name, role)
+        await self.actions.users.accept_invitation(link, USERS_PASSWORD)
+        return await self.sign_in(name)
+
+    async def add_owner(self, name: str = "the-owner") -> str:
+        """The owner of the installation; the secret of a session of theirs."""
+        link = await self.actions.users.first_link("")
+        assert link is not None
+        await self.actions.users.make_owner(link.partition("key=")[2], name, USERS_PASSWORD)
+        return await self.sign_in(name)
+
+    async def sign_in(self, name: str) -> str:
+        made = await self.actions.sessions.sign_in(name, USERS_PASSWORD, client="192.0.2.7", agent="tests")
+        return made.secret
 
     async def back_up(self, instance: str, store: str, project: str = DEFAULT_PROJECT, **wish: Any) -> Backup:
         """A backup of an instance."""

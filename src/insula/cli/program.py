@@ -83,6 +83,7 @@ COMMANDS: Entries = {
     "plan": ("plans", "plan", "Plans: the sizes there are."),
     "key": ("keys", "key", "SSH keys that instances can be given by name."),
     "token": ("tokens", "token", "Tokens for the API over TCP."),
+    "user": ("users", "user", "Users: who may sign in with a browser, and what they are to projects."),
     "endpoint": ("endpoint", "endpoint", "Print what points other vendors' tools here, with a fresh token."),
     "ca": (
         "endpoint",

@@ -10,6 +10,12 @@ if TYPE_CHECKING:
     from insula.client import Client
 
 
+def host_here(listening: str) -> str:
+    """Where a client on this machine finds what listens at this address of it."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listening, listening)  # noqa: S104 - compared, not bound
+    return f"[{host}]" if ":" in host else host
+
+
 class Session:
     """One call of `insula`."""
 
@@ -33,6 +39,18 @@ class Session:
 
             self._client = Client(project=self._project)
         return self._client
+
+    @property
+    def web_url(self) -> str:
+        """Where a browser on this machine, or a client over TCP, finds the service."""
+        from insula.protocol.service_record import read_record  # noqa: PLC0415 - most commands do without
+
+        found = self.settings
+        if found.url.startswith("http"):
+            return found.url
+        record = read_record(found.home) if found.is_local else None
+        host, _, port = record.listen.rpartition(":") if record else (found.listen_host, "", found.listen_port)
+        return f"http://{host_here(host)}:{port}"
 
     def close(self) -> None:
         if self._client is not None:

@@ -22,6 +22,7 @@ from insula.client.instances import Instances
 from insula.client.networks import Networks
 from insula.client.operations import Operations
 from insula.client.snapshots import Snapshots
+from insula.client.users import Users
 from insula.client.volumes import Volumes
 from insula.domain.access import Identity
 from insula.domain.instance import PortForward
@@ -59,6 +60,7 @@ class Client:
         self.firewalls = Firewalls(self.connection)
         self.tokens = Tokens(self.connection)
         self.projects = Projects(self.connection)
+        self.users = Users(self.connection)
         self.audit = Audit(self.connection)
         self.host = Host(self.connection)
 

@@ -12,7 +12,7 @@ SCHEDULE_SUBJECT = "system:schedule"  # whose wish backups, deletions and drills
 
 
 class Scope(StrEnum):
-    """What a token may do. `*:write` includes `*:read` of the same resource; ADMIN includes everything."""
+    """What a caller may do. `*:write` includes `*:read` of the same resource; ADMIN includes everything."""
 
     INSTANCES_READ = "instances:read"
     INSTANCES_WRITE = "instances:write"
@@ -39,6 +39,8 @@ class Scope(StrEnum):
     HOST_WRITE = "host:write"
     AUDIT_READ = "audit:read"
     TOKENS_WRITE = "tokens:write"
+    USERS_READ = "users:read"
+    USERS_WRITE = "users:write"
     ADMIN = "admin"
 
 
@@ -46,7 +48,7 @@ class Scope(StrEnum):
 class Identity:
     """An authenticated caller. `project` is the one this request works in."""
 
-    subject: str  # "local:root", "local:alice", "token:ci"
+    subject: str  # "local:root", "local:alice", "token:ci", "user:ada"
     project: str
     scopes: frozenset[Scope]
 

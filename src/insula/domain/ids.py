@@ -31,6 +31,8 @@ class Kind(StrEnum):
     ADDRESS_POOL = "apl"
     FIREWALL = "fwl"
     RULE = "rul"
+    USER = "usr"
+    SESSION = "ses"
 
 
 def new_id(kind: Kind) -> str:

@@ -40,6 +40,7 @@ def test_every_command_and_option_has_help(path: tuple[str, ...]) -> None:
 # Commands whose output is not data: they hand over the terminal, copy bytes, or only say that it is done.
 _WITHOUT_JSON = {
     "cp", "backup cp", "ssh", "console", "key remove", "key rename", "token revoke", "project delete", "completion",
+    "user set-role", "user remove", "user disable", "user enable", "user end",
     "address release", "address-pool delete", "firewall delete", "network delete", "network join", "network part",
     "service start", "service stop", "service logs", "service run", "service install",
 }  # fmt: skip

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import click
 
 from insula.cli.output import json_option, print_json
-from insula.cli.session import Session
+from insula.cli.session import Session, host_here
 from insula.domain.access import Scope
 
 _SCOPES = (
@@ -118,8 +118,10 @@ def _command(vendor: _Vendor) -> click.Command:
     @click.pass_obj
     def point(session: Session, name: str, read_only: bool, as_json: bool) -> None:
         found = session.settings
-        url = found.url if found.url.startswith("http") else f"http://{_host(found.listen_host)}:{found.listen_port}"
-        https = f"https://{_host(found.listen_tls[0])}:{found.listen_tls[1]}" if found.listen_tls is not None else ""
+        url = session.web_url
+        https = (
+            f"https://{host_here(found.listen_tls[0])}:{found.listen_tls[1]}" if found.listen_tls is not None else ""
+        )
         scopes = _READING if read_only else (*_SCOPES, *vendor.further)
         made = session.client.tokens.create(name, scopes, prefix=vendor.prefix)
         secrets = {"token": made.secret, "key_id": made.key_id, "key_secret": made.key_secret}
@@ -135,9 +137,3 @@ def _command(vendor: _Vendor) -> click.Command:
 
 for _vendor in _VENDORS:
     endpoint.add_command(_command(_vendor))
-
-
-def _host(listening: str) -> str:
-    """Where a client on this machine finds what listens there."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listening, listening)  # noqa: S104 - compared, not bound
-    return f"[{host}]" if ":" in host else host

@@ -45,6 +45,6 @@ def create(session: Session, name: str, as_json: bool) -> None:
 @click.pass_obj
 def delete(session: Session, name: str, yes: bool) -> None:
     """Delete an empty project."""
-    confirm(f"Delete the project {name} with its keys and tokens?", yes)
+    confirm(f"Delete the project {name} with its keys, its tokens, and the users of no other?", yes)
     session.client.projects.delete(name)
     say(f"Project {name} is deleted")

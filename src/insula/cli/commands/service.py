@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from insula.base.errors import Unavailable
+from insula.base.errors import InsulaError, Unavailable
 from insula.cli import systemd_unit
 from insula.cli.output import json_option, print_fields, print_json, say
 from insula.cli.session import Session
@@ -31,6 +32,11 @@ def start(session: Session) -> None:
     was = read_record(session.settings.home)
     record = service_process.start(session.settings)
     say(f"The service {'runs already' if was else 'runs'}: process {record.pid}, {record.listen}")
+    if session.settings.is_local:
+        # There is an owner already, or whatever else it may be: the service runs all the same.
+        with contextlib.suppress(InsulaError):
+            path = session.client.users.first_link()
+            say(f"Make the first account, once and within 24 hours, at {session.web_url}{path}")
 
 
 @service.command()

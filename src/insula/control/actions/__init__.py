@@ -10,6 +10,7 @@ from insula.control.actions.audit import AuditActions
 from insula.control.actions.backup_schedules import BackupScheduleActions
 from insula.control.actions.backup_stores import BackupStoreActions
 from insula.control.actions.backups import BackupActions
+from insula.control.actions.credentials import Credentials
 from insula.control.actions.firewalls import FirewallActions
 from insula.control.actions.forwards import ForwardActions
 from insula.control.actions.guest import GuestActions
@@ -23,10 +24,12 @@ from insula.control.actions.plans import PlanActions
 from insula.control.actions.ports import Engine, Nodes, Scheduler, Spaces
 from insula.control.actions.projects import ProjectActions
 from insula.control.actions.published import PublishedActions
+from insula.control.actions.sessions import SessionActions
 from insula.control.actions.signing import SigningKeys
 from insula.control.actions.snapshots import SnapshotActions
 from insula.control.actions.tokens import TokenActions
 from insula.control.actions.traffic import TrafficActions
+from insula.control.actions.users import UserActions
 from insula.control.actions.volumes import VolumeActions
 from insula.control.store import (
     BackupFilter,
@@ -72,6 +75,9 @@ class Actions:
         self.firewalls = FirewallActions(store, spaces)
         self.keys = KeyActions(store, signing)
         self.tokens = TokenActions(store, signing)
+        credentials = Credentials(store, signing)
+        self.users = UserActions(store, self.access, credentials)
+        self.sessions = SessionActions(store, self.access, credentials)
         self.projects = ProjectActions(store, self.access)
         self.host = HostActions(store, nodes, scheduler)
         self.audit = AuditActions(store)

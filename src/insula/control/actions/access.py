@@ -42,7 +42,7 @@ class Access:
                 code="untrusted-user",
             )
         identity = Identity(f"local:{_user_name(uid)}", project or DEFAULT_PROJECT, frozenset({Scope.ADMIN}))
-        await self._check_project(identity.project)
+        await self.check_project(identity.project)
         return identity
 
     async def of_token(self, secret: str, project: str = "") -> Identity:
@@ -76,8 +76,8 @@ class Access:
         wanted = project or token.project
         if wanted != token.project:
             if Scope.ADMIN not in token.scopes:
-                raise _no_project(wanted)
-            await self._check_project(wanted)
+                raise no_project(wanted)
+            await self.check_project(wanted)
         return Identity(f"token:{token.name}", wanted, token.scopes)
 
     def forget_project(self, name: str) -> None:
@@ -104,14 +104,15 @@ class Access:
         _trim(self._touched)
         await self._store.tokens.touch(token_id, now_utc())
 
-    async def _check_project(self, name: str) -> None:
+    async def check_project(self, name: str) -> None:
+        """Raises :class:`NotFound` (unknown-project) when it does not exist."""
         if name in self._projects:
             return
         before = self._forgotten
         try:
             await self._store.projects.get(name)
         except NotFound as error:
-            raise _no_project(name) from error
+            raise no_project(name) from error
         if before == self._forgotten:
             self._projects[name] = None
             _trim(self._projects)
@@ -148,10 +149,11 @@ def _unknown_token() -> Unauthenticated:
     )
 
 
-def _no_project(name: str) -> NotFound:
+def no_project(name: str) -> NotFound:
+    """The error for a project that does not exist, or that is not the caller's: they are not told which."""
     return NotFound(
         f"There is no project {name[:80]!r}",
-        why="It does not exist, or this token does not belong to it",
-        todo="Leave the project out to work in the token's own; `insula project list` shows all",
+        why="It does not exist, or who asks does not belong to it",
+        todo="Leave the project out to work in your own, or the token's; `insula project list` shows all",
         code="unknown-project",
     )

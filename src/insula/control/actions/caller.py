@@ -17,6 +17,7 @@ from insula.base.errors import Forbidden, InsulaError
 from insula.control.store import AuditLine, Store
 from insula.domain.access import Identity, Scope
 from insula.domain.operation import Operation, Verb, done_at_once
+from insula.domain.user import user_of
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -65,15 +66,37 @@ class Action:
         """Raise :class:`Forbidden` unless the caller holds the scope."""
         if not caller.identity.may(self.scope):
             held = ", ".join(sorted(caller.identity.scopes)) or "none"
+            is_user = user_of(caller.identity.subject)
             raise Forbidden(
                 f"{caller.identity.subject} may not do {self.name}",
                 why=f"It needs the scope {self.scope}; held: {held}",
-                todo="Use a token with that scope; `insula token create` makes one",
+                todo="Ask an owner of the project for a role that has it"
+                if is_user
+                else "Use a token with that scope; `insula token create` makes one",
                 code="missing-scope",
             )
 
 
+@dataclass(frozen=True)
+class OwnAction:
+    """One thing that every user may ask for their own account."""
+
+    name: str
+    audit: Audit
+
+    def authorize(self, caller: Caller) -> None:
+        """Raise :class:`Forbidden` unless the caller is a user."""
+        if not user_of(caller.identity.subject):
+            raise Forbidden(
+                f"{caller.identity.subject} may not do {self.name}",
+                why="It belongs to the account of somebody who is signed in",
+                todo="Sign in with a browser",
+                code="not-a-user",
+            )
+
+
 ACTIONS: dict[str, Action] = {}
+OWN_ACTIONS: dict[str, OwnAction] = {}
 
 
 class HasStore(Protocol):
@@ -93,27 +116,42 @@ def action(name: str, scope: Scope, *, audit: Audit) -> Callable[[_Method[_S, _P
     ACTIONS[name] = Action(name, scope, audit)
 
     def mark(method: _Method[_S, _P, _R]) -> _Method[_S, _P, _R]:
-        async def guarded(self: _S, caller: Caller, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-            # Looked up on every call, so that the table is the truth and a test can prove that it is asked.
-            entry = ACTIONS[name]
-            outcome, result = "interrupted", None
-            try:
-                entry.authorize(caller)
-                result = await method(self, caller, *args, **kwargs)
-                outcome = "done"
-                return result
-            except InsulaError as error:
-                outcome = f"refused: {error.code}"
-                raise
-            finally:
-                if entry.audit is Audit.AFTER or (entry.audit is Audit.ACCEPTED and outcome != "done"):
-                    line = audit_line(caller, entry.name, _target(result, args), outcome)
-                    await self.store.audit.append(line)
-
-        functools.update_wrapper(guarded, method)
-        return guarded
+        # Looked up on every call, so that the table is the truth and a test can prove that it is asked.
+        return _guarded(method, lambda: ACTIONS[name])
 
     return mark
+
+
+def own_action(name: str, *, audit: Audit) -> Callable[[_Method[_S, _P, _R]], _Method[_S, _P, _R]]:
+    """Make a method `(self, caller, …)` an action on the caller's own account. What it takes may be secret, and is not
+    written into the audit log."""
+    OWN_ACTIONS[name] = OwnAction(name, audit)
+
+    def mark(method: _Method[_S, _P, _R]) -> _Method[_S, _P, _R]:
+        return _guarded(method, lambda: OWN_ACTIONS[name])
+
+    return mark
+
+
+def _guarded(method: _Method[_S, _P, _R], find: Callable[[], Action | OwnAction]) -> _Method[_S, _P, _R]:
+    async def guarded(self: _S, caller: Caller, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        entry = find()
+        outcome, result = "interrupted", None
+        try:
+            entry.authorize(caller)
+            result = await method(self, caller, *args, **kwargs)
+            outcome = "done"
+            return result
+        except InsulaError as error:
+            outcome = f"refused: {error.code}"
+            raise
+        finally:
+            if entry.audit is Audit.AFTER or (entry.audit is Audit.ACCEPTED and outcome != "done"):
+                target = _target(result, args) if isinstance(entry, Action) else user_of(caller.identity.subject)
+                await self.store.audit.append(audit_line(caller, entry.name, target, outcome))
+
+    functools.update_wrapper(guarded, method)
+    return guarded
 
 
 def audit_line(caller: Caller, name: str, target: str, outcome: str) -> AuditLine:

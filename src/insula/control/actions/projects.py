@@ -26,7 +26,7 @@ class ProjectActions:
 
     @action("projects.delete", Scope.ADMIN, audit=Audit.AFTER)
     async def delete(self, caller: Caller, name: str) -> None:
-        """With its keys and tokens. Raises Conflict while it has instances."""
+        """With its keys, its tokens, and the users who belong to no other. Raises Conflict while it has instances."""
         if name == DEFAULT_PROJECT:
             raise Conflict(
                 f"The project {DEFAULT_PROJECT} cannot be deleted",

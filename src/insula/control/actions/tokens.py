@@ -65,7 +65,7 @@ class TokenActions:
             faults.note("prefix", "must have at most 20 of a-z, 0-9 and _, the last one a _")
         faults.raise_if_any("The token cannot be made")
         wanted = frozenset(Scope(scope) for scope in scopes)
-        _check_no_escalation(caller, wanted)
+        check_may_give(caller, wanted)
         secret = new_secret(prefix)
         now = now_utc()
         token = Token(
@@ -87,12 +87,13 @@ class TokenActions:
         await self.store.tokens.revoke(caller.project, token_id)
 
 
-def _check_no_escalation(caller: Caller, wanted: frozenset[Scope]) -> None:
-    missing = sorted(scope for scope in wanted if not caller.identity.may(scope))
+def check_may_give(caller: Caller, scopes: frozenset[Scope]) -> None:
+    """Raise :class:`Forbidden` for scopes that the caller does not hold."""
+    missing = sorted(scope for scope in scopes if not caller.identity.may(scope))
     if missing:
         raise Forbidden(
             f"{caller.identity.subject} may not hand out {', '.join(missing)}",
-            why="Nobody can give more than they hold",
-            todo="Ask for fewer scopes, or let an administrator make the token",
+            why="Nobody can give more than they hold, nor decide over who holds more",
+            todo="Ask for less, or let an administrator do it",
             code="missing-scope",
         )

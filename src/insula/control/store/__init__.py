@@ -1,4 +1,5 @@
 from insula.control.store.acceptance import BEFORE, Acceptance
+from insula.control.store.accounts import Account
 from insula.control.store.audit import AuditLine
 from insula.control.store.backup_acceptance import Drilling
 from insula.control.store.backup_schedules import unknown_schedule
@@ -11,17 +12,20 @@ from insula.control.store.operations import OperationFilter
 from insula.control.store.snapshot_acceptance import SnapshotUse
 from insula.control.store.snapshots import SnapshotFilter
 from insula.control.store.store import Store
+from insula.control.store.users import Link, unknown_link
 from insula.control.store.volume_acceptance import Place, VolumeChange
 from insula.control.store.volumes import VolumeFilter
 
 __all__ = [
     "BEFORE",
     "Acceptance",
+    "Account",
     "AuditLine",
     "BackupFilter",
     "Completion",
     "Drilling",
     "InstanceFilter",
+    "Link",
     "OperationFilter",
     "Place",
     "Publishing",
@@ -31,5 +35,6 @@ __all__ = [
     "VolumeChange",
     "VolumeFilter",
     "unknown_image",
+    "unknown_link",
     "unknown_schedule",
 ]

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from insula.base.errors import Conflict, NotFound
+from insula.control.store.accounts import remove_homeless
 from insula.control.store.engine import Database
 from insula.control.store.read_model import ReadModel
 from insula.control.store.schema import (
@@ -22,6 +23,7 @@ from insula.control.store.schema import (
     token,
     volume,
 )
+from insula.control.store.user_schema import membership
 from insula.domain.access import Project
 from insula.domain.published import PublishedState
 
@@ -64,7 +66,7 @@ class Projects:
         return await self._database.write(work)
 
     async def delete(self, name: str) -> None:
-        """Remove an empty project with its keys and tokens.
+        """Remove an empty project with its keys and tokens, and with the users who belong to no other.
 
         Raises :class:`NotFound`, and :class:`Conflict` while it holds instances, volumes, snapshots, backup stores or
         images.
@@ -78,6 +80,8 @@ class Projects:
             connection.execute(image_name.delete().where(image_name.c.project == name))
             connection.execute(token.delete().where(token.c.project == name))
             self._tokens.mark(connection)
+            connection.execute(membership.delete().where(membership.c.project == name))
+            remove_homeless(connection)
             connection.execute(project.delete().where(project.c.name == name))
 
         await self._database.write(work)

@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 from insula.base.clock import now_utc
 from insula.base.errors import Unavailable
 from insula.control.store.acceptance import Acceptance, accept, claims
+from insula.control.store.accounts import Accounts
 from insula.control.store.addresses import Addresses
 from insula.control.store.aliases import Aliases
 from insula.control.store.audit import Audit
@@ -29,9 +30,11 @@ from insula.control.store.networks import Networks
 from insula.control.store.operations import Operations
 from insula.control.store.projects import Projects
 from insula.control.store.schema import project
+from insula.control.store.sessions import Sessions
 from insula.control.store.snapshots import Snapshots
 from insula.control.store.tokens import Tokens
 from insula.control.store.traffic import Traffic
+from insula.control.store.users import Users
 from insula.control.store.volumes import Volumes
 from insula.domain.access import DEFAULT_PROJECT
 from insula.domain.capacity import Claim
@@ -48,6 +51,9 @@ class Store:
         self.keys = Keys(database)
         self.tokens = Tokens(database)
         self.projects = Projects(database, self.tokens.model)
+        self.accounts = Accounts(database)
+        self.users = Users(database)
+        self.sessions = Sessions(database)
         self.audit = Audit(database)
         self.instances = Instances(database)
         self.networks = Networks(database)

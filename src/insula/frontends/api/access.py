@@ -95,7 +95,7 @@ async def create_project(call: Call[CreateProject, Nothing]) -> Reply:
 
 @endpoint("DELETE", "/v1/projects/{project}", action="projects.delete", status=204)
 async def delete_project(call: Call[Nothing, Nothing]) -> Reply:
-    """Delete a project without instances, with its keys and tokens."""
+    """Delete a project without instances, with its keys, its tokens, and the users who belong to no other."""
     await call.actions.projects.delete(call.caller, call.path["project"])
     return gone()
 

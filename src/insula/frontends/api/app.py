@@ -28,6 +28,7 @@ from insula.frontends.api import (
     operations,
     snapshots,
     traffic,
+    users,
     volumes,
 )
 from insula.frontends.api.endpoint import ENDPOINTS, PUBLIC_PATHS, Service, handler_of, options_handlers
@@ -54,6 +55,7 @@ ENDPOINT_MODULES = (
     operations,
     snapshots,
     traffic,
+    users,
     volumes,
 )
 

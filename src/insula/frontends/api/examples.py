@@ -30,6 +30,7 @@ from insula.domain.retention import Keep
 from insula.domain.schedule import BackupSchedule, Every
 from insula.domain.snapshot import Consistency, Snapshot, SnapshotKind, SnapshotState
 from insula.domain.traffic import Counts, HourTraffic, InstanceTraffic
+from insula.domain.user import Member, Role, Session, User
 from insula.domain.volume import FileSystem, Volume, VolumeState
 from insula.frontends.api import (
     access_schemas,
@@ -40,6 +41,7 @@ from insula.frontends.api import (
     network_schemas,
     schemas,
     snapshot_schemas,
+    user_schemas,
     volume_schemas,
 )
 from insula.protocol.node import ExecResult
@@ -215,6 +217,9 @@ _SCHEDULE = BackupSchedule(
     drill_at=_AT,
 )
 
+_USER = User("usr_01kg8yq8e00000000000000001", "ada@example.org", _AT, False, True, False, False)
+_MEMBER = Member(_USER, Role.MEMBER)
+_SESSION = Session("ses_01kg8yq8e00000000000000001", _USER.name, _AT, _AT, _AT, "Mozilla/5.0", "192.0.2.7")
 _TOKEN = Token(
     id="tok_01kg8yq8e00000000000000001",
     name="ci",
@@ -327,6 +332,15 @@ EXAMPLES: Mapping[Any, Any] = {
         name="ci", scopes=[Scope.INSTANCES_WRITE], expires_in_days=90
     ),
     access_schemas.CreateProject: access_schemas.CreateProject(name="shop"),
+    user_schemas.InviteUser: user_schemas.InviteUser(name=_USER.name, role=Role.MEMBER),
+    user_schemas.SetRole: user_schemas.SetRole(role=Role.READER),
+    user_schemas.ResetPassword: user_schemas.ResetPassword(),
+    user_schemas.LinkView: user_schemas.LinkView(_USER, "/panel/invitation?key=…"),
+    user_schemas.FirstLinkView: user_schemas.FirstLinkView("/panel/first?key=…"),
+    User: _USER,
+    Member: _MEMBER,
+    schemas.PageOf[Member]: schemas.PageOf(items=[_MEMBER]),
+    schemas.PageOf[Session]: schemas.PageOf(items=[_SESSION]),
     schemas.Repair: schemas.Repair(remove=False),
     schemas.InstanceView: _INSTANCE,
     schemas.PageOf[schemas.InstanceView]: schemas.PageOf(items=[_INSTANCE]),

@@ -33,6 +33,8 @@ _PARAMETERS: Mapping[str, str] = {
     "host_port": "A port of the host",
     "key": "Name or id of a key",
     "token": "Id of a token",
+    "user": "Name of a user",
+    "session": "Id of a session",
     "project": "Name of a project",
     "operation": "Id of an operation",
 }

@@ -10,6 +10,12 @@ _ADDED = {
     "0003": ("DROP TABLE volume",),
     "0004": ("DROP TABLE snapshot", "ALTER TABLE instance DROP COLUMN snapshot_id"),
     "0006": ("DROP TABLE backup_schedule", "DROP TABLE backup", "DROP TABLE backup_store"),
+    "0014": (
+        "DROP TABLE user_link",
+        "DROP TABLE user_session",
+        "DROP TABLE membership",
+        "DROP TABLE user_account",
+    ),
     "0012": ("DROP TABLE alias",),
     "0011": ("DROP TABLE traffic", "DROP TABLE traffic_seen"),
     "0010": ("DROP TABLE assignment", "DROP TABLE address", "DROP TABLE address_pool"),
