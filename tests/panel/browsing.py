@@ -8,13 +8,20 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from html import unescape
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import httpx
 
-from insula.domain.access import DEFAULT_PROJECT, Scope
+from insula.control.actions.caller import Caller
+from insula.control.store import Store
+from insula.domain.access import DEFAULT_PROJECT, Identity, Scope
+from insula.domain.user import Role
 from tests.api.world import World
 
 ORIGIN = "http://insula"
+OWNER = "ada"
+PASSWORD = "lantern otter copper glacier"
+_SESSIONS: WeakKeyDictionary[Store, dict[tuple[Role | None, str], str]] = WeakKeyDictionary()
 _TOKEN = re.compile(r'name="token" value="([^"]+)"')
 _HEADERS = {"accept": "text/html", "origin": ORIGIN, "sec-fetch-site": "same-origin"}
 
@@ -27,14 +34,14 @@ class Browsing:
     @classmethod
     @contextlib.asynccontextmanager
     async def of(
-        cls, world: World, *scopes: Scope, project: str = DEFAULT_PROJECT, signed_in: bool = True
+        cls, world: World, role: Role | None = None, project: str = DEFAULT_PROJECT, *, signed_in: bool = True
     ) -> AsyncIterator[Browsing]:
-        """With the scopes, by default all."""
+        """Somebody with this role in the project, by default the installation's owner."""
         app: Any = world.app
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False, client=("127.0.0.1", 1234))
         async with httpx.AsyncClient(transport=transport, base_url=ORIGIN, headers=_HEADERS) as client:
             if signed_in:
-                client.cookies.set("insula", await world.secret(*(scopes or (Scope.ADMIN,)), project=project))
+                client.cookies.set("insula", await session_of(world, role, project))
             yield cls(world, client)
 
     async def get(self, path: str, **headers: str) -> httpx.Response:
@@ -55,6 +62,34 @@ class Browsing:
         """Send a form with the token of this session."""
         data = {"token": await self.token(), **(form or {})}
         return await self.client.post(f"/panel{path}", data=data, headers=headers)
+
+
+async def session_of(world: World, role: Role | None = None, project: str = DEFAULT_PROJECT) -> str:
+    """The secret of a session of somebody who is made for it."""
+    key = (role, project)
+    known = _SESSIONS.setdefault(world.store, {})
+    if key not in known:
+        known[key] = await _sign_in(world, role, project)
+    return known[key]
+
+
+async def _sign_in(world: World, role: Role | None, project: str) -> str:
+    users = world.actions.users
+    if role is None:
+        name, link = OWNER, await users.first_link(ORIGIN)
+        if link is not None:
+            await users.make_owner(key_of(link), name, PASSWORD)
+    else:
+        name = f"{role}-{project}"
+        host = Caller(Identity("local:root", project, frozenset({Scope.ADMIN})), "req-test")
+        _, secret = await users.invite(host, name, role)
+        await users.accept_invitation(secret, PASSWORD)
+    return (await world.actions.sessions.sign_in(name, PASSWORD, client="127.0.0.1", agent="a test")).secret
+
+
+def key_of(link: str) -> str:
+    """The one-time secret in a link."""
+    return link.partition("?key=")[2]
 
 
 def text_of(html: str) -> str:

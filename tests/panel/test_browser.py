@@ -15,9 +15,9 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
-from insula.domain.access import Scope
 from insula.frontends.listen import serve
 from tests.api.world import World
+from tests.panel.browsing import session_of
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 CHROMIUM = "/usr/bin/chromium"
@@ -47,6 +47,10 @@ PLACES = (
     "/keys",
     "/tokens",
     "/tokens/new",
+    "/users",
+    "/users/ada",
+    "/users/new",
+    "/account",
     "/audit",
     "/projects",
     "/instances/nobody",
@@ -64,7 +68,7 @@ class Site:
     async def visitor(self, **settings: Any) -> BrowserContext:
         """Somebody who is signed in as an administrator."""
         context = await self.browser.new_context(base_url=self.url, **settings)
-        secret = await self.world.secret(Scope.ADMIN)
+        secret = await session_of(self.world)
         await context.add_cookies([{"name": "insula", "value": secret, "url": self.url}])
         return context
 

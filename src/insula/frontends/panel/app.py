@@ -28,6 +28,7 @@ from insula.frontends.panel import (
     backups,
     console,
     create,
+    entry,
     find,
     firewalls,
     home,
@@ -39,6 +40,7 @@ from insula.frontends.panel import (
     projects,
     snapshots,
     tokens,
+    users,
     volumes,
 )
 from insula.frontends.panel.assets import PREFIX
@@ -58,6 +60,7 @@ PAGE_MODULES = (
     backups,
     console,
     create,
+    entry,
     find,
     firewalls,
     home,
@@ -69,6 +72,7 @@ PAGE_MODULES = (
     projects,
     snapshots,
     tokens,
+    users,
     volumes,
 )
 _FORM = "application/x-www-form-urlencoded"
@@ -110,7 +114,7 @@ def _is_browser_at_root(scope: Any) -> bool:
 
 
 def make_panel(actions: Actions, limits: RateLimits, closing: asyncio.Event) -> ASGIApp:
-    panel = Panel(actions, closing, Pulse(actions), Once(), Tickets())
+    panel = Panel(actions, closing, Pulse(actions), Once(lambda answer: answer.status < 400), Tickets())
     inner = Litestar(
         route_handlers=[*(_handler(entry, panel) for entry in ROUTES), console.handler(panel)],
         exception_handlers={InsulaError: _on_problem, HTTPException: _on_http_error, Exception: _on_surprise},

@@ -108,14 +108,16 @@ def _unreadable(why: str) -> InvalidInput:
 class Once(Generic[_T]):
     """Answers a form that is sent twice, as by a double click, with what the first time came to.
 
-    Bounded and kept in memory: names that are unique in a project are what holds after a restart.
+    Bounded and kept in memory: names that are unique in a project are what holds after a restart. What `is_done` denies
+    was refused, and may be tried again with the same key.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, is_done: Callable[[_T], bool]) -> None:
+        self._is_done = is_done
         self._answers: OrderedDict[str, asyncio.Future[_T]] = OrderedDict()
 
     async def run(self, key: str, work: Callable[[], Awaitable[_T]]) -> _T:
-        """What `work` gives. One that raises may be tried again with the same key."""
+        """What `work` gives, or gave."""
         found = self._answers.get(key)
         if found is not None:
             return await asyncio.shield(found)
@@ -132,6 +134,8 @@ class Once(Generic[_T]):
                 answer.cancel()
             raise
         answer.set_result(result)
+        if not self._is_done(result):
+            self._answers.pop(key, None)
         while len(self._answers) > _REMEMBERED:
             self._answers.popitem(last=False)
         return result

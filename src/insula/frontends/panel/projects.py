@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from insula.base.errors import InsulaError
+from insula.base.errors import InsulaError, NotFound
 from insula.domain.access import Scope
+from insula.domain.user import user_of
 from insula.frontends.panel.render import page
 from insula.frontends.panel.session import PROJECT_COOKIE, cookie
 from insula.frontends.panel.view import new_once
@@ -20,13 +21,17 @@ async def show(visit: Visit) -> Answer:
 
 
 async def _page(visit: Visit, error: InsulaError | None = None) -> Answer:
-    is_admin = visit.caller.identity.may(Scope.ADMIN)
-    names: tuple[str, ...] = (visit.caller.project,)
-    if is_admin:
-        names = tuple(each.name for each in (await visit.actions.projects.list(visit.caller)).items)
     status = 200 if error is None else status_of(error)
-    view = {"names": names, "is_admin": is_admin, "error": error, "once": new_once()}
+    is_admin = visit.caller.identity.may(Scope.ADMIN)
+    view = {"names": await _names(visit), "is_admin": is_admin, "error": error, "once": new_once()}
     return page(visit, "projects.html", status=status, **view)
+
+
+async def _names(visit: Visit) -> tuple[str, ...]:
+    """Where the caller may work."""
+    if not user_of(visit.caller.identity.subject):
+        return (visit.caller.project,)
+    return tuple(project for project, _ in await visit.actions.users.projects_of(visit.caller))
 
 
 @route("POST", "/projects")
@@ -43,11 +48,13 @@ async def make(visit: Visit) -> Answer:
 async def choose(visit: Visit) -> Answer:
     """Work in another one from now on."""
     name = visit.form.text("name")
-    if name != visit.caller.project:
-        # Before the cookie says so, since every page would be refused with one that is not the caller's.
-        known = (await visit.actions.projects.list(visit.caller)).items
-        if name not in {each.name for each in known}:
-            return await _page(visit)
+    if name not in await _names(visit):
+        raise NotFound(
+            f"There is no project {name[:80]!r}",
+            why="It does not exist, or you do not belong to it",
+            todo="Choose one of the list",
+            code="unknown-project",
+        )
     return go_to(f"{ROOT}/", f"This is the project {name}.", (cookie(PROJECT_COOKIE, name),))
 
 

@@ -102,6 +102,7 @@ MENU = (
             Place("/operations", "Operations", "activity", Scope.OPERATIONS_READ),
             Place("/keys", "SSH keys", "key", Scope.KEYS_READ),
             Place("/tokens", "API tokens", "lock", Scope.TOKENS_WRITE),
+            Place("/users", "Users", "users", Scope.USERS_READ),
             Place("/audit", "Audit log", "list", Scope.AUDIT_READ),
         ),
     ),

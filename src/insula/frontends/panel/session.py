@@ -19,8 +19,10 @@ from urllib.parse import quote
 
 from litestar.types import HTTPScope, WebSocketScope
 
-from insula.base.errors import Forbidden, Unauthenticated
+from insula.base.errors import Forbidden, NotFound, Unauthenticated
 from insula.control.actions import Actions
+from insula.domain.access import Identity
+from insula.domain.user import Session as Record
 from insula.frontends.edge import Arrival, Known
 
 FLASH_COOKIE = "insula-flash"
@@ -37,10 +39,7 @@ class Session:
     """Somebody who is signed in. `known_by` tells sessions apart and opens nothing."""
 
     secret: str = field(repr=False)
-
-    @property
-    def known_by(self) -> str:
-        return _digest("session", self.secret).hex()
+    known_by: str
 
     @property
     def form_token(self) -> str:
@@ -60,7 +59,8 @@ class Session:
 
     @property
     def _token(self) -> bytes:
-        return _digest("form", self.secret)[:_TOKEN_BYTES]
+        digest = hashlib.sha256(f"insula panel form {self.secret}".encode("utf-8", "surrogatepass")).digest()
+        return digest[:_TOKEN_BYTES]
 
 
 class SignInNeeded(Unauthenticated):
@@ -81,13 +81,22 @@ async def identify(actions: Actions, arrival: Arrival) -> Known:
     """Who has the session that the cookie names. Raises SignInNeeded."""
     cookies = cookies_of(arrival.headers.get(b"cookie", ""))
     secret = cookies.get(session_cookie(arrival.scope), "")
-    project = arrival.project or cookies.get(PROJECT_COOKIE, "")
     try:
-        identity = await actions.access.of_token(secret, project)
+        identity, found = await _of_secret(actions, secret, arrival.project, cookies.get(PROJECT_COOKIE, ""))
     except Unauthenticated as error:
         raise _sign_in_needed(arrival) from error
-    arrival.scope["state"]["session"] = Session(secret)
+    arrival.scope["state"]["session"] = Session(secret, found.id)
     return Known(identity, secret, arrival.receive)
+
+
+async def _of_secret(actions: Actions, secret: str, asked: str, chosen: str) -> tuple[Identity, Record]:
+    """In the project that is asked for, or that was chosen last; one that is gone since does not keep anybody out."""
+    if asked or not chosen:
+        return await actions.sessions.of_secret(secret, asked)
+    try:
+        return await actions.sessions.of_secret(secret, chosen)
+    except NotFound:
+        return await actions.sessions.of_secret(secret)
 
 
 def _sign_in_needed(arrival: Arrival) -> SignInNeeded:
@@ -166,10 +175,6 @@ def cookie(name: str, value: str, *, max_age_s: int = _YEAR_S, secure: bool = Fa
     """A `Set-Cookie` line. No script can read the cookie, and no other site sends it along."""
     line = f"{name}={quote(value, safe='')}; Path=/; Max-Age={max_age_s}; HttpOnly; SameSite=Lax"
     return f"{line}; Secure" if secure else line
-
-
-def _digest(purpose: str, secret: str) -> bytes:
-    return hashlib.sha256(f"insula panel {purpose} {secret}".encode("utf-8", "surrogatepass")).digest()
 
 
 def _mixed(mask: bytes, text: bytes) -> bytes:

@@ -104,3 +104,9 @@ def go_to(place: str, flash: str = "", cookies: tuple[str, ...] = ()) -> Answer:
     """See another page, which then tells `flash`."""
     told = (cookie(FLASH_COOKIE, flash[:600], max_age_s=60),) if flash else ()
     return Answer(status=303, headers={"location": place}, cookies=(*cookies, *told))
+
+
+def own_place(place: str) -> str:
+    """An address of this panel, or nothing: nobody is led to another site."""
+    is_own = place.startswith(f"{ROOT}/") and not {"\\", "\n", "\r"} & {*place}
+    return place if is_own else ""
