@@ -146,6 +146,7 @@ PROBES: Mapping[str, Probe] = {
     "POST /v1/tokens": Probe(json={"name": "probe", "scopes": ["instances:read"]}),
     "DELETE /v1/tokens/{token}": Probe(),
     "POST /v1/first-link": Probe(),
+    "GET /v1/all-users": Probe(),
     "GET /v1/users": Probe(),
     "POST /v1/users": Probe(json={"name": "probe", "role": "reader"}),
     "PUT /v1/users/{user}/role": Probe(json={"role": "reader"}),

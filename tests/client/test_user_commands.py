@@ -48,6 +48,13 @@ def test_users_from_the_command_line(service: PrivateService, client: Client) ->
     (member,) = client.users.list()
     assert (member.user.name, member.role, member.user.pending) == ("ada@example.org", Role.READER, True)
 
+    assert insula("user", "list", "--all").splitlines()[1].split() == [
+        "ada@example.org",
+        "invited",
+        "default:",
+        "reader",
+    ]
+
     insula("user", "disable", "ada@example.org")
     with pytest.raises(Conflict) as refused:
         insula("user", "reset-password", "ada@example.org")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from insula.client.connection import Connection, path_of
 from insula.client.decode import build
-from insula.domain.user import Member, Role, Session, User
+from insula.domain.user import Member, Role, Session, User, UserWithRoles
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,10 @@ class Users:
 
     def list(self) -> list[Member]:
         return [build(Member, item) for item in self._connection.pages(path_of("users"))]
+
+    def list_all(self) -> Sequence[UserWithRoles]:
+        """Of all projects. Administrators only."""
+        return [build(UserWithRoles, item) for item in self._connection.pages(path_of("all-users"))]
 
     def invite(self, name: str, role: Role) -> UserLink:
         """Raises Conflict when there is an account of this name; :meth:`set_role` adds it to the project then."""

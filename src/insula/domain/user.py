@@ -75,6 +75,14 @@ class Member:
 
 
 @dataclass(frozen=True)
+class UserWithRoles:
+    """A user as an administrator sees them, the oldest role first."""
+
+    user: User
+    roles: tuple[Membership, ...]
+
+
+@dataclass(frozen=True)
 class Session:
     """A browser in which a user is signed in. It ends at `expires_at`, or when it is not used for long before."""
 
@@ -89,8 +97,8 @@ class Session:
 
 def check_user_name(text: str, field: str = "name") -> str:
     """A user's name, which may be an address for e-mail, in lower case. Raises :class:`InvalidInput`."""
-    name = text.strip().lower()
-    if not _NAME.fullmatch(name):
+    name = known_name(text)
+    if not name:
         raise InvalidInput(
             f"{text[:80]!r} cannot be a user's name",
             why=f"It has {USER_NAME_RULE}",
@@ -99,6 +107,12 @@ def check_user_name(text: str, field: str = "name") -> str:
             fields={field: USER_NAME_RULE},
         )
     return name
+
+
+def known_name(text: str) -> str:
+    """A name as it is kept, of what somebody typed; empty for what cannot be anybody's."""
+    name = text.strip().lower()
+    return name if _NAME.fullmatch(name) else ""
 
 
 def subject_of(name: str) -> str:

@@ -23,10 +23,14 @@ def user() -> None:
 
 
 @user.command("list")
+@click.option("--all", "everybody", is_flag=True, help="Users of all projects, with their roles.")
 @json_option
 @click.pass_obj
-def list_(session: Session, as_json: bool) -> None:
+def list_(session: Session, everybody: bool, as_json: bool) -> None:
     """List the project's users."""
+    if everybody:
+        _list_all(session, as_json)
+        return
     found = session.client.users.list()
     if as_json:
         print_json(found)
@@ -43,6 +47,18 @@ def list_(session: Session, as_json: bool) -> None:
     ]
     head = ("NAME", "ROLE", "STATE", "SECOND FACTOR", "MADE")
     print_table(head, rows, empty="There is no user. Invite one: insula user invite NAME --role member")
+
+
+def _list_all(session: Session, as_json: bool) -> None:
+    found = session.client.users.list_all()
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        (each.user.name, _state(each.user), ", ".join(f"{held.project}: {held.role}" for held in each.roles))
+        for each in found
+    ]
+    print_table(("NAME", "STATE", "ROLES"), rows, empty="There is no user. Invite one: insula user invite NAME")
 
 
 def _state(found: User) -> str:

@@ -160,7 +160,8 @@ def audit_line(caller: Caller, name: str, target: str, outcome: str) -> AuditLin
         subject=caller.identity.subject,
         project=caller.project,
         action=name,
-        target=target[:_TARGET_MAX_CHARS],
+        # Whatever was typed: neither database takes all of it.
+        target="".join(char for char in target if char.isprintable())[:_TARGET_MAX_CHARS],
         outcome=outcome,
         request_id=caller.request_id,
     )

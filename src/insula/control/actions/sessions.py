@@ -16,13 +16,12 @@ from insula.control.actions.secret import hash_secret
 from insula.control.store import Account, Store
 from insula.domain.access import DEFAULT_PROJECT, Identity, Scope
 from insula.domain.ids import Kind, new_id
-from insula.domain.user import SCOPES_OF, Membership, Session, User, subject_of, user_of
+from insula.domain.user import SCOPES_OF, Membership, Session, User, known_name, subject_of, user_of
 
 IDLE_END = timedelta(hours=12)
 END = timedelta(days=14)
 _TOUCH_EVERY = timedelta(minutes=1)
 _AGENT_MAX_CHARS = 200
-_NAME_MAX_CHARS = 63
 _ADDRESS_MAX_CHARS = 64
 
 
@@ -49,7 +48,7 @@ class SessionActions:
         which does not tell whether there is such a user; code-needed and wrong-code, once the password is right.
         Raises RateLimited (too-many-sign-ins) after several failures.
         """
-        known = name.strip().lower()[: _NAME_MAX_CHARS + 1]
+        known = known_name(name)
         attempt = self._credentials.attempts.begin(known, client)
         account = await self.store.accounts.find(known)
         home = await self.store.users.home(known)

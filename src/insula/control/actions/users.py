@@ -14,10 +14,21 @@ from insula.control.actions.faults import Faults
 from insula.control.actions.passwords import check_password
 from insula.control.actions.secret import hash_secret
 from insula.control.actions.tokens import check_may_give
-from insula.control.store import Link, Store, unknown_link
+from insula.control.store import Link, Store, unknown_link, unknown_user
 from insula.domain.access import Scope
 from insula.domain.ids import Kind, new_id
-from insula.domain.user import SCOPES_OF, LinkKind, Member, Membership, Role, User, check_user_name, subject_of
+from insula.domain.user import (
+    SCOPES_OF,
+    LinkKind,
+    Member,
+    Membership,
+    Role,
+    User,
+    UserWithRoles,
+    check_user_name,
+    known_name,
+    subject_of,
+)
 
 _SERVICE = "system:service"
 _GOOD_FOR = {
@@ -76,6 +87,11 @@ class UserActions(OwnAccount):
         """Those of the caller's project, by name."""
         return Page(tuple(await self.store.users.members(caller.project)))
 
+    @action("users.list_all", Scope.ADMIN, audit=Audit.NEVER)
+    async def list_all(self, caller: Caller) -> Page[UserWithRoles]:
+        """Everybody, by name, with their roles in all projects."""
+        return Page(tuple(await self.store.users.everybody()))
+
     @action("users.invite", Scope.USERS_WRITE, audit=Audit.AFTER)
     async def invite(self, caller: Caller, name: str, role: str) -> tuple[User, str]:
         """A user without a password, and the secret of the link that sets it; again for one who has not come yet.
@@ -114,7 +130,7 @@ class UserActions(OwnAccount):
         Raises InvalidInput, NotFound (unknown-project, unknown-user), Forbidden for a role that may more than the
         caller, and Conflict (last-owner).
         """
-        wanted = _check_role(role)
+        wanted, name = _check_role(role), _named(name)
         await self._check_project(caller, project)
         await self._check_may_change(caller, name, project, wanted)
         add_at = now_utc() if caller.identity.may(Scope.ADMIN) else None
@@ -126,6 +142,7 @@ class UserActions(OwnAccount):
 
         Raises NotFound, Forbidden for somebody who may more than the caller, and Conflict (last-owner).
         """
+        name = _named(name)
         await self._check_project(caller, project)
         await self._check_may_change(caller, name, project)
         await self.store.users.remove(project, name, forced=caller.identity.may(Scope.ADMIN))
@@ -133,12 +150,12 @@ class UserActions(OwnAccount):
     @action("users.disable", Scope.ADMIN, audit=Audit.AFTER)
     async def disable(self, caller: Caller, name: str) -> User:
         """Signed out everywhere, and let in nowhere. May be repeated. Raises NotFound, and Conflict (last-owner)."""
-        return await self.store.users.set_disabled(name, True)
+        return await self.store.users.set_disabled(_named(name), True)
 
     @action("users.enable", Scope.ADMIN, audit=Audit.AFTER)
     async def enable(self, caller: Caller, name: str) -> User:
         """May be repeated. Raises NotFound."""
-        return await self.store.users.set_disabled(name, False)
+        return await self.store.users.set_disabled(_named(name), False)
 
     @action("users.reset_password", Scope.ADMIN, audit=Audit.AFTER)
     async def reset_password(self, caller: Caller, name: str, *, without_totp: bool = False) -> tuple[User, str]:
@@ -147,7 +164,7 @@ class UserActions(OwnAccount):
         Raises NotFound, and Conflict (user-disabled).
         """
         secret, link = _new_link(LinkKind.RESET)
-        return await self.store.users.reset(name, link, without_totp=without_totp), secret
+        return await self.store.users.reset(_named(name), link, without_totp=without_totp), secret
 
     async def _new_first_path(self) -> str:
         secret, link = _new_link(LinkKind.FIRST)
@@ -170,6 +187,14 @@ class UserActions(OwnAccount):
 def link_path(kind: LinkKind, secret: str) -> str:
     """Where the panel takes a one-time secret."""
     return f"{_PATHS[kind]}?key={secret}"
+
+
+def _named(name: str) -> str:
+    """The name as it is kept, of what somebody typed. Raises NotFound (unknown-user) for what is nobody's."""
+    kept = known_name(name)
+    if not kept:
+        raise unknown_user(name)
+    return kept
 
 
 def _new_link(kind: LinkKind) -> tuple[str, Link]:

@@ -1,5 +1,5 @@
 from insula.control.store.acceptance import BEFORE, Acceptance
-from insula.control.store.accounts import Account
+from insula.control.store.accounts import Account, unknown_user
 from insula.control.store.audit import AuditLine
 from insula.control.store.backup_acceptance import Drilling
 from insula.control.store.backup_schedules import unknown_schedule
@@ -37,4 +37,5 @@ __all__ = [
     "unknown_image",
     "unknown_link",
     "unknown_schedule",
+    "unknown_user",
 ]

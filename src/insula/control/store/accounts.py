@@ -38,6 +38,7 @@ class Accounts:
         """It ends all their sessions, and what link they have."""
 
         def work(connection: Connection) -> None:
+            self._database.lock(connection, "users")  # or a sign-in with the old one could outlast this
             changed = user_account.update().where(user_account.c.id == user_id).values(password_hash=password_hash)
             connection.execute(changed)
             sign_out(connection, user_id)

@@ -22,7 +22,7 @@ from insula.control.store.engine import Database
 from insula.control.store.projects import find_project
 from insula.control.store.user_schema import membership, user_account, user_link
 from insula.domain.access import DEFAULT_PROJECT
-from insula.domain.user import LinkKind, Member, Membership, Role, User
+from insula.domain.user import LinkKind, Member, Membership, Role, User, UserWithRoles
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,18 @@ class Users:
             .order_by(user_account.c.name)
         )
         return await self._database.read(lambda c: [Member(user_of_row(row), row.role) for row in c.execute(query)])
+
+    async def everybody(self) -> Sequence[UserWithRoles]:
+        """All users by name."""
+
+        def work(connection: Connection) -> list[UserWithRoles]:
+            held: dict[str, list[Membership]] = {}
+            for row in connection.execute(membership.select().order_by("since", "project")):
+                held.setdefault(row.user_id, []).append(Membership(row.project, row.role, row.since))
+            rows = connection.execute(user_account.select().order_by("name"))
+            return [UserWithRoles(user_of_row(row), tuple(held.get(row.id, ()))) for row in rows]
+
+        return await self._database.read(work)
 
     async def memberships(self, user_id: str) -> Sequence[Membership]:
         """A user's roles, the oldest first."""

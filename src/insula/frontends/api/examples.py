@@ -30,7 +30,7 @@ from insula.domain.retention import Keep
 from insula.domain.schedule import BackupSchedule, Every
 from insula.domain.snapshot import Consistency, Snapshot, SnapshotKind, SnapshotState
 from insula.domain.traffic import Counts, HourTraffic, InstanceTraffic
-from insula.domain.user import Member, Role, Session, User
+from insula.domain.user import Member, Membership, Role, Session, User, UserWithRoles
 from insula.domain.volume import FileSystem, Volume, VolumeState
 from insula.frontends.api import (
     access_schemas,
@@ -340,6 +340,9 @@ EXAMPLES: Mapping[Any, Any] = {
     User: _USER,
     Member: _MEMBER,
     schemas.PageOf[Member]: schemas.PageOf(items=[_MEMBER]),
+    schemas.PageOf[UserWithRoles]: schemas.PageOf(
+        items=[UserWithRoles(_USER, (Membership("default", Role.MEMBER, _AT),))]
+    ),
     schemas.PageOf[Session]: schemas.PageOf(items=[_SESSION]),
     schemas.Repair: schemas.Repair(remove=False),
     schemas.InstanceView: _INSTANCE,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from insula.control.actions.users import link_path
-from insula.domain.user import LinkKind, Member, Session, User
+from insula.domain.user import LinkKind, Member, Session, User, UserWithRoles
 from insula.frontends.api.endpoint import Call, answer, created, endpoint, gone, page_reply, part_of
 from insula.frontends.api.reply import Reply
 from insula.frontends.api.schemas import Nothing, PageOf, PageQuery
@@ -28,6 +28,13 @@ async def list_users(call: Call[Nothing, PageQuery]) -> Reply:
     """List the project's users, by name."""
     page = await call.actions.users.list(call.caller)
     return page_reply("/v1/users", call.query, part_of(page.items, call.query, lambda member: member.user.name))
+
+
+@endpoint("GET", "/v1/all-users", action="users.list_all", asks=PageQuery, gives=PageOf[UserWithRoles])
+async def list_all_users(call: Call[Nothing, PageQuery]) -> Reply:
+    """List the users of all projects with their roles, by name."""
+    page = await call.actions.users.list_all(call.caller)
+    return page_reply("/v1/all-users", call.query, part_of(page.items, call.query, lambda found: found.user.name))
 
 
 @endpoint("POST", "/v1/users", action="users.invite", takes=InviteUser, gives=LinkView, status=201)

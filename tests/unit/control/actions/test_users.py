@@ -154,6 +154,7 @@ async def test_others_decide_over_nobody(people: People, role: Role) -> None:
         people.users.disable(ada, "bob"),
         people.users.make_first_link(ada),
         people.sessions.list_all(ada),
+        people.users.list_all(ada),
     ]
     for call in calls:
         assert await code_of(call) == "missing-scope"
@@ -261,6 +262,28 @@ async def test_a_forgotten_password(people: People) -> None:
     await people.sign_in("ada", OTHER_PASSWORD)
     people.clock.later(hours=24)
     assert await code_of(people.users.accept_invitation(late, PASSWORD)) == "unknown-link"
+
+
+async def test_an_administrator_sees_everybody(people: People) -> None:
+    await people.owner()
+    await people.add("ada", project=OTHER_PROJECT)
+    people.clock.later(seconds=1)
+    await people.users.set_role(ROOT, " ADA ", DEFAULT_PROJECT, Role.READER)
+    found = [
+        (each.user.name, [(held.project, held.role) for held in each.roles])
+        for each in (await people.users.list_all(ROOT)).items
+    ]
+    assert found == [
+        ("ada", [(OTHER_PROJECT, Role.MEMBER), (DEFAULT_PROJECT, Role.READER)]),
+        ("owner", [(DEFAULT_PROJECT, Role.OWNER)]),
+    ]
+
+
+async def test_what_nobody_can_be_called_is_nobody(people: People) -> None:
+    for name in ("\x00", "\ud800", "", "a b"):
+        assert await code_of(people.users.set_role(ROOT, name, DEFAULT_PROJECT, Role.READER)) == "unknown-user"
+        assert await code_of(people.users.remove(ROOT, name, DEFAULT_PROJECT)) == "unknown-user"
+        assert await code_of(people.users.disable(ROOT, name)) == "unknown-user"
 
 
 async def test_what_others_are_not_told(people: People) -> None:
