@@ -65,7 +65,7 @@ async def test_a_form_without_the_sessions_token_is_refused(browsing: Browsing, 
     for token in ("", "AAAA", "x" * 43):
         answer = await browsing.client.post(f"/panel{_filled(entry)}", data={"token": token})
         assert answer.status_code == 403, token
-        assert "foreign-form" in answer.text
+        assert "stale-form" in answer.text
 
 
 async def test_a_form_of_another_site_is_refused(browsing: Browsing) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 from litestar import WebSocket
 from litestar.handlers import WebsocketRouteHandler
 
-from insula.base.errors import Forbidden, InsulaError
+from insula.base.errors import InsulaError
 from insula.control.actions.caller import ACTIONS
 from insula.frontends.console import carry
 from insula.frontends.panel.render import page, render_error
-from insula.frontends.panel.session import Session
+from insula.frontends.panel.session import Session, check_origin
 from insula.frontends.panel.visit import ROOT, Answer, Panel, Visit, route
 
 _LOG_BYTES = 32 * 1024
@@ -65,11 +65,10 @@ async def _open(panel: Panel, socket: WebSocket[Any, Any, Any]) -> Any:
     caller = socket.scope["state"]["caller"]
     session: Session | None = socket.scope["state"].get("session")
     # Browsers let any site open a WebSocket, and send this site's cookies along.
-    scheme = "https" if socket.scope["scheme"] == "wss" else "http"
-    if session is None or socket.headers.get("origin") != f"{scheme}://{socket.headers.get('host', '')}":
-        raise Forbidden("The console was asked for by another site", code="foreign-form")
+    check_origin("CONNECT", {"origin": "", **socket.headers}, "https" if socket.scope["scheme"] == "wss" else "http")
     found = await panel.actions.instances.show(caller, socket.path_params["name"])
-    panel.tickets.take(socket.query_params.get("ticket", ""), session.known_by, found.id)
+    known_by = session.known_by if session is not None else ""
+    panel.tickets.take(socket.query_params.get("ticket", ""), known_by, found.id)
     return await panel.actions.guest.console(caller, found.id)
 
 

@@ -49,7 +49,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Shell:
+class Frame:
     """What every page has around it. `token` is the one that forms carry."""
 
     caller: Caller | None
@@ -120,10 +120,10 @@ class Problem:
 
 def page(visit: Visit, template: str, *, status: int = 200, **view: Any) -> Answer:
     """A page of what is in `view`."""
-    shell = shell_of(visit.request, visit.panel.pulse.version())
-    content = _templates.get_template(template).render(shell=shell, query=visit.query, **view).encode()
+    frame = frame_of(visit.request, visit.panel.pulse.version())
+    content = _templates.get_template(template).render(frame=frame, query=visit.query, **view).encode()
     # What is told once is told on a whole page, not in a part of one that a script asks for.
-    read = (cookie(FLASH_COOKIE, "", max_age_s=0),) if shell.flash and not visit.is_part else ()
+    read = (cookie(FLASH_COOKIE, "", max_age_s=0),) if frame.flash and not visit.is_part else ()
     return Answer(content, status, HTML, cookies=read)
 
 
@@ -131,15 +131,15 @@ def problem(request: Request[Any, Any, Any], error: InsulaError) -> Problem:
     """A page that says what happened, why, what to do, and by which id the log knows the request."""
     status = status_of(error)
     template = _templates.get_template("problem.html")
-    content = template.render(shell=shell_of(request), query={}, error=error, title=title_of(status))
+    content = template.render(frame=frame_of(request), query={}, error=error, title=title_of(status))
     return Problem(content.encode(), status)
 
 
-def shell_of(request: Request[Any, Any, Any], version: str = "") -> Shell:
+def frame_of(request: Request[Any, Any, Any], version: str = "") -> Frame:
     state = request.scope["state"]
     session: Session | None = state.get("session")
     cookies = cookies_of(request.headers.get("cookie", ""))
-    return Shell(
+    return Frame(
         caller=state.get("caller"),
         session=session,
         token=session.form_token if session is not None else "",
@@ -162,8 +162,8 @@ def render_error(error: InsulaError, request_id: str) -> Rendered:
     if isinstance(error, RateLimited):
         headers["retry-after"] = str(max(1, ceil(error.retry_after_s)))
     status = status_of(error)
-    shell = Shell(None, None, "", "", "", "", request_id)
-    content = _templates.get_template("problem.html").render(shell=shell, query={}, error=error, title=title_of(status))
+    frame = Frame(None, None, "", "", "", "", request_id)
+    content = _templates.get_template("problem.html").render(frame=frame, query={}, error=error, title=title_of(status))
     return status, content.encode(), headers
 
 

@@ -160,7 +160,7 @@ def check_form_token(method: str, session: Session | None, form_token: str) -> N
             "The form is not from this session",
             why="It has not the token that pages of this session carry",
             todo="Open the page again and send it anew",
-            code="foreign-form",
+            code="stale-form",
         )
 
 
