@@ -22,7 +22,10 @@ async def list_images(call: Call[Nothing, PageQuery]) -> Reply:
 async def import_image(call: Call[ImportImage, Nothing]) -> Reply:
     """Import a disk image that lies on the service's host."""
     wish = call.body
-    return accepted(await call.actions.images.import_file(call.caller, wish.name, wish.path, wish.image_format))
+    operation = await call.actions.images.import_file(
+        call.caller, wish.name, wish.path, wish.image_format, platform=wish.platform
+    )
+    return accepted(operation)
 
 
 @endpoint("GET", "/v1/images/{image}", action="images.show", gives=Image)

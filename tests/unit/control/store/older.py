@@ -10,6 +10,7 @@ _ADDED = {
     "0003": ("DROP TABLE volume",),
     "0004": ("DROP TABLE snapshot", "ALTER TABLE instance DROP COLUMN snapshot_id"),
     "0006": ("DROP TABLE backup_schedule", "DROP TABLE backup", "DROP TABLE backup_store"),
+    "0013": tuple(f"ALTER TABLE instance DROP COLUMN {name}" for name in ("platform", "number", "region")),
     "0012": ("DROP TABLE alias",),
     "0011": ("DROP TABLE traffic", "DROP TABLE traffic_seen"),
     "0010": ("DROP TABLE assignment", "DROP TABLE address", "DROP TABLE address_pool"),
