@@ -69,7 +69,7 @@ def instance(subject: Subject) -> dict[str, Any]:
     """What it is. Its transfer is not counted against anything, and who holds it is nobody's business here."""
     spec = subject.spec
     return {
-        "id": spec.number,
+        "id": spec.number or None,  # it has not been started since there are such numbers
         "host_uuid": digits_of(spec.id, 32),
         "label": spec.name,
         "region": spec.region if _A_REGION.fullmatch(spec.region) else _REGION,

@@ -33,7 +33,6 @@ def document(subject: Subject) -> dict[str, Any]:
     public4 = next((card.public4 for card in subject.cards if card.public4), "")
     kept = {"ipv4": {"active": True, "ip_address": public4} if public4 else {"active": False}}
     told: dict[str, Any] = {
-        "droplet_id": spec.number,
         "hostname": spec.hostname,
         "vendor_data": "",
         "public_keys": list(spec.ssh_keys),
@@ -45,7 +44,11 @@ def document(subject: Subject) -> dict[str, Any]:
         "tags": list(subject.tags),
         "features": {"dhcp_enabled": True},
     }
-    return told | ({"user_data": spec.user_data} if spec.user_data else {})
+    if spec.number:  # without one it has not been started since there are such numbers
+        told["droplet_id"] = spec.number
+    if spec.user_data:
+        told["user_data"] = spec.user_data
+    return told
 
 
 def _interfaces(cards: tuple[Card, ...]) -> dict[str, list[dict[str, Any]]]:
@@ -73,7 +76,7 @@ def files(subject: Subject) -> Mapping[str, bytes]:
     """The same as a tree of small files."""
     told = document(subject)
     texts = {
-        "id": str(told["droplet_id"]),
+        **({"id": str(told["droplet_id"])} if "droplet_id" in told else {}),
         "hostname": told["hostname"],
         "user-data": subject.spec.user_data,
         "vendor-data": told["vendor_data"],

@@ -87,6 +87,9 @@ def test_what_is_not_there_is_not_made_up() -> None:
     assert (told["interfaces"], told["dns"]) == ({}, {"nameservers": []})
     assert told["reserved_ip"] == {"ipv4": {"active": False}}
     assert "user_data" not in told
+    unnumbered = Guest(replace(guest.subject, spec=replace(bare, number=0)))
+    assert "droplet_id" not in unnumbered.read("/metadata/v1.json")
+    assert unnumbered.ask("/metadata/v1/id").status == 404
     assert guest.ask("/metadata/v1/interfaces/public/0/mac").status == 404
     assert guest.ask("/metadata/v2/id").status == 404
     assert Guest().ask("/metadata/v1/id/").status == 404
