@@ -82,9 +82,7 @@ class ImageActions:
         if image_format not in IMAGE_FORMATS:
             faults.note("image_format", f"must be one of {', '.join(IMAGE_FORMATS)}; it is never guessed")
         if platform is Platform.AUTO:
-            faults.note(
-                "platform", "must be one of nocloud, digitalocean, akamai, ec2: it is what auto stands for later"
-            )
+            faults.note("platform", "must be nocloud, digitalocean, akamai or ec2")
         faults.raise_if_any("The image cannot be imported like this")
         published = await self.store.images.all()
         if name in await self._names.of_nodes() or any(found.name == name for found in published):

@@ -59,5 +59,9 @@ class ImportImage(Wish, frozen=True):
     path: Annotated[str, Meta(pattern=r"^/[^\u0000]*$", max_length=4096, description="Absolute path on the host")]
     image_format: Annotated[str, Meta(pattern="^(qcow2|raw)$", description="qcow2 or raw")] = "qcow2"
     platform: Annotated[
-        Platform, Meta(description="What its machines say that they are, for cloud-init in it; not auto")
-    ] = Platform.NOCLOUD
+        str,
+        Meta(
+            pattern="^(nocloud|digitalocean|akamai|ec2)$",
+            description="What its machines say that they are: nocloud, digitalocean, akamai or ec2",
+        ),
+    ] = Platform.NOCLOUD.value

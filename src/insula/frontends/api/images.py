@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from insula.domain.image import Image
+from insula.domain.instance import Platform
 from insula.domain.operation import Operation
 from insula.domain.plan import Plan
 from insula.frontends.api.endpoint import Call, accepted, answer, endpoint, page_reply, part_of
@@ -23,7 +24,7 @@ async def import_image(call: Call[ImportImage, Nothing]) -> Reply:
     """Import a disk image that lies on the service's host."""
     wish = call.body
     operation = await call.actions.images.import_file(
-        call.caller, wish.name, wish.path, wish.image_format, platform=wish.platform
+        call.caller, wish.name, wish.path, wish.image_format, platform=Platform(wish.platform)
     )
     return accepted(operation)
 
