@@ -229,3 +229,13 @@ async def test_whatever_user_data_is_sent(world: World, user_data: str) -> None:
 async def test_whatever_is_looked_up(world: World, path: str) -> None:
     answer = await world.admin("GET", "/v1/instances/" + quote(path, safe="", errors="surrogatepass"))
     assert answer.status_code in {200, 404, 422}
+
+
+async def test_a_platform_is_kept_and_shown(world: World) -> None:
+    assert (await world.create("somewhere", platform="ec2")).platform == "ec2"
+    assert (await world.create("anywhere")).platform == "auto"
+
+
+async def test_a_microvm_can_be_on_no_platform(world: World) -> None:
+    assert set(await wrong_fields(world, platform="azure")) == {"platform"}
+    assert set(await wrong_fields(world, platform="akamai", machine_type="microvm")) == {"platform"}

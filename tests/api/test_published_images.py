@@ -228,3 +228,15 @@ async def test_a_project_with_images_stays(world: World) -> None:
     assert refused.json()["code"] == "project-not-empty"
     await world.finish(await world.admin("DELETE", "/v1/images/left", "passing"), "passing")
     assert (await world.admin("DELETE", "/v1/projects/passing")).status_code == 204
+
+
+async def test_an_imported_image_says_what_its_machines_are(world: World, tmp_path: Path) -> None:
+    file = tmp_path / "disk.raw"
+    file.write_bytes(bytes(512))
+    body = {"name": "abroad", "path": str(file), "image_format": "raw"}
+    refused = await world.admin("POST", "/v1/images", json={**body, "platform": "auto"})
+    assert [error["field"] for error in refused.json()["errors"]] == ["platform"]
+    await world.finish(await world.admin("POST", "/v1/images", json={**body, "platform": "ec2"}))
+    assert (await world.admin("GET", "/v1/images/abroad")).json()["platform"] == "ec2"
+    assert (await world.admin("GET", "/v1/images/tiny")).json()["platform"] == "nocloud"
+    await world.finish(await world.admin("DELETE", "/v1/images/abroad"))

@@ -392,3 +392,9 @@ async def test_every_operation_answers_with_every_documented_field(contract: Con
     assert {name: fields for name, fields in contract.absent.items() if fields} == {}
     assert len(COVERAGE.supported) >= 60
     assert {one.name for one in DIALECT.operations} >= COVERAGE.supported
+
+
+async def test_guests_are_told_the_number_and_the_region_of_their_droplet(contract: Contract) -> None:
+    made = await droplet(contract, "regional", region="fra1")
+    (found,) = [one for one in await contract.world.store.instances.all() if one.number == made["id"]]
+    assert (found.hostname, found.region) == ("regional", "fra1")

@@ -169,3 +169,50 @@ async def test_metadata_knows_who_asks(world: World) -> None:
         # In a neighbour's name nobody gets in.
         world.send_packet("prt_1", world.port("prt_2").ipv4, "169.254.169.254", "tcp", frames.tcp(4001, 80))
         assert [packet for packet in await world.seen_at("prt_2") if packet.port == 4001] == []
+
+
+async def test_metadata_knows_who_asks_without_an_address(world: World) -> None:
+    """As one of cloud-init's sources does, from an address of its own choosing that a neighbour has as well."""
+    await world.apply(_SPACE)
+    await world.clear()
+    chosen = "169.254.7.9"
+    with socket.socket(fileno=await world.keeper.open_metadata()) as listener:
+        listener.setblocking(False)
+        for name, mark in (("prt_1", 4000), ("prt_2", 4000), ("prt_1", 4001)):
+            world.send(name, frames.arp(world.port(name).mac, chosen, "169.254.169.254"))
+            world.send_packet(name, chosen, "169.254.169.254", "tcp", frames.tcp(mark, 80))
+            (answer,) = [packet for packet in await world.seen_at(name) if packet.port == mark]
+            assert (answer.destination, answer.payload[13]) == (chosen, frames.SYN_ACK)
+            theirs = int.from_bytes(answer.payload[4:8], "big")
+            acknowledgement = frames.tcp(mark, 80, frames.ACK, 1001, theirs + 1)
+            world.send_packet(name, chosen, "169.254.169.254", "tcp", acknowledgement)
+            async with asyncio.timeout(2):
+                connection, peer = await asyncio.get_running_loop().sock_accept(listener)
+            with connection:
+                assert peer[0] == world.port(name).ipv4
+                await asyncio.get_running_loop().sock_sendall(connection, b"who you are")
+                told = [packet for packet in await world.seen_at(name) if packet.payload.endswith(b"who you are")]
+                assert {packet.destination for packet in told} == {chosen}, "once, or again for want of an answer"
+        # Once it has its address it is answered there.
+        own = world.port("prt_1").ipv4
+        world.send_packet("prt_1", own, "169.254.169.254", "tcp", frames.tcp(4002, 80))
+        assert [packet.destination for packet in await world.seen_at("prt_1") if packet.port == 4002] == [own]
+
+
+async def test_an_address_of_ones_own_choosing_leads_to_metadata_only(world: World) -> None:
+    await world.apply(_SPACE)
+    await world.open_outside()
+    await world.clear()
+    chosen = "169.254.7.9"
+    for name, destination, port in (
+        ("prt_1", world.port("prt_2").ipv4, 80),
+        ("prt_1", "198.51.100.9", 80),
+        ("prt_1", "169.254.169.254", 22),
+        ("prt_1", "10.1.0.1", 53),
+    ):
+        world.send_packet(name, chosen, destination, "tcp", frames.tcp(4000, port))
+    for name in ("prt_1", "prt_2", OUTSIDE):
+        assert [packet for packet in await world.seen_at(name) if packet.protocol == frames.TCP] == []
+    stranger = frames.ip("02:00:00:00:00:66", chosen, "169.254.169.254", frames.TCP, frames.tcp(4000, 80))
+    world.send("prt_1", stranger)
+    assert [packet for packet in await world.seen_at("prt_1") if packet.protocol == frames.TCP] == []

@@ -53,6 +53,11 @@ def create_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--firmware", type=click.Choice(["auto", "bios", "uefi"]), help="Firmware; the image's otherwise."
         ),
         click.option("--machine", type=click.Choice(["auto", "q35", "microvm"]), help="Kind of virtual hardware."),
+        click.option(
+            "--platform",
+            type=click.Choice(["auto", "nocloud", "digitalocean", "akamai", "ec2"]),
+            help="What its machine says that it is, for cloud-init in the image; the image's otherwise.",
+        ),
         click.option("--cold", is_flag=True, help="Boot it, also where it could go on from a template or memory."),
         click.option("--snapshot", default="", metavar="NAME", help="Go on from this snapshot, as somebody else."),
         click.option("--restart", type=click.Choice(["always", "never"]), help="What to do when the machine dies."),
@@ -64,7 +69,12 @@ def create_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def read_create(given: dict[str, Any]) -> CreateWish:
     """The options as the client takes them. Raises InvalidInput and NotFound that name the option."""
-    rare = {"firmware": given["firmware"], "machine_type": given["machine"], "restart_policy": given["restart"]}
+    rare = {
+        "firmware": given["firmware"],
+        "machine_type": given["machine"],
+        "platform": given["platform"],
+        "restart_policy": given["restart"],
+    }
     return CreateWish(
         image=given["image"],
         snapshot=given["snapshot"],

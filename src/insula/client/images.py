@@ -29,9 +29,12 @@ class Images:
         body = {"plan": plan} if plan else None
         return build(Operation, self._connection.request("POST", path_of("images", name, "warm"), body=body))
 
-    def import_file(self, name: str, path: str, *, image_format: str = "qcow2") -> Operation:
-        """Import a disk image that lies on the service's host (administrators only). `image_format`: qcow2 or raw."""
-        body = {"name": name, "path": path, "image_format": image_format}
+    def import_file(self, name: str, path: str, *, image_format: str = "qcow2", platform: str = "nocloud") -> Operation:
+        """Import a disk image that lies on the service's host (administrators only). `image_format`: qcow2 or raw.
+
+        `platform` (nocloud, digitalocean, akamai, ec2) is what its machines say that they are, for cloud-init in it.
+        """
+        body = {"name": name, "path": path, "image_format": image_format, "platform": platform}
         return build(Operation, self._connection.request("POST", path_of("images"), body=body))
 
     def publish(self, name: str, source: str) -> Operation:

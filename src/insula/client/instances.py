@@ -50,7 +50,7 @@ class Instances:
         could go on from a template. With a `snapshot` it goes on from there as somebody else, unless it is `cold` from
         the memory if there is any. With a `backup` it is restored from that. It is in the project's first network
         unless `network` is another. `options` are rarer ones: `firmware` (auto, bios, uefi), `machine_type` (auto, q35,
-        microvm), `restart_policy` (always, never).
+        microvm), `platform` (auto, nocloud, digitalocean, akamai, ec2), `restart_policy` (always, never).
         """
         wish: dict[str, Any] = {
             "name": name,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from insula.domain.instance import Firmware, MachineType
+from insula.domain.instance import Firmware, MachineType, Platform
 
 DEFAULT_IMAGE = "debian-12"
 
@@ -29,7 +29,7 @@ class Provisioning(StrEnum):
     """How a guest learns its keys, host name and user-data."""
 
     INSULA = "insula"  # our small first-boot unit; cloud-init as well when there is user-data
-    CLOUD_INIT = "cloud-init"  # a NoCloud seed
+    CLOUD_INIT = "cloud-init"  # a NoCloud seed, or the metadata of the platform that it thinks to be on
     NONE = "none"
 
 
@@ -53,8 +53,9 @@ class ImageTemplate:
 class Image:
     """An image as the catalogue and the node describe it. `size_bytes` is what its files occupy on the node.
 
-    `templates` are those of the node, the latest used first. The rest is for published images only: `version` counts
-    from 1, and whom it is shared with is told to its own project alone.
+    `templates` are those of the node, the latest used first. `platform` is what its machines say of themselves,
+    unless their instances are given another one. The rest is for published images only: `version` counts from 1, and
+    whom it is shared with is told to its own project alone.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Image:
     deprecated: bool = False
     shared_with: tuple[str, ...] = ()
     shared_with_all: bool = False
+    platform: Platform = Platform.NOCLOUD
 
     @property
     def key(self) -> str:

@@ -138,6 +138,16 @@ class MachineType(StrEnum):
     MICROVM = "microvm"
 
 
+class Platform(StrEnum):
+    """What a machine says of itself to its guest, from which cloud-init concludes where its data is."""
+
+    AUTO = "auto"  # what the image asks for
+    NOCLOUD = "nocloud"  # nothing: the guest finds a seed
+    DIGITALOCEAN = "digitalocean"
+    AKAMAI = "akamai"
+    EC2 = "ec2"
+
+
 class RestartPolicy(StrEnum):
     ALWAYS = "always"  # start again when the machine dies; not after a shutdown from inside or by command
     NEVER = "never"
@@ -208,6 +218,7 @@ class Instance:
     protected: bool = False
     firmware: Firmware = Firmware.AUTO
     machine_type: MachineType = MachineType.AUTO
+    platform: Platform = Platform.AUTO
     restart_policy: RestartPolicy = RestartPolicy.ALWAYS
     boot_phases: tuple[BootPhase, ...] = ()
     problem: str = ""  # why it is FAILED, or what the last boot lacked
@@ -217,6 +228,8 @@ class Instance:
     lease_until: datetime | None = None  # None exactly when `lease_s` is
     snapshot_id: str | None = None  # that its disk went on from last
     ports: tuple[Port, ...] = ()  # of its network cards; without one it is cut off from everything
+    number: int = 0  # what clients of other vendors' APIs, and its guest, know it by; its own for ever
+    region: str = ""  # where its guest is told that it is; empty: what its platform has first
 
     @property
     def ssh_port(self) -> int | None:

@@ -16,7 +16,7 @@ from typing import Protocol
 from insula.domain.backup import Drill
 from insula.domain.capacity import Share
 from insula.domain.image import Image
-from insula.domain.instance import BootPhase, Firmware, MachineType, Resources, RestartPolicy
+from insula.domain.instance import BootPhase, Firmware, MachineType, Platform, Resources, RestartPolicy
 from insula.domain.port import Port
 from insula.domain.snapshot import Consistency
 from insula.domain.volume import FileSystem
@@ -44,7 +44,10 @@ class Nic:
 
 @dataclass(frozen=True)
 class InstanceSpec:
-    """Everything a node needs to know to run an instance; the node keeps its own copy."""
+    """Everything a node needs to know to run an instance; the node keeps its own copy.
+
+    `number` and `region` are what its guest is told of itself beside the rest; 0 and empty: nothing was chosen.
+    """
 
     id: str
     project: str
@@ -58,6 +61,9 @@ class InstanceSpec:
     firmware: Firmware = Firmware.AUTO
     machine_type: MachineType = MachineType.AUTO
     restart_policy: RestartPolicy = RestartPolicy.ALWAYS
+    platform: Platform = Platform.AUTO
+    number: int = 0
+    region: str = ""
 
     @property
     def mac(self) -> str:
@@ -255,7 +261,9 @@ class NodeApi(NetworkNode, Protocol):
     # Images
     async def images(self) -> Sequence[Image]: ...
     async def prepare_image(self, name: str, progress: Progress) -> Image: ...
-    async def import_image(self, name: str, path: str, image_format: str, progress: Progress) -> Image: ...
+    async def import_image(
+        self, name: str, path: str, image_format: str, progress: Progress, *, platform: Platform = Platform.NOCLOUD
+    ) -> Image: ...  # `platform` is what its machines shall say that they are
     async def publish_image(
         self, image_id: str, title: str, snapshot_id: str, progress: Progress
     ) -> Image: ...  # of the snapshot's disk, without what is its instance's own; known by its id from then on

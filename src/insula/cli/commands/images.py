@@ -75,6 +75,7 @@ def show(session: Session, name: str, as_json: bool) -> None:
             "guest agent": "yes" if found.has_agent else "no",
             "first boot": found.provisioning.value,
             "hardware": f"{found.machine_type}, {found.firmware}",
+            "platform": found.platform.value,
         }
     )
     if found.templates:
@@ -131,15 +132,21 @@ def warm(session: Session, name: str, plan: str, no_wait: bool, as_json: bool) -
 @click.option(
     "--format", "image_format", default="qcow2", type=click.Choice(["qcow2", "raw"]), help="The file's format."
 )
+@click.option(
+    "--platform",
+    default="nocloud",
+    type=click.Choice(["nocloud", "digitalocean", "akamai", "ec2"]),
+    help="What its machines say that they are, for cloud-init in it.",
+)
 @wait_option
 @json_option
 @click.pass_obj
-def import_(session: Session, name: str, file: str, image_format: str, no_wait: bool, as_json: bool) -> None:
+def import_(session: Session, /, name: str, file: str, no_wait: bool, as_json: bool, **given: str) -> None:
     """Import a disk image that lies on the service's host."""
     path = Path(file).expanduser().absolute()
     if session.settings.is_local and not path.is_file():
         raise NotFound(f"There is no file {file}", why=f"It was looked for at {path}", todo="Check the path")
-    operation = session.client.images.import_file(name, str(path), image_format=image_format)
+    operation = session.client.images.import_file(name, str(path), **given)
     if finish(session, operation, no_wait=no_wait, as_json=as_json) and not as_json:
         say(f"Image {name} is ready")
 

@@ -14,6 +14,7 @@ from insula.control.actions.sizes import resources_of
 from insula.control.store import Store
 from insula.domain.access import Scope
 from insula.domain.image import Image, ImageSource, ImageState
+from insula.domain.instance import Platform
 from insula.domain.names import check_name
 from insula.domain.operation import Operation, Verb
 from insula.domain.plan import find_plan
@@ -69,7 +70,9 @@ class ImageActions:
 
     # Administrators only: the service would read any file of the host for whoever names its path.
     @action("images.import", Scope.ADMIN, audit=Audit.ACCEPTED)
-    async def import_file(self, caller: Caller, name: str, path: str, image_format: str) -> Operation:
+    async def import_file(
+        self, caller: Caller, name: str, path: str, image_format: str, *, platform: Platform = Platform.NOCLOUD
+    ) -> Operation:
         """Import a disk image that lies on the host."""
         faults = Faults()
         with faults.of("name"):
@@ -78,6 +81,8 @@ class ImageActions:
             faults.note("path", "must be the absolute path of a file on the service's host")
         if image_format not in IMAGE_FORMATS:
             faults.note("image_format", f"must be one of {', '.join(IMAGE_FORMATS)}; it is never guessed")
+        if platform is Platform.AUTO:
+            faults.note("platform", "must be nocloud, digitalocean, akamai or ec2")
         faults.raise_if_any("The image cannot be imported like this")
         published = await self.store.images.all()
         if name in await self._names.of_nodes() or any(found.name == name for found in published):
@@ -87,7 +92,7 @@ class ImageActions:
                 todo="Choose another name, or delete that image first",
                 code="name-taken",
             )
-        params = {"path": path, "image_format": image_format}
+        params = {"path": path, "image_format": image_format, "platform": platform.value}
         return await self._acceptor.named_image(caller, (name, name), Verb.IMPORT_IMAGE, params=params)
 
     @action("images.delete", Scope.IMAGES_WRITE, audit=Audit.ACCEPTED)

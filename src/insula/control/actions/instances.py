@@ -307,6 +307,8 @@ def _new_instance(
         protected=wish.protected,
         firmware=wish.firmware,
         machine_type=wish.machine_type,
+        platform=wish.platform,
+        region=wish.region,
         restart_policy=wish.restart_policy,
         lease_s=wish.lease_s,
         lease_until=lease_end(wish.lease_s),

@@ -17,7 +17,7 @@ from insula.control.actions.wishes import MAX_KEYS, CreateWish, RebuildWish
 from insula.control.store import Store
 from insula.domain.ids import Kind, new_id, new_mac
 from insula.domain.image import Image, ImageState, Provisioning
-from insula.domain.instance import Firmware, Instance, MachineType, Resources
+from insula.domain.instance import Firmware, Instance, MachineType, Platform, Resources
 from insula.domain.project_network import port_wish, space_id_of
 from insula.protocol.node import Drawn, InstanceSpec, Nic
 
@@ -50,7 +50,7 @@ class Preparation:
         """
         if not (wish.cold or wish.user_data or wish.snapshot or wish.backup or network_id):
             spec = InstanceSpec("", "", "", "", wish.image, resources, (Nic("", space_id_of(project)),))
-            spec = replace(spec, firmware=wish.firmware, machine_type=wish.machine_type)
+            spec = replace(spec, firmware=wish.firmware, machine_type=wish.machine_type, platform=wish.platform)
             for node in self._nodes.names():
                 if (drawn := await self._nodes.get(node).draw(spec)) is not None:
                     return drawn
@@ -89,6 +89,8 @@ class Preparation:
         """The image that is wished for, None with a backup. Notes an unknown one, and what it cannot do of the wish."""
         if wish.machine_type is MachineType.MICROVM and wish.firmware is Firmware.UEFI:
             faults.note("firmware", "must be auto or bios: a microvm has no UEFI")
+        if wish.machine_type is MachineType.MICROVM and wish.platform not in (Platform.AUTO, Platform.NOCLOUD):
+            faults.note("platform", "must be auto or nocloud: a microvm has no place to say what it is")
         if wish.backup:  # which is whole without
             return None
         if wish.snapshot:  # which keeps what it is based on, also when that is deleted

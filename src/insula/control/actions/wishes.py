@@ -9,7 +9,16 @@ from dataclasses import dataclass, field
 from insula.control.actions.faults import Faults
 from insula.control.actions.sizes import SizeWish
 from insula.domain.fork import MAX_CHILDREN
-from insula.domain.instance import MAX_FORWARDS, Firmware, Identity, MachineType, PortForward, Protocol, RestartPolicy
+from insula.domain.instance import (
+    MAX_FORWARDS,
+    Firmware,
+    Identity,
+    MachineType,
+    Platform,
+    PortForward,
+    Protocol,
+    RestartPolicy,
+)
 from insula.domain.names import check_hostname, check_name, check_tags
 
 MAX_KEYS = 64
@@ -27,6 +36,7 @@ class CreateWish:
 
     Empty `image` and `plan` are the defaults, or those of the `snapshot` that it goes on from or of the `backup` that
     it is restored from (names or ids). It is in the project's first network unless `network` (name or id) is another.
+    `region` is where its guest is told that it is.
     """
 
     name: str
@@ -42,6 +52,8 @@ class CreateWish:
     lease_s: int | None = None
     firmware: Firmware = Firmware.AUTO
     machine_type: MachineType = MachineType.AUTO
+    platform: Platform = Platform.AUTO
+    region: str = ""
     restart_policy: RestartPolicy = RestartPolicy.ALWAYS
     cold: bool = False
     snapshot: str = ""

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from insula.base.errors import DiskFull, HostFailure, InsulaError, Unavailable
 from insula.domain.backup import Drill
 from insula.domain.image import Image
-from insula.domain.instance import BootPhase
+from insula.domain.instance import BootPhase, Platform
 from insula.protocol.backups import (
     BackupReport,
     DiskSource,
@@ -76,8 +76,10 @@ class BoundedNode:
     async def prepare_image(self, name: str, progress: Progress) -> Image:
         return await self._ask(f"prepare image {name}", _IMAGE_S, self._node.prepare_image(name, progress))
 
-    async def import_image(self, name: str, path: str, image_format: str, progress: Progress) -> Image:
-        work = self._node.import_image(name, path, image_format, progress)
+    async def import_image(
+        self, name: str, path: str, image_format: str, progress: Progress, *, platform: Platform = Platform.NOCLOUD
+    ) -> Image:
+        work = self._node.import_image(name, path, image_format, progress, platform=platform)
         return await self._ask(f"import image {name}", _IMAGE_S, work)
 
     async def publish_image(self, image_id: str, title: str, snapshot_id: str, progress: Progress) -> Image:

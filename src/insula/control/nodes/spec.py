@@ -22,4 +22,7 @@ def node_spec(instance: Instance) -> InstanceSpec:
         firmware=instance.firmware,
         machine_type=instance.machine_type,
         restart_policy=instance.restart_policy,
+        platform=instance.platform,
+        number=instance.number,
+        region=instance.region,
     )

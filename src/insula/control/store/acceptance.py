@@ -17,6 +17,7 @@ from sqlalchemy.engine import Connection
 
 from insula.base.errors import Conflict
 from insula.control.store import ports
+from insula.control.store.aliases import number_of
 from insula.control.store.audit import AuditLine, append_line
 from insula.control.store.backup_acceptance import (
     Drilling,
@@ -221,7 +222,7 @@ def _add_instance(connection: Connection, new: Instance, place: Place | None) ->
     find_project(connection, new.project)
     check_name_free(connection, new.project, new.name)
     node = place(claims(connection)) if place is not None else new.node
-    new = place_ports(connection, replace(new, node=node))
+    new = place_ports(connection, replace(new, node=node, number=number_of(connection, new.id)))
     insert_instance(connection, new)
     forwards = ports.reserve(connection, node, new.id, new.forwards)
     if forwards != new.forwards:

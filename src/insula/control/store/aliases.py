@@ -71,6 +71,14 @@ class Aliases:
         return aliases
 
 
+def number_of(connection: Connection, record: str) -> int:
+    """The number of a record, the next one if it has none yet: part of another transaction."""
+    if not (there := _aliases(connection, [record])):
+        connection.execute(alias.insert(), [{"record": record, "facts": {}}])
+        there = _aliases(connection, [record])
+    return there[record].number
+
+
 def _kept(facts: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in facts.items() if value}
 

@@ -36,6 +36,7 @@ from insula.domain.instance import (
     Instance,
     InstanceState,
     MachineType,
+    Platform,
     PortForward,
     Protocol,
     Resources,
@@ -185,6 +186,9 @@ instance = Table(
     Column("lease_until", Moment),
     Column("snapshot_id", String(40)),
     Column("ports", Json(tuple[Port, ...]), nullable=False),
+    Column("platform", Word(Platform), nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("region", String(40), nullable=False),
     UniqueConstraint("project", "name"),
 )
 

@@ -7,6 +7,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from insula.control.actions.published import PublishWish
+from insula.domain.instance import Platform
 from insula.domain.plan import DEFAULT_PLAN
 from insula.frontends.api.schemas import Name, Wish
 
@@ -57,3 +58,10 @@ class ImportImage(Wish, frozen=True):
     name: Name
     path: Annotated[str, Meta(pattern=r"^/[^\u0000]*$", max_length=4096, description="Absolute path on the host")]
     image_format: Annotated[str, Meta(pattern="^(qcow2|raw)$", description="qcow2 or raw")] = "qcow2"
+    platform: Annotated[
+        str,
+        Meta(
+            pattern="^(nocloud|digitalocean|akamai|ec2)$",
+            description="What its machines say that they are: nocloud, digitalocean, akamai or ec2",
+        ),
+    ] = Platform.NOCLOUD.value

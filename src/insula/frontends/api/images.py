@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from insula.domain.image import Image
+from insula.domain.instance import Platform
 from insula.domain.operation import Operation
 from insula.domain.plan import Plan
 from insula.frontends.api.endpoint import Call, accepted, answer, endpoint, page_reply, part_of
@@ -22,7 +23,10 @@ async def list_images(call: Call[Nothing, PageQuery]) -> Reply:
 async def import_image(call: Call[ImportImage, Nothing]) -> Reply:
     """Import a disk image that lies on the service's host."""
     wish = call.body
-    return accepted(await call.actions.images.import_file(call.caller, wish.name, wish.path, wish.image_format))
+    operation = await call.actions.images.import_file(
+        call.caller, wish.name, wish.path, wish.image_format, platform=Platform(wish.platform)
+    )
+    return accepted(operation)
 
 
 @endpoint("GET", "/v1/images/{image}", action="images.show", gives=Image)

@@ -46,6 +46,7 @@ from insula.domain.instance import (
     Instance,
     InstanceState,
     MachineType,
+    Platform,
     PortForward,
     Protocol,
     Resources,
@@ -149,6 +150,7 @@ class CreateInstance(Wish, frozen=True):
     protected: bool = False
     firmware: Firmware = Firmware.AUTO
     machine_type: MachineType = MachineType.AUTO
+    platform: Platform = Platform.AUTO
     restart_policy: RestartPolicy = RestartPolicy.ALWAYS
     lease_s: LeaseS | None = None
     cold: Annotated[bool, Meta(description="Boot, also where it could go on from a template or memory")] = False
@@ -170,6 +172,7 @@ class CreateInstance(Wish, frozen=True):
             protected=self.protected,
             firmware=self.firmware,
             machine_type=self.machine_type,
+            platform=self.platform,
             restart_policy=self.restart_policy,
             lease_s=self.lease_s,
             cold=self.cold,
@@ -329,6 +332,7 @@ class InstanceView:
     protected: bool
     firmware: Firmware
     machine_type: MachineType
+    platform: Platform
     restart_policy: RestartPolicy
     boot_phases: tuple[BootPhase, ...]
     problem: str

@@ -20,7 +20,6 @@ from insula.base.errors import Conflict, Unsupported
 from insula.base.log import get_logger
 from insula.domain.capacity import Share
 from insula.domain.ids import Kind, is_id
-from insula.domain.image import Provisioning
 from insula.domain.instance import Firmware, MachineType
 from insula.node.agent import refusals
 from insula.node.agent.background import Background
@@ -29,6 +28,7 @@ from insula.node.agent.guest import GuestAgent
 from insula.node.agent.guest_commands import mend_clock
 from insula.node.agent.launch import Frozen, Launcher, firmware_of, machine_type_of
 from insula.node.agent.layers import Layers
+from insula.node.agent.platforms import needs_seed
 from insula.node.agent.records import InstanceRecord, Records
 from insula.node.agent.snapshot_store import SnapshotMemories
 from insula.node.hypervisor.driver import (
@@ -141,7 +141,7 @@ class Forks:
         if keeps_identity:
             if seed.exists():
                 await asyncio.to_thread(shutil.copyfile, seed, folder / "seed.iso")
-        elif found.image.image.provisioning is not Provisioning.NONE:
+        elif needs_seed(spec, found.image):
             contents = SeedContents(spec.id, spec.hostname, spec.ssh_keys)
             await self._tools.disks.make_seed(folder / "seed.iso", contents, owner.record.uid)
         await self._tools.disks.layer(found.image.disk, folder / "disk.qcow2", owner.record.uid)

@@ -10,6 +10,7 @@ from insula.base.errors import Conflict, Unsupported
 from insula.domain.instance import Firmware, MachineType, PortForward
 from insula.node.agent import cards
 from insula.node.agent.boost import boosted
+from insula.node.agent.platforms import plate_of
 from insula.node.agent.records import AttachedVolume, InstanceRecord, Records, SavedMemory
 from insula.node.hypervisor.driver import (
     CanSave,
@@ -179,6 +180,7 @@ def _machine_spec(
         nic=nic,
         uid=record.uid,
         saved=memory_file(folder) if record.saved is not None else None,
+        plate=plate_of(spec, image),
     )
 
 

@@ -1,25 +1,28 @@
-"""What guests learn about themselves at http://169.254.169.254: the files of a NoCloud seed, without its secrets.
+"""What guests learn about themselves at http://169.254.169.254, in whichever form they ask for it.
 
-Who asks is told by the address that he asks from, which the packet filter lets nobody else use. Host keys are not told:
-any program of a guest may ask. Source: cloud-init's NoCloud data source, whose `seedfrom` may name this address.
+Who asks is told by the address that he asks from, which the packet filter lets nobody else use.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 
 from insula.base.errors import InsulaError
 from insula.base.log import get_logger
 from insula.node.agent.metadata_http import MetadataHttp
+from insula.node.agent.metadata_shapes.ask import Answer, Ask
+from insula.node.agent.metadata_shapes.speak import respond
+from insula.node.agent.metadata_shapes.subject import subject_of
+from insula.node.agent.metadata_shapes.tokens import Tokens
 from insula.node.network.wiring import InstanceNetwork
 from insula.protocol.node import InstanceSpec
 
 _log = get_logger(__name__)
 
 _LOOK_EVERY_S = 0.5
+_NOBODY = Answer(b"There is no metadata for this address\n", 404)
 
 
 class Metadata:
@@ -28,6 +31,7 @@ class Metadata:
     def __init__(self, network: InstanceNetwork, spec_of: Callable[[str], InstanceSpec | None]) -> None:
         self._network = network
         self._spec_of = spec_of
+        self._tokens = Tokens()
         self._servers: dict[str, tuple[str, asyncio.Server]] = {}
         self._problems: dict[str, str] = {}
 
@@ -63,22 +67,14 @@ class Metadata:
         listener = await self._network.open_metadata(space_id)
         loop = asyncio.get_running_loop()
         try:
-            return await loop.create_server(partial(MetadataHttp, partial(self._files_of, space_id)), sock=listener)
+            return await loop.create_server(partial(MetadataHttp, partial(self._respond, space_id)), sock=listener)
         except BaseException:
             listener.close()
             raise
 
-    def _files_of(self, space_id: str, address: str) -> Mapping[str, bytes] | None:
+    def _respond(self, space_id: str, address: str, ask: Ask) -> Answer:
         instance_id = self._network.instance_at(space_id, address)
         spec = self._spec_of(instance_id) if instance_id is not None else None
-        return files_of(spec) if spec is not None else None
-
-
-def files_of(spec: InstanceSpec) -> Mapping[str, bytes]:
-    """By their paths."""
-    facts = {"instance-id": spec.id, "local-hostname": spec.hostname, "public-keys": list(spec.ssh_keys)}
-    return {
-        "/meta-data": json.dumps(facts, indent=1).encode() + b"\n",  # JSON is YAML
-        "/user-data": spec.user_data.encode(),
-        "/vendor-data": b"",
-    }
+        if spec is None:
+            return _NOBODY
+        return respond(ask, subject_of(spec, self._network.space(space_id)), self._tokens)

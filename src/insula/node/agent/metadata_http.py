@@ -1,27 +1,40 @@
-"""The HTTP that guests speak with their metadata: GET and HEAD, one request after the other, from whoever that is."""
+"""The HTTP that guests speak with their metadata: one request after the other, from whoever that is."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import httptools
 
+from insula.node.agent.metadata_shapes.ask import Answer, Ask
+
 _MOST_BYTES = 8192  # of a request
 _IDLE_S = 15.0
-_REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed"}
+_REASONS = {
+    200: "OK",
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+}
+_METHODS = {"GET", "HEAD", "PUT"}
+_NO_REQUEST = Answer(b"This is no request that can be answered here\n", 400)
+_NO_METHOD = Answer(b"Metadata can be read only\n", 405)
 
-Files = Callable[[str], Mapping[str, bytes] | None]
+Respond = Callable[[str, Ask], Answer]
 
 
 class MetadataHttp(asyncio.Protocol):
-    """One connection. `files_of` gives the files of who asks from an address, None when nobody has it."""
+    """One connection. `respond` gives what who asks from an address is answered."""
 
-    def __init__(self, files_of: Files) -> None:
-        self._files_of = files_of
+    def __init__(self, respond: Respond) -> None:
+        self._respond = respond
         self._parser = httptools.HttpRequestParser(self)
         self._received = 0
-        self._path = b""
+        self._url = b""
+        self._headers: dict[str, str] = {}
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what create_server gives
@@ -41,43 +54,39 @@ class MetadataHttp(asyncio.Protocol):
             except httptools.HttpParserError:
                 is_fine = False
         if not is_fine:
-            self._answer(400, b"This is no request that can be answered here\n", stays=False)
+            self._answer(_NO_REQUEST, stays=False)
 
     # What httptools calls.
 
     def on_url(self, url: bytes) -> None:
-        self._path += url
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1").strip()
 
     def on_message_complete(self) -> None:
-        path, self._path, self._received = self._path, b"", 0
-        method, stays = self._parser.get_method(), self._parser.should_keep_alive()
-        if method not in {b"GET", b"HEAD"}:
-            self._answer(405, b"Metadata can be read only\n", stays=stays)
+        path = self._url.partition(b"?")[0].decode("utf-8", "replace")
+        method, headers = self._parser.get_method().decode("latin-1"), self._headers
+        self._url, self._headers, self._received = b"", {}, 0
+        stays = self._parser.should_keep_alive()
+        if method not in _METHODS:
+            self._answer(_NO_METHOD, stays=stays)
             return
-        status, body = self._found(path)
-        self._answer(status, body, stays=stays, is_head=method == b"HEAD")
+        is_head = method == "HEAD"
+        found = self._respond(self._address, Ask("GET" if is_head else method, path, headers))
+        self._answer(found, stays=stays, is_head=is_head)
 
-    def _found(self, path: bytes) -> tuple[int, bytes]:
-        files = self._files_of(self._address)
-        name = path.partition(b"?")[0].decode("utf-8", "replace")
-        if files is None:
-            return 404, b"There is no metadata for this address\n"
-        if name == "/":
-            return 200, "".join(f"{each[1:]}\n" for each in files).encode()
-        if name not in files:
-            return 404, b"There is no such file; / lists them\n"
-        return 200, files[name]
-
-    def _answer(self, status: int, body: bytes, *, stays: bool, is_head: bool = False) -> None:
+    def _answer(self, answer: Answer, *, stays: bool, is_head: bool = False) -> None:
         if self._transport.is_closing():
             return
         lines = [
-            f"HTTP/1.1 {status} {_REASONS[status]}",
-            "Content-Type: text/plain; charset=utf-8",
-            f"Content-Length: {len(body)}",
+            f"HTTP/1.1 {answer.status} {_REASONS[answer.status]}",
+            f"Content-Type: {answer.content_type}",
+            f"Content-Length: {len(answer.body)}",
+            *(f"{name}: {value}" for name, value in answer.headers.items()),
             f"Connection: {'keep-alive' if stays else 'close'}",
         ]
         head = "".join(f"{line}\r\n" for line in lines).encode() + b"\r\n"
-        self._transport.write(head if is_head else head + body)
+        self._transport.write(head if is_head else head + answer.body)
         if not stays:
             self._transport.close()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from insula.domain.image import Provisioning
 from insula.node.agent import disk_files
+from insula.node.agent.platforms import needs_seed
 from insula.node.agent.records import InstanceRecord
 from insula.node.storage.backend import DiskBackend, SeedContents
 from insula.node.storage.template import Template
@@ -16,7 +16,7 @@ async def write(record: InstanceRecord, backend: DiskBackend, folder: Path, temp
     """Make them from the record's image, whose disk may be `template`'s. Raises what `backend` raises."""
     spec, image = record.spec, record.image
     assert image is not None  # noqa: S101 - it is noted before, since a disk without a record would belong to nobody
-    if image.image.provisioning is not Provisioning.NONE:
+    if needs_seed(spec, image):
         await backend.make_seed(folder / disk_files.SEED, seed_contents(record), record.uid)
     if template is not None and template.nvram is not None:
         await asyncio.to_thread(disk_files.copy, template.nvram, folder / disk_files.NVRAM)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from insula.base.errors import Conflict
 from insula.domain.image import Image
+from insula.domain.instance import Platform
 from insula.node.agent.node_disks import NodeDisks
 from insula.node.agent.pool import Pool
 from insula.node.agent.population import Population
@@ -32,9 +33,11 @@ class NodeImages(NodeDisks):
         with self._templates.held_off():
             return await self._parts.images.prepare(name, progress)
 
-    async def import_image(self, name: str, path: str, image_format: str, progress: Progress) -> Image:
+    async def import_image(
+        self, name: str, path: str, image_format: str, progress: Progress, *, platform: Platform = Platform.NOCLOUD
+    ) -> Image:
         with self._templates.held_off():
-            return await self._parts.images.import_file(name, Path(path), image_format, progress)
+            return await self._parts.images.import_file(name, Path(path), image_format, progress, platform=platform)
 
     async def publish_image(self, image_id: str, title: str, snapshot_id: str, progress: Progress) -> Image:
         with self._templates.held_off():

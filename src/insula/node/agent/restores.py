@@ -15,11 +15,11 @@ from typing import Any, Protocol
 
 from insula.base.errors import DataCorrupt, InvalidInput, NotFound
 from insula.base.log import get_logger
-from insula.domain.image import Provisioning
 from insula.node.agent import backup_facts, disk_files, new_disk
 from insula.node.agent.backup_facts import DISK, NVRAM
 from insula.node.agent.backup_stores import BackupStores
 from insula.node.agent.layers import Layers
+from insula.node.agent.platforms import needs_seed
 from insula.node.agent.records import InstanceRecord, Records
 from insula.node.backups.manifest import Backup
 from insula.node.backups.repository import Repository
@@ -88,7 +88,7 @@ class Restores:
 
     async def _write_own(self, owner: Owner, image: BootableImage, folder: Path, nvram: Path | None) -> None:
         disks, record = self._tools.disks, owner.record
-        if image.image.provisioning is not Provisioning.NONE:
+        if needs_seed(record.spec, image):
             await disks.make_seed(folder / disk_files.SEED, new_disk.seed_contents(record), record.uid)
         if nvram is not None:
             await asyncio.to_thread(nvram.replace, folder / disk_files.NVRAM)

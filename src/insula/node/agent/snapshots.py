@@ -17,12 +17,12 @@ from insula.base.clock import now_utc
 from insula.base.errors import Conflict, DataCorrupt, DiskFull, Unsupported
 from insula.base.log import get_logger
 from insula.domain.capacity import Share
-from insula.domain.image import Provisioning
 from insula.domain.snapshot import Consistency
 from insula.node.agent import disk_files, forks
 from insula.node.agent.disk_copy import CopyTools, copy_disk
 from insula.node.agent.forks import ForkTools
 from insula.node.agent.guest import GuestAgent
+from insula.node.agent.platforms import needs_seed
 from insula.node.agent.records import InstanceRecord, SavedMemory
 from insula.node.agent.snapshot_store import (
     DEVICES_FILE,
@@ -160,7 +160,7 @@ class Snapshots:
         was = seed.with_name(f"{seed.name}{disk_files.ASIDE}")
         if is_own and was.exists():  # with the very keys that its guest knows
             await asyncio.to_thread(disk_files.copy, was, seed)
-        elif record.image is not None and record.image.image.provisioning is not Provisioning.NONE:
+        elif record.image is not None and needs_seed(record.spec, record.image):
             spec = record.spec
             contents = SeedContents(spec.id, spec.hostname, spec.ssh_keys, spec.user_data)
             await self._tools.disks.make_seed(seed, contents, record.uid)

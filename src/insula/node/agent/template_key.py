@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-from insula.domain.instance import Firmware, MachineType
+from insula.domain.instance import Firmware, MachineType, Platform
 from insula.node.agent.launch import firmware_of, machine_type_of
+from insula.node.agent.platforms import platform_of
 from insula.node.hypervisor.driver import Driver
 from insula.node.network.wiring import InstanceNetwork
 from insula.node.storage.backend import BootableImage
@@ -62,6 +63,9 @@ class TemplateKeys:
         firmware, machine_type = firmware_of(spec.firmware, image), machine_type_of(spec.machine_type, image)
         accelerator = await self._driver.accelerator()
         boot = image.boot_for(firmware, accelerator)
+        # A frozen guest has read what the template's machine said of itself, with a serial number that is no other's.
+        if platform_of(spec.platform, image) is not Platform.NOCLOUD:
+            return ""
         # Without fresh randomness in the running kernel, copies would draw the same keys whatever else is renewed.
         if not ("random" in image.renew and image.image.has_agent and boot is not None and not image.behind):
             return ""

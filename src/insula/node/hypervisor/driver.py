@@ -73,13 +73,29 @@ class MachineVolume:
 
 
 @dataclass(frozen=True)
+class Plate:
+    """What a machine's type plate says to its guest (SMBIOS). What is empty is left to the hypervisor.
+
+    `serial` is the machine's UUID when it is empty, and `board_serial` that of the main board. The UUID is the
+    hypervisor's choice, but begins with `uuid_prefix`, of at most 8 hexadecimal digits.
+    """
+
+    manufacturer: str
+    serial: str = ""
+    product: str = ""
+    board_serial: str = ""
+    uuid_prefix: str = ""
+
+
+@dataclass(frozen=True)
 class MachineSpec:
     """One machine. `folder` holds its own files and sockets (`qmp.sock`, `agent.sock`, `console.sock`, `console.log`).
 
     `disk` is qcow2 inside `folder`; `read_only` are further files it needs (its backing image). `firmware` and
     `machine_type` are resolved, never AUTO. `uid` is the unprivileged user it runs as, None for our own. With `saved`,
     a file that :meth:`CanSave.save` wrote, the machine goes on from there instead of booting; when it was saved with a
-    `memory` of the caller's, the file holds its devices only, and `memory` is needed again, sealed.
+    `memory` of the caller's, the file holds its devices only, and `memory` is needed again, sealed. Without a `plate`
+    it says what the hypervisor says.
     """
 
     id: str
@@ -97,6 +113,7 @@ class MachineSpec:
     saved: Path | None = None
     memory: GuestMemory | None = None
     volumes: tuple[MachineVolume, ...] = ()
+    plate: Plate | None = None
 
 
 @dataclass(frozen=True)

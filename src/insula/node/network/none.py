@@ -10,7 +10,7 @@ from pathlib import Path
 
 from insula.base.errors import NotFound, Unsupported
 from insula.domain.instance import PortForward
-from insula.domain.network import check
+from insula.domain.network import Space, check
 from insula.domain.port import Port
 from insula.node.network.spares import Spares
 from insula.node.network.wiring import Wiring
@@ -69,8 +69,8 @@ class NoNetwork:
         self._spares.remove(port)
 
     def port(self, nic: Nic) -> Port | None:
-        order = self.orders.get(nic.space_id)
-        return next((port for port in order.space.ports if port.id == nic.port_id), None) if order else None
+        space = self.space(nic.space_id)
+        return next((port for port in space.ports if port.id == nic.port_id), None) if space is not None else None
 
     def forwards(self, nics: Sequence[Nic]) -> tuple[PortForward, ...]:
         return ()  # nobody listens there
@@ -83,6 +83,10 @@ class NoNetwork:
 
     def instance_at(self, space_id: str, address: str) -> str | None:
         return None
+
+    def space(self, space_id: str) -> Space | None:
+        order = self.orders.get(space_id)
+        return order.space if order is not None else None
 
     def missing(self) -> Mapping[str, str]:
         return {"network": "The fake driver's machines are not connected; set INSULA_DRIVER=qemu for real ones"}

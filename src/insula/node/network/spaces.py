@@ -169,7 +169,7 @@ class Spaces:
 
     def port(self, nic: Nic) -> Port | None:
         """See InstanceNetwork."""
-        space = self._space(nic)
+        space = self.space(nic.space_id)
         return next((port for port in space.ports if port.id == nic.port_id), None) if space is not None else None
 
     def forwards(self, nics: Sequence[Nic]) -> tuple[PortForward, ...]:
@@ -177,7 +177,7 @@ class Spaces:
         return tuple(
             item.forward
             for nic in nics
-            if (space := self._space(nic)) is not None
+            if (space := self.space(nic.space_id)) is not None
             for item in space.forwards
             if item.port_id == nic.port_id
         )
@@ -196,6 +196,11 @@ class Spaces:
         """See InstanceNetwork."""
         keeper = self._keepers.get(space_id)
         return keeper.instance_at(address) if keeper is not None else None
+
+    def space(self, space_id: str) -> Space | None:
+        """See InstanceNetwork."""
+        keeper = self._keepers.get(space_id)
+        return keeper.order.space if keeper is not None and keeper.order is not None else None
 
     def missing(self) -> Mapping[str, str]:
         """See InstanceNetwork."""
@@ -218,10 +223,6 @@ class Spaces:
         before = await keeper.load()
         can_stay = before is not None and before.way is Way.USER and bool(before.space.ports)
         return Way.USER if can_stay and not order.space.addresses and await keeper.stands() else Way.ROUTED
-
-    def _space(self, nic: Nic) -> Space | None:
-        keeper = self._keepers.get(nic.space_id)
-        return keeper.order.space if keeper is not None and keeper.order is not None else None
 
     def _known(self, space_id: str) -> SpaceKeeper:
         keeper = self._keepers.get(space_id)

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from insula.domain.instance import PortForward
+from insula.domain.network import Space
 from insula.domain.port import Port
 from insula.protocol.network import NetworkNode
 from insula.protocol.node import Nic
@@ -94,6 +95,10 @@ class InstanceNetwork(NetworkNode, Protocol):
 
     def instance_at(self, space_id: str, address: str) -> str | None:
         """Which instance has the address there."""
+        ...
+
+    def space(self, space_id: str) -> Space | None:
+        """The space as control has ordered it."""
         ...
 
     def missing(self) -> Mapping[str, str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from insula.domain.image import Image
-from insula.domain.instance import Firmware, MachineType
+from insula.domain.instance import Firmware, MachineType, Platform
 from insula.domain.volume import FileSystem
 from insula.node.storage.extents import Part
 from insula.node.storage.identity import Identity
@@ -109,7 +109,9 @@ class ImageSource(Protocol):
 
     async def list(self) -> Sequence[Image]: ...
     async def prepare(self, name: str, progress: Progress) -> Image: ...
-    async def import_file(self, name: str, path: Path, image_format: str, progress: Progress) -> Image: ...
+    async def import_file(
+        self, name: str, path: Path, image_format: str, progress: Progress, *, platform: Platform = Platform.NOCLOUD
+    ) -> Image: ...
     async def publish(
         self, wanted: Publication, fill: Callable[[Path], Awaitable[None]], progress: Progress
     ) -> Image: ...  # `fill` writes the disk, a qcow2 file of its own; one that is there is left as it is

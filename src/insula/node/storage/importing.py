@@ -11,7 +11,7 @@ from insula.base.clock import now_utc
 from insula.base.errors import CommandFailed, DataCorrupt
 from insula.base.run import run
 from insula.domain.image import ImageSource, Provisioning
-from insula.domain.instance import Firmware, MachineType
+from insula.domain.instance import Firmware, MachineType, Platform
 from insula.node.runtime.jail import Jail
 from insula.node.storage.confined import lent_to_stranger, run_confined
 from insula.node.storage.headers import FileFormat, check_importable, parse_format, read_qcow2
@@ -26,14 +26,14 @@ _GIB = 1 << 30
 class Imported:
     """A local qcow2 or raw file as an image. Raises :class:`InvalidInput` for any other format."""
 
-    def __init__(self, name: str, path: Path, image_format: str) -> None:
+    def __init__(self, name: str, path: Path, image_format: str, platform: Platform = Platform.NOCLOUD) -> None:
         self._path = path
         self._format = parse_format(image_format)
         self.facts = ImageFacts(
             name=name,
             title=f"Imported from {path.name}",
             source=ImageSource.IMPORTED,
-            # Nearly every cloud image reads a NoCloud seed, and the others do not mind one more disk.
+            # Nearly every cloud image reads a NoCloud seed; one that does not is imported with its platform.
             provisioning=Provisioning.CLOUD_INIT,
             has_agent=False,
             firmwares=(Firmware.BIOS, Firmware.UEFI),
@@ -42,6 +42,7 @@ class Imported:
             min_disk_gib=1,
             trust="None: whoever imported it vouches for it. Its file was opened in a jail, with its declared format.",
             renew=("machine-id", "host-keys", "hostname", "keys", "random-seed"),
+            platform=platform,
         )
 
     @property

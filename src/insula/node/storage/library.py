@@ -21,6 +21,7 @@ from insula.base.clock import now_utc
 from insula.base.errors import Conflict, DataCorrupt, InsulaError, NotFound
 from insula.domain.ids import Kind, is_id
 from insula.domain.image import Image, ImageState
+from insula.domain.instance import Platform
 from insula.domain.names import check_name
 from insula.node.storage.atomic import disk_full_explained
 from insula.node.storage.backend import BootableImage, Publication
@@ -124,13 +125,15 @@ class ImageLibrary:
                 return found[1].image(occupied_bytes(found[0]))
             return await self._make(maker, progress)
 
-    async def import_file(self, name: str, path: Path, image_format: str, progress: Progress) -> Image:
+    async def import_file(
+        self, name: str, path: Path, image_format: str, progress: Progress, *, platform: Platform = Platform.NOCLOUD
+    ) -> Image:
         """Make an image of a local qcow2 or raw file, which is left as it is.
 
         Raises :class:`Conflict` when the name is taken, and what :class:`Imported` raises.
         """
         check_name(name)
-        importer = Imported(name, path, image_format)
+        importer = Imported(name, path, image_format, platform)
         async with name_lock(self._folder, name, _LONGEST_BUILD_S, lambda: progress(f"Waiting for {name}", -1)):
             if name in self._makers or await asyncio.to_thread(self._newest_or_none, name) is not None:
                 raise Conflict(

@@ -13,7 +13,7 @@ import msgspec
 from insula.base.errors import DataCorrupt
 from insula.base.files import write_atomic
 from insula.domain.image import Image, ImageSource, ImageState, Provisioning
-from insula.domain.instance import Firmware, MachineType
+from insula.domain.instance import Firmware, MachineType, Platform
 from insula.node.storage.backend import BootableImage, KernelBoot
 
 MANIFEST_FILE = "manifest.json"
@@ -64,6 +64,7 @@ class ImageFacts:
     min_disk_gib: int
     trust: str
     renew: tuple[str, ...] = ()
+    platform: Platform = Platform.NOCLOUD
 
     def image(self, state: ImageState, problem: str = "") -> Image:
         """The image as the rest of the product knows it, as far as it is known before it is made."""
@@ -79,6 +80,7 @@ class ImageFacts:
             min_memory_mib=self.min_memory_mib,
             min_disk_gib=self.min_disk_gib,
             problem=problem,
+            platform=self.platform,
         )
 
 

@@ -18,7 +18,7 @@ from insula.base.errors import Conflict, DataCorrupt, InvalidInput, NotFound
 from insula.base.files import write_atomic
 from insula.domain.disk import GIB, check_growth
 from insula.domain.image import Image, ImageSource, ImageState, Provisioning
-from insula.domain.instance import Firmware, MachineType
+from insula.domain.instance import Firmware, MachineType, Platform
 from insula.domain.volume import FileSystem
 from insula.node.storage.backend import BootableImage, KernelBoot, Publication, SeedContents
 from insula.node.storage.extents import Change, Part
@@ -53,15 +53,16 @@ class MemoryImages:
         self._images = {image.name: image for image in _CATALOGUE}
         for place in sorted(folder.glob("*.json")) if folder.is_dir() else ():
             entry = json.loads(place.read_bytes())
-            self._add(entry["name"], ImageSource(entry["source"]), entry["disk_gib"])
+            platform = Platform(entry.get("platform", Platform.NOCLOUD))
+            self._add(entry["name"], ImageSource(entry["source"]), entry["disk_gib"], platform)
 
-    def _add(self, name: str, source: ImageSource, disk_gib: int = 1) -> Image:
-        made = replace(_image(name, f"{name} (imaginary)", 64, disk_gib), source=source)
+    def _add(self, name: str, source: ImageSource, disk_gib: int = 1, platform: Platform = Platform.NOCLOUD) -> Image:
+        made = replace(_image(name, f"{name} (imaginary)", 64, disk_gib), source=source, platform=platform)
         image = self._images.get(name) or made
         image = replace(image, state=ImageState.READY, size_bytes=4096, made_at=now_utc())
         self._images[name] = image
         self._folder.mkdir(parents=True, exist_ok=True)
-        entry = {"name": name, "source": source.value, "disk_gib": disk_gib}
+        entry = {"name": name, "source": source.value, "disk_gib": disk_gib, "platform": platform.value}
         write_atomic(self._folder / f"{name}.json", json.dumps(entry).encode())
         return image
 
@@ -74,7 +75,9 @@ class MemoryImages:
         progress("The imaginary image is ready", 100)
         return self._add(name, ImageSource.BUILT)
 
-    async def import_file(self, name: str, path: Path, image_format: str, progress: Progress) -> Image:
+    async def import_file(
+        self, name: str, path: Path, image_format: str, progress: Progress, *, platform: Platform = Platform.NOCLOUD
+    ) -> Image:
         """Takes any existing file for an image, without reading it."""
         if image_format not in {"qcow2", "raw"}:
             raise InvalidInput(
@@ -87,7 +90,7 @@ class MemoryImages:
         if not path.is_file():
             raise NotFound(f"There is no file {path}", why="The node looked for it", todo="Check the path")
         progress("The imaginary image is ready", 100)
-        return self._add(name, ImageSource.IMPORTED)
+        return self._add(name, ImageSource.IMPORTED, platform=platform)
 
     async def publish(self, wanted: Publication, fill: Callable[[Path], Awaitable[None]], progress: Progress) -> Image:
         """Ready as soon as `fill` has written its disk, of which the size is kept."""

@@ -36,6 +36,7 @@ class Published:
             min_disk_gib=base.image.min_disk_gib,
             trust="As far as whoever published it: it holds what was on an instance's disk.",
             renew=base.renew,
+            platform=base.image.platform,
         )
 
     @property

@@ -11,6 +11,7 @@ _ADDED = {
     "0003": ("DROP TABLE volume",),
     "0004": ("DROP TABLE snapshot", "ALTER TABLE instance DROP COLUMN snapshot_id"),
     "0006": ("DROP TABLE backup_schedule", "DROP TABLE backup", "DROP TABLE backup_store"),
+    "0015": tuple(f"ALTER TABLE instance DROP COLUMN {name}" for name in ("platform", "number", "region")),
     "0014": (
         "DROP TABLE user_link",
         "DROP TABLE user_session",

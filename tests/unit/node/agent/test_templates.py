@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from insula.base.errors import GuestFailure, Unsupported
-from insula.domain.instance import Firmware, MachineType, Resources
+from insula.domain.instance import Firmware, MachineType, Platform, Resources
 from insula.node.agent import Node
 from insula.node.agent.template_key import Ingredients
 from insula.node.hypervisor.driver import MachineSpec
@@ -255,3 +255,9 @@ async def test_a_guest_without_the_renewing_program_gets_no_template(
     with pytest.raises(Unsupported):
         await node.make_template(new_spec())
     assert left_in(folder) == []
+
+
+async def test_a_machine_that_says_what_it_is_boots(node: Node, new_spec: NewSpec) -> None:
+    await node.make_template(new_spec())
+    assert phases(await first_boot(node, new_spec()))[0] == "renew"
+    assert phases(await first_boot(node, new_spec(platform=Platform.EC2)))[0] == "firmware"

@@ -18,7 +18,7 @@ from insula.control.operations.backups.steps import DEADLINE_S, patiently, store
 from insula.control.operations.engine.lanes import BOOT
 from insula.control.operations.engine.table import Ending, Facts, Failure, Step, Table, Work
 from insula.domain.backup import KEPT_DRILLS, Backup, Drill
-from insula.domain.instance import BootPhase, Resources, RestartPolicy
+from insula.domain.instance import BootPhase, Platform, Resources, RestartPolicy
 from insula.domain.operation import Verb
 from insula.protocol.node import InstanceSpec
 
@@ -45,6 +45,7 @@ def spec(work: Work) -> InstanceSpec:
         resources=msgspec.convert(work.params["resources"], Resources),
         firmware=then.firmware,
         machine_type=then.machine_type,
+        platform=Platform.NOCLOUD,  # it has no network to ask for metadata in
         restart_policy=RestartPolicy.NEVER,
     )
 

@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 from insula.base.errors import Conflict
 from insula.control.store.engine import Database
 
-HEAD = "0014"
+HEAD = "0015"
 """The revision of this code. Revisions are numbers, so that a newer schema can be told from an older one."""
 
 

@@ -93,7 +93,6 @@ async def create_droplets(ask: Ask) -> Answer:
 
 async def _base(ask: Ask, wish: _New) -> CreateWish:
     """What all droplets of a request have."""
-    regions.check(wish.region)
     size = sizes.OFFER.find(wish.size)
     try:
         source = await images.find(ask, str(wish.image))
@@ -112,6 +111,7 @@ async def _base(ask: Ask, wish: _New) -> CreateWish:
             ssh_keys=await keys.names_of(ask, wish.ssh_keys),
             user_data=wish.user_data,
             tags=tuple(wish.tags),
+            region=regions.check(wish.region),
             network=of_uuid(wish.vpc_uuid, Kind.NETWORK) if wish.vpc_uuid else "",
         ),
         source,

@@ -34,11 +34,11 @@ _STATES: Mapping[InstanceState, Mapping[str, Any]] = {
     _S.FAILED: _STOPPED,
     _S.DELETING: _GOING,
 }
-# There is no service of metadata in their form for guests.
-_NO_METADATA = {
+# Of tokens that guests may do without, and addresses of IPv4 only.
+_METADATA = {
     "state": "applied",
     "httpTokens": "optional",
-    "httpEndpoint": "disabled",
+    "httpEndpoint": "enabled",
     "httpPutResponseHopLimit": 1,
     "httpProtocolIpv6": "disabled",
 }
@@ -137,7 +137,7 @@ def _view(found: Named[Instance], around: _Around) -> dict[str, Any]:
         },
         "state": state_of(instance),
         "username": USER,
-        "metadataOptions": _NO_METADATA,
+        "metadataOptions": _METADATA,
     }
     if key := found.alias.facts.get("key", ""):
         shown["sshKeyName"] = key

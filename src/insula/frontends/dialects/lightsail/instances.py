@@ -146,6 +146,7 @@ async def _create_all(ask: Ask, wish: _Wishes, source: sources.Source) -> Answer
         ssh_keys=await _keys(ask, wish.key_pair_name, source),
         user_data=_script(wish.user_data),
         tags=tags.words(wish.tags),
+        region=wish.availability_zone,
     )
     made: list[Operation] = []
     try:

@@ -109,7 +109,7 @@ _NONE = {
     "peered VPC": ("", (), ("PeerVpc", "UnpeerVpc")),
     "copy between regions": ("", (), ("CopySnapshot",)),
     "HTTPS that is set up for instances": ("", (), ("SetupInstanceHttps",)),
-    "metadata service of this form": ("", (), ("UpdateInstanceMetadataOptions",)),
+    "choice of how the metadata service is asked": ("", (), ("UpdateInstanceMetadataOptions",)),
     "choice of the kinds of addresses": ("", (), ("SetIpAddressType",)),
     "record of known host keys": ("", (), ("DeleteKnownHostKeys",)),
     "profile of an account": ("", (), ("GetProfile",)),

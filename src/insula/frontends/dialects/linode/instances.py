@@ -164,6 +164,7 @@ async def _base(ask: Ask, wish: _New) -> CreateWish:
         ssh_keys=await login_keys(ask, wish),
         user_data=user_data(wish),
         tags=tuple(wish.tags),
+        region=regions.check(wish.region),
         network=await vpcs.network_of(ask, wish.interfaces),
     )
     if wish.image is not None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from insula.base.errors import Unsupported
 from insula.domain.instance import Firmware, MachineType
-from insula.node.hypervisor.driver import MachineSpec, StreamNic, TapNic
+from insula.node.hypervisor.driver import MachineSpec, Plate, StreamNic, TapNic
 from insula.node.hypervisor.qemu.blocks import (
     CONTROLLER,
     disk_node,
@@ -40,6 +40,7 @@ DISK = "disk"  # the node of the disk's file; layers over it are called disk-NAM
 TCG_CODE_CACHE_MIB = 128
 # Names machines by their instance: the same id always gives the same UUID.
 _UUID_NAMESPACE = uuid.UUID("5c2d8f52-9c11-4d0c-9f0e-6d1f2b7f4a11")
+UUID_PREFIX_CHARS = 8  # that a plate may choose
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,11 @@ def machine_uuid(spec_id: str) -> str:
     return str(uuid.uuid5(_UUID_NAMESPACE, spec_id))
 
 
+def plate_uuid(spec_id: str, plate: Plate) -> str:
+    """The UUID that the machine says it has."""
+    return plate.uuid_prefix + machine_uuid(spec_id)[len(plate.uuid_prefix) :]
+
+
 def arguments(spec: MachineSpec, host: Host, wires: Wires) -> list[str]:
     """QEMU's whole argument list, program first.
 
@@ -78,6 +84,7 @@ def arguments(spec: MachineSpec, host: Host, wires: Wires) -> list[str]:
         *("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"),
         *("-name", f"guest={_escaped(spec.name)},debug-threads=on"),
         *("-uuid", machine_uuid(spec.id)),
+        *_plate(spec),
         *_board(spec, host),
         *_memory(spec, wires),
         *_control(wires),
@@ -126,6 +133,26 @@ def _machine_options(spec: MachineSpec, host: Host) -> Iterable[str]:
         if host.uefi is None:
             raise Unsupported("This host has no UEFI firmware", todo="Install ovmf", code="no-uefi-firmware")
         yield from ("pflash0=firmware", "pflash1=nvram")
+
+
+def _plate(spec: MachineSpec) -> Iterable[str]:
+    """What stands on the machine's and its main board's type plates."""
+    if (plate := spec.plate) is None:
+        return
+    if spec.machine_type is MachineType.MICROVM:
+        raise Unsupported(
+            f"{spec.name} cannot say that it is a machine of {plate.manufacturer}",
+            why="A microvm has no SMBIOS tables",
+            todo="Choose the machine type q35, or the platform nocloud",
+            code="no-microvm-platform",
+        )
+    uuid_text = plate_uuid(spec.id, plate)
+    texts = {"manufacturer": plate.manufacturer, "product": plate.product, "serial": plate.serial or uuid_text}
+    if plate.uuid_prefix:
+        texts["uuid"] = uuid_text  # overrules -uuid, by which the process is found
+    yield from ("-smbios", "type=1," + ",".join(f"{name}={_escaped(text)}" for name, text in texts.items() if text))
+    if plate.board_serial:
+        yield from ("-smbios", f"type=2,serial={_escaped(plate.board_serial)}")
 
 
 def _control(wires: Wires) -> Iterable[str]:

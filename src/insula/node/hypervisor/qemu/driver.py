@@ -15,7 +15,7 @@ from insula.node.hypervisor.kvm.host import tsc_khz
 from insula.node.hypervisor.kvm.proof import KvmProof
 from insula.node.hypervisor.kvm.verdict import Verdict
 from insula.node.hypervisor.qemu import files
-from insula.node.hypervisor.qemu.argv import Host, machine_uuid
+from insula.node.hypervisor.qemu.argv import UUID_PREFIX_CHARS, Host, machine_uuid
 from insula.node.hypervisor.qemu.failures import start_failure
 from insula.node.hypervisor.qemu.fingerprint import qemu_fingerprint
 from insula.node.hypervisor.qemu.firmware import find_uefi
@@ -170,9 +170,11 @@ class QemuDriver:
 
 async def _is_machine_of(qmp: Qmp, spec_id: str) -> bool:
     try:
-        return bool((await qmp.run("query-uuid"))["UUID"] == machine_uuid(spec_id))
+        found = str((await qmp.run("query-uuid"))["UUID"])
     except InsulaError:
         return False
+    # What its plate says may begin otherwise.
+    return found[UUID_PREFIX_CHARS:] == machine_uuid(spec_id)[UUID_PREFIX_CHARS:]
 
 
 async def _clean_up(folder: Path, cgroup: Cgroup) -> None:

@@ -155,6 +155,10 @@ def _own_addresses(space: Space, devices: Mapping[str, str]) -> dict[str, Group]
         "macs": _set("ifname . ether_addr", macs),
         "own4": _set("ifname . ether_addr . ipv4_addr", own4),
         "own6": _set("ifname . ether_addr . ipv6_addr", own6),
+        "first4": _map(
+            "ifname : ipv4_addr", [(f'"{devices[port.id]}"', port.ipv4) for port in space.ports if port.ipv4]
+        ),
+        "chosen4": Group("map", "ifname : ipv4_addr", {}, "dynamic,timeout"),  # filled by packets
         "also4": _set("ifname . ipv4_addr", also[4], flags="interval"),
         "also6": _set("ifname . ipv6_addr", also[6], flags="interval"),
     }

@@ -14,6 +14,8 @@ from insula.node.network.rules.table import Chain
 METADATA_ADDRESS = "169.254.169.254"
 _PORT = 'iifname "p*"'
 _OWN = 86  # what the router itself sends to a group is heard by itself again, as if the guest had sent it
+_NAMELESS = 87  # what asks for metadata from an address that it chose by itself
+_LINK_LOCAL = "169.254.0.0/16"
 
 # Neighbour and router discovery is between a guest and its router only; MLD is what Linux sends with it.
 _TO_ROUTER = "{ nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert, mld-listener-report, mld2-listener-report }"
@@ -25,6 +27,7 @@ _GUARD = (
     "iifname . ether saddr . ip6 saddr @own6 goto sent6",
     f"meta mark {_OWN} accept",
     "iifname . ether saddr != @macs goto forged_packets",
+    f"ip saddr {_LINK_LOCAL} ip daddr {METADATA_ADDRESS} tcp dport 80 goto nameless",
     "ip saddr 0.0.0.0 ip daddr 255.255.255.255 udp sport 68 udp dport 67 accept",
     f"ip6 saddr {{ ::, fe80::/64 }} icmpv6 type {_TO_ROUTER} accept",
     "ip6 saddr fe80::/64 udp sport 546 udp dport 547 accept",
@@ -34,6 +37,17 @@ _GUARD = (
     "iifname . ip6 saddr @also6 goto sent6",
     "goto forged_packets",
 )
+# Before it has an address a guest may ask which one it has, as cloud-init does on one platform: from an address of its
+# own choosing, which its neighbours may have chosen as well. From here on it is known by the address that is its own,
+# and what is answered goes to the one that it asked from last.
+_FROM_NAMELESS = (
+    "update @chosen4 { iifname timeout 1h : ip saddr }",
+    "ip saddr set iifname map @first4",
+    f"ip saddr {_LINK_LOCAL} goto forged_packets",
+    f"meta mark set {_NAMELESS}",
+    "accept",
+)
+_TO_NAMELESS = f"ip saddr {METADATA_ADDRESS} ct mark {_NAMELESS} ip daddr set oifname map @chosen4"
 _SENT4 = (
     "meta l4proto tcp accept",  # nothing else is asked of most packets
     "udp sport 67 udp dport 68 goto forged_packets",
@@ -61,6 +75,7 @@ _REACH = (
     "counter name apart drop",
 )
 _TO_THE_ROUTER = (
+    f"ip daddr {METADATA_ADDRESS} tcp dport 80 ct mark set meta mark",
     "ct state vmap { established : accept, related : accept, invalid : drop }",
     'iifname "lo" accept',
     f"icmpv6 type {_TO_ROUTER} accept",
@@ -98,6 +113,7 @@ def chains(*, has_limits: bool) -> Mapping[str, Chain]:
     return {
         "forged_packets": Chain(("counter name forged drop",)),
         "sent4": Chain(_SENT4),
+        "nameless": Chain(_FROM_NAMELESS),
         "sent6": Chain(_SENT6),
         "guard": Chain(
             ('iifname != "p*" accept', *guard), "type filter hook prerouting priority raw ; policy accept ;"
@@ -108,7 +124,7 @@ def chains(*, has_limits: bool) -> Mapping[str, Chain]:
         "reach": Chain(_REACH, "type filter hook forward priority 0 ; policy drop ;"),
         "router": Chain(_TO_THE_ROUTER, "type filter hook input priority 0 ; policy drop ;"),
         "spoken": Chain(
-            (f'oifname "p*" ip6 daddr ff00::/8 meta mark set {_OWN}',),
+            (f'oifname "p*" ip6 daddr ff00::/8 meta mark set {_OWN}', _TO_NAMELESS),
             "type filter hook output priority 0 ; policy accept ;",
         ),
         "ways_out": Chain(_WAYS_OUT, "type nat hook postrouting priority srcnat ; policy accept ;"),

@@ -10,7 +10,7 @@ import pytest
 from insula.base.errors import Unsupported
 from insula.domain.ids import Kind, new_id
 from insula.domain.instance import Firmware, MachineType, Resources
-from insula.node.hypervisor.driver import DirectBoot, MachineSpec, MachineVolume, StreamNic, TapNic
+from insula.node.hypervisor.driver import DirectBoot, MachineSpec, MachineVolume, Plate, StreamNic, TapNic
 from insula.node.hypervisor.qemu.argv import Host, Wires, arguments, machine_uuid
 from insula.node.hypervisor.qemu.blocks import volume_names
 from insula.node.hypervisor.qemu.firmware import UefiFirmware
@@ -179,3 +179,30 @@ def test_an_emulated_microvm_is_told_its_counter_and_nothing_else_is() -> None:
     for spec, host in ((microvm, TCG), (microvm, replace(known, accelerator="kvm")), (_spec(direct_boot=boot), known)):
         (command_line,) = _values(arguments(spec, host, WIRES), "-append")
         assert "tsc_early_khz" not in command_line
+
+
+def test_a_machine_says_nothing_of_itself_unless_it_has_a_plate() -> None:
+    assert _values(arguments(_spec(), TCG, WIRES), "-smbios") == []
+
+
+def test_a_plate_is_what_the_guest_reads() -> None:
+    plate = Plate("Maker, Inc.", "4711", "Droplet", board_serial="v6=0")
+    argv = arguments(_spec(plate=plate), TCG, WIRES)
+    assert _values(argv, "-smbios") == [
+        "type=1,manufacturer=Maker,, Inc.,product=Droplet,serial=4711",
+        "type=2,serial=v6=0",
+    ]
+    assert _values(argv, "-uuid") == [machine_uuid("ins_1")]
+
+
+def test_a_uuid_of_another_beginning_is_the_serial_number_too_and_the_process_is_still_found() -> None:
+    argv = arguments(_spec(plate=Plate("Amazon EC2", uuid_prefix="ec2")), TCG, WIRES)
+    shown = f"ec2{machine_uuid('ins_1')[3:]}"
+    assert _values(argv, "-smbios") == [f"type=1,manufacturer=Amazon EC2,serial={shown},uuid={shown}"]
+    assert argv.index("-smbios") > argv.index("-uuid"), "the later one counts"
+    assert _values(argv, "-uuid") == [machine_uuid("ins_1")]
+
+
+def test_a_microvm_has_no_place_for_a_plate() -> None:
+    with pytest.raises(Unsupported, match="cannot say that it is a machine of Akamai"):
+        arguments(_spec(plate=Plate("Akamai"), machine_type=MachineType.MICROVM), TCG, WIRES)

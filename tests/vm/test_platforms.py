@@ -1,0 +1,65 @@
+"""Guests whose machines say that they are on another platform: cloud-init finds that one's metadata and obeys it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from insula.client import Client
+from tests.network.world import can_have_spaces
+from tests.private_service import PrivateService
+
+pytestmark = [
+    pytest.mark.vm,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(not can_have_spaces(), reason="needs a /dev/net/tun that we may open"),
+]
+
+_USER_DATA = """#!/bin/sh
+cloud-init query v1.platform >> /root/ran || echo seed >> /root/ran
+"""
+# What an image that was made for a platform does at its first boot; ours has found its seed before.
+_FIRST_BOOT = """
+set -e
+echo 'datasource_list: [{source}]' > /etc/cloud/cloud.cfg.d/99_source.cfg
+rm -f /run/cloud-init/cloud.cfg
+cloud-init clean --logs
+cloud-init init --local
+cloud-init init
+cloud-init single --name scripts_user --frequency always
+"""
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    with PrivateService("qemu", images=("debian-12",)) as service, service.client(timeout_s=120) as client:
+        yield client
+
+
+def _inside(client: Client, name: str, command: str) -> str:
+    done = client.guest.execute(name, ["sh", "-c", command], timeout_s=300)
+    assert done.exit_code == 0, (done.stdout + done.stderr).decode()
+    return done.stdout.decode().strip()
+
+
+@pytest.mark.parametrize(
+    ("platform", "source", "vendor"),
+    [("digitalocean", "DigitalOcean", "DigitalOcean"), ("ec2", "Ec2", "Amazon EC2")],
+)
+def test_user_data_arrives_by_the_platforms_metadata(client: Client, platform: str, source: str, vendor: str) -> None:
+    options = {"platform": platform}
+    wish = client.instances.create(platform, image="debian-12", user_data=_USER_DATA, options=options)
+    client.operations.wait(wish.id, timeout_s=600)
+    assert _inside(client, platform, "cat /sys/class/dmi/id/sys_vendor") == vendor
+    _inside(client, platform, _FIRST_BOOT.format(source=source))
+    assert _inside(client, platform, "cat /root/ran").split()[1:] == [platform], "once by its seed, once by this"
+    told = json.loads(_inside(client, platform, "cloud-init query --all"))
+    assert told["v1"]["local_hostname"] == platform
+    serial = _inside(client, platform, "cat /sys/class/dmi/id/product_serial")
+    if platform == "digitalocean":
+        assert told["v1"]["instance_id"] == serial
+    else:
+        assert serial.startswith("ec2")
+        assert serial == _inside(client, platform, "cat /sys/class/dmi/id/product_uuid")
