@@ -14,6 +14,8 @@ from insula.protocol.node import InstanceSpec
 from tests.cloud_init.release import Release, show
 from tests.unit.node.agent.metadata_shapes.example import SPEC
 
+pytestmark = pytest.mark.thorough
+
 
 def _found(release: Release, root: Path) -> str:
     """The sources that it writes down for cloud-init, empty when it finds none."""

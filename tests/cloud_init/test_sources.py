@@ -17,6 +17,8 @@ from insula.node.network.none import NoNetwork
 from tests.cloud_init.release import Release, show
 from tests.unit.node.agent.metadata_shapes.example import FURTHER_MAC, KEYS, MAC, SPACE, SPEC, USER_DATA
 
+pytestmark = pytest.mark.thorough
+
 # The beginning of all: what is to be asked, and what the machine says, in place of this host's own.
 _BEGIN = """
 import json, sys, logging

@@ -13,7 +13,7 @@ from insula.cli.options import lease_s
 from insula.cli.output import ago, expires, json_option, print_fields, print_json, print_table, say, size, took
 from insula.cli.session import Session
 from insula.domain.ids import Kind, is_id
-from insula.domain.instance import Instance, InstanceState
+from insula.domain.instance import Instance, InstanceState, Platform
 from insula.domain.names import check_name
 from insula.domain.volume import Volume
 
@@ -100,6 +100,7 @@ def _print_instance(found: Instance, volumes: Sequence[Volume], reserved: Sequen
             "plan": found.plan,
             "size": f"{resources.vcpus} vCPU ({resources.cpu_percent} % of a core at most), "
             f"{size(resources.memory_mib)} memory, {resources.disk_gib} GiB disk",
+            "platform": found.platform.value if found.platform is not Platform.AUTO else "",
             "limits": ", ".join(f"{value} {name}" for name, value in limits.items() if value),
             "volumes": ", ".join(f"{each.name} ({each.size_gib} GiB)" for each in volumes),
             "host name": found.hostname,

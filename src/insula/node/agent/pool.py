@@ -101,6 +101,8 @@ class Pool:
             key = await self._tools.templates.key_of(spec)
         except (InsulaError, OSError):  # its image is not there; whoever creates the instance is told so
             return None
+        if not key:  # it can have no template, and must not take the place of those of its size that can
+            return None
         shape = Shape(key, spec.nics[0].space_id, spec.image, spec.resources, spec.firmware, spec.machine_type)
         self._wishes.note(shape)
         self._news.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from insula.domain.image import Provisioning
 from insula.domain.instance import Platform, Resources
+from insula.node.agent import Node
 from insula.node.agent.platforms import needs_seed, plate_of, platform_of
 from insula.node.storage.backend import BootableImage
 from insula.node.storage.memory import MemoryImages
@@ -50,3 +52,21 @@ async def test_our_own_images_always_have_theirs(platform: Platform, tmp_path: P
     image = await _image(tmp_path, Platform.NOCLOUD, Provisioning.INSULA)
     assert needs_seed(replace(_SPEC, platform=platform), image)
     assert not needs_seed(_SPEC, await _image(tmp_path, platform, Provisioning.NONE))
+
+
+async def test_the_seed_comes_and_goes_with_the_platform(
+    node: Node, new_spec: Callable[..., InstanceSpec], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = await _image(tmp_path, Platform.EC2, Provisioning.CLOUD_INIT)
+
+    async def bootable(_: str) -> BootableImage:
+        return image
+
+    monkeypatch.setattr(node._parts.images, "bootable", bootable)
+    spec = new_spec()
+    seed = folder / "instances" / spec.id / "seed.iso"
+    for wanted, has_seed in ((Platform.AUTO, False), (Platform.NOCLOUD, True), (Platform.AKAMAI, False)):
+        await node.configure(replace(spec, platform=wanted))
+        await node.make_disk(replace(spec, platform=wanted))
+        assert seed.exists() is has_seed
+        await node.remove_disk(spec.id)

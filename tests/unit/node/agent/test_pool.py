@@ -13,7 +13,7 @@ import pytest
 
 from insula.domain.capacity import Share
 from insula.domain.ids import Kind, new_id
-from insula.domain.instance import Resources
+from insula.domain.instance import Platform, Resources
 from insula.node.agent import Node
 from insula.node.agent.pool_rules import PoolRules
 from insula.node.hypervisor.driver import MachineSpec
@@ -92,6 +92,14 @@ def folders(folder: Path) -> frozenset[str]:
 def is_running(folder: Path, instance_id: str) -> bool:
     found = state.load(folder / "instances" / instance_id)
     return found is not None and found.status != "ended"
+
+
+async def test_one_that_says_what_it_is_takes_none_and_leaves_others_theirs(node: Node, new_spec: NewSpec) -> None:
+    await filled(node, new_spec())
+    assert await node.draw(new_spec(platform=Platform.EC2)) is None
+    await asyncio.sleep(_LONG_ENOUGH_S)
+    assert len(waiting(node)) == 2
+    assert await node.draw(new_spec()) is not None
 
 
 async def test_two_creates_get_two_members(node: Node, folder: Path, new_spec: NewSpec) -> None:
