@@ -34,6 +34,7 @@ from insula.domain.volume import Volume
 from insula.frontends.api.app import make_app
 from insula.frontends.dialects.front import with_dialects
 from insula.frontends.limits import RateLimits
+from insula.frontends.panel.app import with_panel
 from insula.node.agent import Node
 from tests.operations.control import Control, make_node, open_control
 
@@ -207,4 +208,5 @@ async def make_world(
         closing = asyncio.Event()
         limits = RateLimits(rate_limit_per_minute)
         app = with_dialects(make_app(actions, limits, closing=closing), actions, limits)
+        app = with_panel(app, actions, limits, closing=closing)
         yield World(control, actions, app, closing, folder / "stores", signing)

@@ -18,6 +18,7 @@ from insula.frontends.certificates import Certificates
 from insula.frontends.dialects.front import HOSTS, with_dialects
 from insula.frontends.limits import RateLimits
 from insula.frontends.listen import Tls, serve
+from insula.frontends.panel.app import with_panel
 from insula.main.background import Background
 from insula.node.agent import assemble
 
@@ -64,6 +65,7 @@ async def wire(settings: Settings, parts: AsyncExitStack) -> Listen:
     actions = Actions(store, engine, nodes, spaces, scheduler, signing=signing)
     limits = RateLimits(settings.rate_limit_per_minute)
     app = with_dialects(make_app(actions, limits, closing=closing, certificates=certificates), actions, limits)
+    app = with_panel(app, actions, limits, closing=closing)
 
     async def listen(stop: asyncio.Event, on_ready: Callable[[str], None]) -> None:
         await serve(

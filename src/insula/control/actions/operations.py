@@ -20,6 +20,10 @@ class OperationActions:
         self.store = store
         self._engine = engine
 
+    def version(self) -> int:
+        """Grows with every event of any operation that runs in this process."""
+        return self._engine.version()
+
     @action("operations.list", Scope.OPERATIONS_READ, audit=Audit.NEVER)
     async def list(
         self, caller: Caller, *, after: str = "", limit: int = 100, where: OperationFilter = ANY_OPERATION

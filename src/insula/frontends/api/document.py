@@ -16,7 +16,7 @@ from insula.frontends.api.error_codes import ErrorCode, error_codes
 from insula.frontends.api.examples import EXAMPLES
 from insula.frontends.api.guest import CONSOLE_ACTION, CONSOLE_PATH
 from insula.frontends.api.openapi import document, statuses_of
-from insula.frontends.api.problems import STATUS_OF, STATUS_OF_CODE
+from insula.frontends.statuses import STATUS_OF, STATUS_OF_CODE
 
 _API_HEAD = """# The REST interface `/v1`
 

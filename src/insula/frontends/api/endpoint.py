@@ -22,8 +22,8 @@ from insula.frontends.api.parsing import parse_body, parse_query
 from insula.frontends.api.problems import malformed
 from insula.frontends.api.reply import JSON, Reply
 from insula.frontends.api.schemas import Nothing, PageOf, PageQuery, Wish, without_secrets
-from insula.frontends.api.streaming import StreamingResponse
 from insula.frontends.certificates import Certificates
+from insula.frontends.streaming import StreamingResponse
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
 PUBLIC_PATHS = frozenset({"/v1/health", "/v1/openapi.json", "/v1/ca"})

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
 from litestar import WebSocket
-from litestar.exceptions import WebSocketDisconnect
 from litestar.handlers import WebsocketRouteHandler
 
 from insula.base.errors import InsulaError
@@ -33,13 +30,12 @@ from insula.frontends.api.schemas import (
     Written,
     view,
 )
-from insula.protocol.node import ConsoleStream, ExecResult
+from insula.frontends.console import carry
+from insula.protocol.node import ExecResult
 
 MAX_FILE_BYTES = 4 * 1024 * 1024 * 1024
 CONSOLE_PATH = "/v1/instances/{instance}/console"
 CONSOLE_ACTION = "guest.console"
-_CLOSE_NORMAL = 1000
-_CLOSE_GOING_AWAY = 1001
 
 
 @endpoint("POST", "/v1/instances/{instance}/exec", action="guest.exec", takes=Execute, gives=ExecResult)
@@ -128,7 +124,7 @@ def console_handler(service: Service) -> WebsocketRouteHandler:
             return
         try:
             await socket.accept()
-            await _pump(socket, stream, service.closing)
+            await carry(socket, stream, service.closing)
         finally:
             await stream.close()
 
@@ -144,39 +140,3 @@ async def refuse(socket: WebSocket[Any, Any, Any], error: InsulaError, request_i
     send: Any = socket.send
     await send({"type": "websocket.http.response.start", "status": status, "headers": lines})
     await send({"type": "websocket.http.response.body", "body": body, "more_body": False})
-
-
-async def _pump(socket: WebSocket[Any, Any, Any], stream: ConsoleStream, closing: asyncio.Event) -> None:
-    """Carry bytes both ways until one side ends or the service stops."""
-    tasks = {
-        asyncio.create_task(_to_caller(socket, stream)),
-        asyncio.create_task(_to_guest(socket, stream)),
-        asyncio.create_task(closing.wait()),
-    }
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
-        with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # the caller may have gone first
-            reason = "the service stops" if closing.is_set() else "the console ended"
-            await socket.close(_CLOSE_GOING_AWAY if closing.is_set() else _CLOSE_NORMAL, reason)
-
-
-async def _to_caller(socket: WebSocket[Any, Any, Any], stream: ConsoleStream) -> None:
-    while data := await stream.read():
-        await socket.send_bytes(data)
-
-
-async def _to_guest(socket: WebSocket[Any, Any, Any], stream: ConsoleStream) -> None:
-    with contextlib.suppress(WebSocketDisconnect):
-        while True:
-            message = await socket.receive()
-            if message["type"] != "websocket.receive":
-                return
-            data = message.get("bytes") or (message.get("text") or "").encode()
-            if data:
-                await stream.write(data)

@@ -13,9 +13,10 @@ from insula.control.actions.caller import ACTIONS
 from insula.frontends.api.endpoint import ENDPOINTS, MAX_BODY_BYTES, Endpoint
 from insula.frontends.api.examples import EXAMPLES
 from insula.frontends.api.guest import CONSOLE_ACTION, CONSOLE_PATH
-from insula.frontends.api.problems import MEDIA_TYPE, TITLES, Problem
+from insula.frontends.api.problems import MEDIA_TYPE, Problem
 from insula.frontends.api.reply import JSON, OCTETS
 from insula.frontends.api.schemas import Nothing
+from insula.frontends.statuses import TITLES
 
 _PARAMETERS: Mapping[str, str] = {
     "instance": "Name or id of an instance",

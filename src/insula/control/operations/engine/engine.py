@@ -106,6 +106,10 @@ class Engine:
         """Its events above the sequence `after`: stored ones, then live ones, until its final state."""
         return self._hub.follow(operation_id, after)
 
+    def version(self) -> int:
+        """Grows with every event of any operation that runs here."""
+        return self._hub.version
+
     @property
     def running(self) -> frozenset[str]:
         """The ids of the operations that run in this process."""

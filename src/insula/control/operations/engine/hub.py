@@ -38,14 +38,17 @@ class Hub:
         self._store = store
         self._channels: dict[str, Channel] = {}
         self._running: set[str] = set()
+        self.version = 0
 
     def begin(self, operation_id: str) -> None:
         """The operation runs in this process."""
         self._running.add(operation_id)
+        self.version += 1
         self._channels.setdefault(operation_id, Channel())
 
     def publish(self, event: OperationEvent) -> None:
         """Tell the listeners. Never waits."""
+        self.version += 1
         channel = self._channels.get(event.operation_id)
         if channel is not None:
             channel.recent.append(event)
@@ -54,6 +57,7 @@ class Hub:
     def end(self, operation_id: str) -> None:
         """It runs here no more: listeners read the rest from the store."""
         self._running.discard(operation_id)
+        self.version += 1
         channel = self._channels.get(operation_id)
         if channel is not None:
             channel.bell.set()
