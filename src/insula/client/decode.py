@@ -48,9 +48,12 @@ def _converter(hint: Any) -> _Convert:
     if origin in (typing.Union, types.UnionType):
         inner = _converter(next(a for a in arguments if a is not type(None)))
         return lambda value: None if value is None else inner(value)
-    if origin in (tuple, frozenset):
-        item = _converter(arguments[0])
-        return lambda value: origin(item(entry) for entry in value)
+    if origin in (tuple, frozenset, Sequence):
+        item, collect = _converter(arguments[0]), tuple if origin is Sequence else origin
+        return lambda value: collect(item(entry) for entry in value)
+    if origin is Mapping:
+        item = _converter(arguments[1])
+        return lambda value: {name: item(entry) for name, entry in value.items()}
     if isinstance(hint, type):
         return _class_converter(hint)
     return _same

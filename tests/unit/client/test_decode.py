@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -13,12 +16,19 @@ from insula.client.operations import parse_events
 from insula.domain.image import Image
 from insula.domain.instance import Instance
 from insula.domain.operation import Operation
+from insula.domain.traffic import Counts, HourTraffic, InstanceTraffic
 from insula.frontends.api.examples import EXAMPLES
 from insula.frontends.api.schemas import InstanceView
 from insula.protocol.node import ExecResult
 
 
-@pytest.mark.parametrize("kind", [Operation, Image, ExecResult])
+@dataclass(frozen=True)
+class Several:
+    hours: Sequence[HourTraffic]
+    by_name: Mapping[str, Counts]
+
+
+@pytest.mark.parametrize("kind", [Operation, Image, ExecResult, InstanceTraffic])
 def test_there_and_back(kind: type[Any]) -> None:
     value = EXAMPLES[kind]
     assert build(kind, json.loads(msgspec.json.encode(value))) == value
@@ -29,6 +39,15 @@ def test_an_instance_is_its_view() -> None:
     built = build(Instance, json.loads(msgspec.json.encode(view)))
     for name in InstanceView.__dataclass_fields__:
         assert getattr(built, name) == getattr(view, name)
+
+
+def test_values_in_lists_and_under_names_are_values_as_well() -> None:
+    data = {
+        "hours": [{"hour": "2026-11-28T14:00:00Z", "counts": {"sent_bytes": 1}}],
+        "by_name": {"a": {"sent_bytes": 2}},
+    }
+    hour = HourTraffic(datetime(2026, 11, 28, 14, tzinfo=UTC), Counts(sent_bytes=1))
+    assert build(Several, data) == Several((hour,), {"a": Counts(sent_bytes=2)})
 
 
 def test_what_a_newer_service_adds_is_ignored() -> None:
