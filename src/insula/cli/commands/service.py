@@ -28,7 +28,10 @@ def service() -> None:
 @service.command()
 @click.pass_obj
 def start(session: Session) -> None:
-    """Start the service in the background and wait until it answers."""
+    """Start the service in the background and wait until it answers.
+
+    While there is no account, it also shows a link where the first one is made with a browser.
+    """
     was = read_record(session.settings.home)
     record = service_process.start(session.settings)
     say(f"The service {'runs already' if was else 'runs'}: process {record.pid}, {record.listen}")

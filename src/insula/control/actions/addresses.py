@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from insula.base.clock import now_utc
 from insula.base.errors import InsulaError, NotFound
-from insula.control.actions.caller import Audit, Caller, Page, action, note
+from insula.control.actions.caller import ACTIONS, Audit, Caller, Page, action, note
 from insula.control.actions.faults import Faults
 from insula.control.actions.ports import Nodes, Spaces
 from insula.control.store import Store
@@ -81,9 +81,9 @@ class AddressActions:
     async def list(self, caller: Caller) -> Page[ReservedAddress]:
         return Page(tuple(await self.store.addresses.list(caller.project)))
 
-    @action("addresses.left", Scope.NETWORKS_READ, audit=Audit.NEVER)
     async def left(self, caller: Caller, version: int) -> bool:
-        """Whether one of this version could be reserved now."""
+        """Whether one of this version could be reserved now; for whoever may list them."""
+        ACTIONS["addresses.list"].authorize(caller)
         return await self.store.addresses.has_free(version)
 
     @action("addresses.show", Scope.NETWORKS_READ, audit=Audit.NEVER)
