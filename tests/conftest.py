@@ -15,8 +15,8 @@ from _pytest.nodeid import coerce_node_id  # nothing public changes an id
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-# Emulated machines need a processor each; more at once make each other time out.
-_MACHINES_AT_ONCE = max(2, len(os.sched_getaffinity(0)))
+# Emulated machines need a processor each, and their tests wait half of the time; more at once make each other time out.
+_MACHINES_AT_ONCE = max(2, len(os.sched_getaffinity(0))) + 1
 _SLOTS = Path(tempfile.gettempdir(), f"insula-test-machines-{os.geteuid()}")
 _LOOK_EVERY_S = 0.2
 _TOGETHER = frozenset(

@@ -81,6 +81,11 @@ class AddressActions:
     async def list(self, caller: Caller) -> Page[ReservedAddress]:
         return Page(tuple(await self.store.addresses.list(caller.project)))
 
+    @action("addresses.left", Scope.NETWORKS_READ, audit=Audit.NEVER)
+    async def left(self, caller: Caller, version: int) -> bool:
+        """Whether one of this version could be reserved now."""
+        return await self.store.addresses.has_free(version)
+
     @action("addresses.show", Scope.NETWORKS_READ, audit=Audit.NEVER)
     async def show(self, caller: Caller, address: str) -> ReservedAddress:
         return await self.store.addresses.get(caller.project, address)

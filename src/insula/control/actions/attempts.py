@@ -93,7 +93,9 @@ class Attempt:
         """It was no guess. What others failed meanwhile stays counted."""
         for (counts, key), before, mine in zip(self._parts, self._before, self._mine, strict=True):
             held = counts.of(key, self._now_s)
-            if held is mine:
+            if held is mine and before is _NONE:
+                counts.forget(key)
+            elif held is mine:
                 counts.put(key, before)
             else:
                 counts.lessen(key, held)

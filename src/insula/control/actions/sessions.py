@@ -48,11 +48,11 @@ class SessionActions:
         which does not tell whether there is such a user; code-needed and wrong-code, once the password is right.
         Raises RateLimited (too-many-sign-ins) after several failures.
         """
-        known = known_name(name)
+        known, address = known_name(name), _printable(client, _ADDRESS_MAX_CHARS)
         attempt = self._credentials.attempts.begin(known, client)
         account = await self.store.accounts.find(known)
         home = await self.store.users.home(known)
-        visit = Visit("sessions.sign_in", project=home or DEFAULT_PROJECT, target=client[:_ADDRESS_MAX_CHARS])
+        visit = Visit("sessions.sign_in", project=home or DEFAULT_PROJECT, target=address)
         if account is not None:
             visit.subject = subject_of(known)  # what nobody is called may be a password in the wrong field
         async with audited(self.store, visit):
@@ -64,8 +64,8 @@ class SessionActions:
                 created_at=now,
                 last_seen_at=now,
                 expires_at=now + END,
-                agent="".join(char for char in agent if char.isprintable())[:_AGENT_MAX_CHARS],
-                address=client[:_ADDRESS_MAX_CHARS],
+                agent=_printable(agent, _AGENT_MAX_CHARS),
+                address=address,
             )
             secret = new_one_time_secret()
             if not await self.store.sessions.add(session, hash_secret(secret), known_account.password_hash):
@@ -117,7 +117,7 @@ class SessionActions:
     @action("sessions.list", Scope.ADMIN, audit=Audit.NEVER)
     async def list_all(self, caller: Caller, user: str = "") -> Page[Session]:
         """Where a user is signed in, or everybody, the one used last first."""
-        return _living(tuple(await self.store.sessions.list(user)))
+        return _living(tuple(await self.store.sessions.list(user.strip().lower())))
 
     @action("sessions.end", Scope.ADMIN, audit=Audit.AFTER)
     async def end_any(self, caller: Caller, session_id: str) -> None:
@@ -156,6 +156,10 @@ class SessionActions:
         if not fitting:
             raise no_project(project)
         return Identity(subject, fitting[0].project, SCOPES_OF[fitting[0].role])
+
+
+def _printable(text: str, most_chars: int) -> str:
+    return "".join(char for char in text[: 10 * most_chars] if char.isprintable())[:most_chars]
 
 
 def _living(sessions: tuple[Session, ...]) -> Page[Session]:

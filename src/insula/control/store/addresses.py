@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -12,9 +13,19 @@ from insula.base.errors import CapacityExceeded, Conflict, NotFound
 from insula.control.store.address_schema import address, address_pool, assignment
 from insula.control.store.engine import Database
 from insula.control.store.projects import find_project
+from insula.control.store.read_model import ReadModel
+from insula.control.store.records import by_project
 from insula.domain.address import MAX_ADDRESSES, AddressPool, Assignment, ReservedAddress
 from insula.domain.ids import Kind, new_id
 from insula.domain.instance import Instance
+
+
+@dataclass(frozen=True)
+class KnownAddresses:
+    """All pools, oldest first, and all reserved addresses of each project, oldest first."""
+
+    pools: Sequence[AddressPool]
+    by_project: Mapping[str, Sequence[ReservedAddress]]
 
 
 class Addresses:
@@ -22,12 +33,19 @@ class Addresses:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.model: ReadModel[KnownAddresses] = ReadModel(database, "addresses", _load, address, address_pool)
 
     # Pools
 
     async def pools(self) -> Sequence[AddressPool]:
         """All of them, oldest first."""
-        return await self._database.read(_pools)
+        return list((await self.model.value()).pools)
+
+    async def has_free(self, version: int) -> bool:
+        """Whether a pool of that version has an address that nobody has reserved."""
+        known = await self.model.value()
+        taken = {one.address for held in known.by_project.values() for one in held}
+        return any(pool.version == version and pool.free(taken.__contains__) is not None for pool in known.pools)
 
     async def add_pool(self, new: AddressPool) -> AddressPool:
         """Raises :class:`Conflict` for a taken name, or addresses that are in another one."""
@@ -66,8 +84,7 @@ class Addresses:
 
     async def list(self, project: str) -> Sequence[ReservedAddress]:
         """All of a project, oldest first."""
-        query = address.select().where(address.c.project == project).order_by(address.c.id)
-        return await self._database.read(lambda connection: _addresses(connection, query))
+        return list((await self.model.value()).by_project.get(project, ()))
 
     async def get(self, project: str, address_or_id: str) -> ReservedAddress:
         """Raises :class:`NotFound`."""
@@ -175,6 +192,11 @@ def _pool(connection: Connection, name_or_id: str) -> AddressPool:
 
 def _addresses(connection: Connection, query: sa.Select[tuple[object, ...]]) -> Sequence[ReservedAddress]:
     return [ReservedAddress(**row._mapping) for row in connection.execute(query)]
+
+
+def _load(connection: Connection) -> KnownAddresses:
+    held = by_project(_addresses(connection, address.select().order_by(address.c.id)))
+    return KnownAddresses(tuple(_pools(connection)), held)
 
 
 def _find(connection: Connection, project: str, address_or_id: str) -> ReservedAddress:

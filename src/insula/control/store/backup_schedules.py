@@ -12,6 +12,7 @@ from insula.base.errors import NotFound
 from insula.control.store.backup_stores import usable_store
 from insula.control.store.engine import Database
 from insula.control.store.instances import find_instance, unknown_instance
+from insula.control.store.read_model import ReadModel
 from insula.control.store.schema import backup_schedule
 from insula.domain.schedule import BackupSchedule
 
@@ -21,11 +22,13 @@ class BackupSchedules:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.model: ReadModel[Sequence[BackupSchedule]] = ReadModel(
+            database, "backup_schedules", _load, backup_schedule
+        )
 
     async def all(self) -> Sequence[BackupSchedule]:
         """Those of all projects, in the order of their instances' ids."""
-        query = backup_schedule.select().order_by(backup_schedule.c.instance_id)
-        return await self._database.read(lambda c: [BackupSchedule(**row._mapping) for row in c.execute(query)])
+        return list(await self.model.value())
 
     async def list(self, project: str) -> Sequence[BackupSchedule]:
         """All of a project, in the order of their instances' ids."""
@@ -74,6 +77,11 @@ class BackupSchedules:
                 raise unknown_schedule()
 
         await self._database.write(work)
+
+
+def _load(connection: Connection) -> Sequence[BackupSchedule]:
+    rows = connection.execute(backup_schedule.select().order_by(backup_schedule.c.instance_id))
+    return tuple(BackupSchedule(**row._mapping) for row in rows)
 
 
 def unknown_schedule() -> NotFound:

@@ -12,6 +12,8 @@ from sqlalchemy.engine import Connection
 from insula.base.clock import now_utc
 from insula.base.errors import Conflict, NotFound
 from insula.control.store.engine import Database
+from insula.control.store.read_model import ReadModel
+from insula.control.store.records import by_project, page
 from insula.control.store.schema import backup, backup_store
 from insula.domain.backup import Backup, BackupState, check_transition, free_name
 
@@ -43,6 +45,7 @@ class Backups:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.model: ReadModel[Mapping[str, Sequence[Backup]]] = ReadModel(database, "backups", _load, backup)
 
     async def all(self) -> Sequence[Backup]:
         """The backups of all projects, in the order of their ids."""
@@ -53,19 +56,7 @@ class Backups:
         self, project: str, *, after: str = "", limit: int = 100, where: BackupFilter = _ALL
     ) -> Sequence[Backup]:
         """At most `limit` backups with ids after `after`, in the order of their ids."""
-        query = backup.select().where(backup.c.project == project, backup.c.id > after).order_by(backup.c.id)
-
-        def work(connection: Connection) -> Sequence[Backup]:
-            wanted = []
-            for row in connection.execute(query):
-                found = Backup(**row._mapping)
-                if where.wants(found):
-                    wanted.append(found)
-                    if len(wanted) == limit:
-                        break
-            return wanted
-
-        return await self._database.read(work)
+        return page((await self.model.value()).get(project, ()), after, limit, where.wants)
 
     async def get(self, project: str, name_or_id: str) -> Backup:
         """Raises :class:`NotFound`."""
@@ -184,3 +175,8 @@ def _check_name_free(connection: Connection, project: str, name: str) -> None:
             code="name-taken",
             fields={"name": "taken"},
         )
+
+
+def _load(connection: Connection) -> Mapping[str, Sequence[Backup]]:
+    rows = connection.execute(backup.select().order_by(backup.c.id))
+    return by_project(Backup(**row._mapping) for row in rows)

@@ -8,7 +8,7 @@ from sqlalchemy.engine import Connection
 
 from insula.base.errors import Conflict, NotFound
 from insula.control.store.engine import Database
-from insula.control.store.instances import Instances, find_instance, unknown_instance, write_fields
+from insula.control.store.instances import find_instance, unknown_instance, write_fields
 from insula.control.store.networks import find_network, place_ports
 from insula.control.store.operations import find_active
 from insula.domain.ids import new_mac
@@ -20,9 +20,8 @@ from insula.domain.project_network import ProjectNetwork, port_wish
 class Cards:
     """Adds ports to records and takes them away."""
 
-    def __init__(self, database: Database, instances: Instances) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._instances = instances
 
     async def add(self, project: str, instance_id: str, network: str) -> Instance:
         """Give it a port in the network, by name or id. Repeatable.
@@ -41,7 +40,7 @@ class Cards:
             (new,) = place_ports(connection, replace(found, ports=(wish,))).ports
             return write_fields(connection, found, {"ports": (*found.ports, new)})
 
-        return await self._instances.write(work)
+        return await self._database.write(work)
 
     async def without(self, project: str, instance_id: str, network: str) -> Instance:
         """What it is to be without its port in the network; changes nothing.
@@ -62,7 +61,7 @@ class Cards:
             found, wanted = _both(connection, project, instance_id, network)
             return write_fields(connection, found, {"ports": _without(found, wanted).ports})
 
-        return await self._instances.write(work)
+        return await self._database.write(work)
 
 
 def _both(connection: Connection, project: str, instance_id: str, network: str) -> tuple[Instance, ProjectNetwork]:

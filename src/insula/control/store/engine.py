@@ -9,23 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import psycopg
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.sql.dml import UpdateBase
 
 from insula.base.errors import DataCorrupt, DiskFull, HostFailure, InsulaError, InvalidInput, Unavailable
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
 
+UNSEEN = "insula_unseen"  # an execution option of statements that write nothing that watchers care about
 _READ_THREADS = 3
 _BUSY_TIMEOUT_S = 5
 _SERIALIZATION_TRIES = 5
@@ -57,14 +59,30 @@ def _bad_url() -> InvalidInput:
     )
 
 
+class Watcher(Protocol):
+    """Somebody whom writes to a table concern. The name sorts watchers, so that none waits for another crosswise."""
+
+    name: str
+
+    def began(self) -> None:
+        """A transaction writes, and has not ended. Called in its thread, once."""
+
+    def note(self, connection: Connection) -> None:
+        """It is about to end: write into it what shall be there with it."""
+
+    def ended(self) -> None:
+        """It has ended, whether it was committed or not."""
+
+
 class Database:
     """Runs transactions in threads. Safe to use from one event loop; every method is one whole transaction."""
 
     def __init__(self, url: URL) -> None:
         self.url = url
         self.is_sqlite = url.get_backend_name() == "sqlite"
-        self._truth = _make_engine(url, synchronous="FULL")
-        self._progress = _make_engine(url, synchronous="NORMAL") if self.is_sqlite else self._truth
+        self._watchers: dict[sa.FromClause, list[Watcher]] = {}
+        self._truth = self._watched(_make_engine(url, synchronous="FULL"))
+        self._progress = self._watched(_make_engine(url, synchronous="NORMAL")) if self.is_sqlite else self._truth
         self._readers = ThreadPoolExecutor(_READ_THREADS, thread_name_prefix="store-read")
         self._writers = ThreadPoolExecutor(1 if self.is_sqlite else _READ_THREADS, thread_name_prefix="store-write")
 
@@ -82,6 +100,11 @@ class Database:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._writers, self._transact, engine, work, True)
 
+    def watch(self, watcher: Watcher, *tables: sa.Table) -> None:
+        """Tell it of every transaction that writes to one of these tables, by whatever statement."""
+        for table in tables:
+            self._watchers.setdefault(table, []).append(watcher)
+
     def transact(self, work: Work[T]) -> T:
         """The same as :meth:`write`, in the calling thread: for the start, before there is a loop to block."""
         return self._transact(self._truth, work, True)
@@ -98,23 +121,35 @@ class Database:
 
     def _transact(self, engine: Engine, work: Work[T], writes: bool) -> T:
         for attempt in range(1, _SERIALIZATION_TRIES + 1):
-            afterwards: list[Callable[[], None]] = []
-            options = {"insula_writes": writes, "insula_afterwards": afterwards}
+            concerned: dict[str, Watcher] = {}
+            options = {"insula_writes": writes, "insula_concerned": concerned}
             try:
                 with engine.connect().execution_options(**options) as connection, connection.begin():
-                    return work(connection)
+                    done = work(connection)
+                    for name in sorted(concerned):
+                        concerned[name].note(connection)
+                    return done
             except DBAPIError as error:
                 if attempt < _SERIALIZATION_TRIES and _wants_repeat(error):
                     continue
                 raise translate(error, self.url) from error
             finally:
-                for call in afterwards:
-                    call()
+                for watcher in concerned.values():
+                    watcher.ended()
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    def afterwards(self, connection: Connection, call: Callable[[], None]) -> None:
-        """Have `call` run in this thread when the transaction has ended, whether it was committed or not."""
-        connection.get_execution_options()["insula_afterwards"].append(call)
+    def _watched(self, engine: Engine) -> Engine:
+        @event.listens_for(engine, "before_execute")
+        def _tell(connection: Connection, statement: Any, _many: Any, _one: Any, options: Mapping[str, Any]) -> None:
+            concerned: dict[str, Watcher] | None = connection.get_execution_options().get("insula_concerned")
+            if concerned is None or not isinstance(statement, UpdateBase) or options.get(UNSEEN):
+                return
+            for watcher in self._watchers.get(statement.table, ()):
+                if watcher.name not in concerned:
+                    concerned[watcher.name] = watcher
+                    watcher.began()
+
+        return engine
 
     def lock(self, connection: Connection, name: str) -> None:
         """Let one transaction at a time pass; SQLite's writing transactions exclude each other already."""

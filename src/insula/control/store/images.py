@@ -14,6 +14,7 @@ from insula.base.errors import NotFound
 from insula.control.store.engine import Database
 from insula.control.store.operations import check_idle
 from insula.control.store.projects import find_project
+from insula.control.store.read_model import ReadModel
 from insula.control.store.schema import image, image_name, instance, operation, snapshot
 from insula.domain.ids import Kind, is_id
 from insula.domain.operation import ACTIVE_STATES
@@ -31,11 +32,11 @@ class Images:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.model: ReadModel[Sequence[PublishedImage]] = ReadModel(database, "images", _load, image, image_name)
 
     async def all(self) -> Sequence[PublishedImage]:
         """All that there are, deleted ones included."""
-        query = _READ.order_by(image.c.id)
-        return await self._database.read(lambda connection: [_image(row) for row in connection.execute(query)])
+        return list(await self.model.value())
 
     async def visible(self, project: str) -> Sequence[PublishedImage]:
         """The project's own, and what others share with it, by name and version."""
@@ -197,6 +198,10 @@ def _end_name(connection: Connection, gone: PublishedImage) -> None:
 def _name_row(connection: Connection, project: str, name: str) -> Row[Any] | None:
     same = sa.and_(image_name.c.project == project, image_name.c.name == name)
     return connection.execute(image_name.select().where(same).with_for_update()).first()
+
+
+def _load(connection: Connection) -> Sequence[PublishedImage]:
+    return tuple(_image(row) for row in connection.execute(_READ.order_by(image.c.id)))
 
 
 def _image(row: Row[Any]) -> PublishedImage:

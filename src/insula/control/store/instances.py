@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -17,6 +17,7 @@ from insula.control.store.audit import AuditLine, append_line
 from insula.control.store.engine import Database
 from insula.control.store.operations import find_active
 from insula.control.store.read_model import ReadModel
+from insula.control.store.records import by_project, page
 from insula.control.store.schema import instance
 from insula.domain.instance import MAX_FORWARDS, Instance, InstanceState, PortForward, check_transition, lease_end
 
@@ -58,7 +59,7 @@ class Instances:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self.model: ReadModel[InstanceSet] = ReadModel(database, "instances", _load)
+        self.model: ReadModel[InstanceSet] = ReadModel(database, "instances", _load, instance)
 
     def version(self) -> int:
         """Changes with every write: what was made from a list is good until then."""
@@ -79,13 +80,7 @@ class Instances:
         held = (await self.model.value()).by_project.get(project, ())
         if where is _ALL and not after:
             return held[:limit]
-        wanted: list[Instance] = []
-        for found in held:
-            if found.id > after and where.wants(found):
-                wanted.append(found)
-                if len(wanted) == limit:
-                    break
-        return wanted
+        return page(held, after, limit, where.wants)
 
     async def get(self, project: str, name_or_id: str) -> Instance:
         """Raises :class:`NotFound`."""
@@ -119,7 +114,7 @@ class Instances:
                 raise _leased(found.name, found.lease_until)
             return write_fields(connection, found, fields)
 
-        return await self.write(work)
+        return await self._database.write(work)
 
     async def add_forward(self, project: str, instance_id: str, forward: PortForward) -> Instance:
         """Reserve a host port for it, a free one when it names none.
@@ -137,7 +132,7 @@ class Instances:
             new = ports.reserve(connection, found.node, found.id, (forward,))
             return write_fields(connection, found, {"forwards": (*found.forwards, *new)})
 
-        return await self.write(work)
+        return await self._database.write(work)
 
     async def remove_forward(self, project: str, instance_id: str, forward: PortForward) -> Instance:
         """Give its host port back. Repeatable. Raises :class:`NotFound`."""
@@ -151,7 +146,7 @@ class Instances:
             ports.release(connection, found.id, forward)
             return write_fields(connection, found, {"forwards": kept})
 
-        return await self.write(work)
+        return await self._database.write(work)
 
     async def lease(self, project: str, instance_id: str, lease_s: int | None, line: AuditLine) -> Instance:
         """Let it last `lease_s` seconds from now, or until it is deleted (None). Repeatable.
@@ -170,7 +165,7 @@ class Instances:
                 append_line(self._database, connection, line)
             return write_fields(connection, found, {"lease_s": lease_s, "lease_until": lease_end(lease_s)})
 
-        return await self.write(work)
+        return await self._database.write(work)
 
     async def update(
         self, instance_id: str, *, expected: frozenset[InstanceState] | None = None, **fields: Any
@@ -194,7 +189,7 @@ class Instances:
                 check_transition(found.name, found.state, wanted)
             return write_fields(connection, found, fields)
 
-        return await self.write(work)
+        return await self._database.write(work)
 
     async def note(self, seen: Instance, **fields: Any) -> bool:
         """Record an observation, if the record is still as `seen` and no operation works on the instance.
@@ -207,7 +202,6 @@ class Instances:
             if row is None or row.updated_at != seen.updated_at or find_active(connection, seen.id) is not None:
                 return False
             write_fields(connection, seen, fields)
-            self.model.mark(connection)
             return True
 
         return await self._database.write(work, progress=True)
@@ -218,19 +212,8 @@ class Instances:
         def work(connection: Connection) -> None:
             forget_instance(connection, instance_id)
             connection.execute(instance.delete().where(instance.c.id == instance_id))
-            self.model.mark(connection)
 
         await self._database.write(work)
-
-    async def write(self, work: Callable[[Connection], Instance]) -> Instance:
-        """Run a transaction that changes an instance; lists are made anew after it."""
-
-        def marked(connection: Connection) -> Instance:
-            written = work(connection)
-            self.model.mark(connection)
-            return written
-
-        return await self._database.write(marked)
 
 
 def _of_project(connection: Connection, project: str, instance_id: str) -> Instance:
@@ -330,10 +313,5 @@ def write_fields(connection: Connection, found: Instance, fields: Mapping[str, A
 
 
 def _load(connection: Connection) -> InstanceSet:
-    by_project: dict[str, list[Instance]] = {}
-    by_id: dict[str, Instance] = {}
-    for row in connection.execute(instance.select().order_by(instance.c.id)):
-        found = Instance(**row._mapping)
-        by_project.setdefault(found.project, []).append(found)
-        by_id[found.id] = found
-    return InstanceSet({name: tuple(held) for name, held in by_project.items()}, by_id)
+    found = [Instance(**row._mapping) for row in connection.execute(instance.select().order_by(instance.c.id))]
+    return InstanceSet(by_project(found), {each.id: each for each in found})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import sqlalchemy as sa
@@ -13,6 +13,8 @@ from insula.base.errors import Conflict, InvalidInput, NotFound
 from insula.control.store.engine import Database
 from insula.control.store.network_schema import firewall, network, network_join, space
 from insula.control.store.projects import find_project
+from insula.control.store.read_model import ReadModel
+from insula.control.store.records import by_project
 from insula.control.store.schema import instance
 from insula.domain.instance import Instance
 from insula.domain.network import Space, check
@@ -25,10 +27,11 @@ class Networks:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.model: ReadModel[Mapping[str, Sequence[ProjectNetwork]]] = ReadModel(database, "networks", _load, network)
 
     async def list(self, project: str) -> Sequence[ProjectNetwork]:
         """All networks of a project, in the order of their numbers."""
-        return await self._database.read(lambda connection: _networks_of(connection, project))
+        return list((await self.model.value()).get(project, ()))
 
     async def get(self, project: str, name_or_id: str) -> ProjectNetwork:
         """Raises :class:`NotFound`."""
@@ -206,6 +209,11 @@ def _unknown(name_or_id: str, project: str) -> NotFound:
 def _networks_of(connection: Connection, project: str) -> Sequence[ProjectNetwork]:
     rows = connection.execute(network.select().where(network.c.project == project).order_by(network.c.number))
     return [ProjectNetwork(**row._mapping) for row in rows]
+
+
+def _load(connection: Connection) -> Mapping[str, Sequence[ProjectNetwork]]:
+    rows = connection.execute(network.select().order_by(network.c.number))
+    return by_project(ProjectNetwork(**row._mapping) for row in rows)
 
 
 def add_default(connection: Connection, project: str) -> ProjectNetwork:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,13 +29,16 @@ class OperationFilter:
 
 
 _ALL = OperationFilter()
+_AT_ONCE = 500  # variables that one statement may have
+_REMEMBERED = 5_000
 
 
 class Operations:
-    """The tables of operations and their events."""
+    """The tables of operations and their events. What is over never changes, so the last of these are in memory."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._over: OrderedDict[str, Operation] = OrderedDict()
 
     async def get(self, project: str, operation_id: str) -> Operation:
         """Raises :class:`NotFound`."""
@@ -53,7 +57,8 @@ class Operations:
         self, project: str, *, after: str = "", limit: int = 100, where: OperationFilter = _ALL
     ) -> Sequence[Operation]:
         """At most `limit` operations, newest first; `after` is the last id of the page before."""
-        query = operation.select().where(operation.c.project == project).order_by(operation.c.id.desc()).limit(limit)
+        query = sa.select(operation.c.id).where(operation.c.project == project)
+        query = query.order_by(operation.c.id.desc()).limit(limit)
         if after:
             query = query.where(operation.c.id < after)
         if where.state is not None:
@@ -62,7 +67,24 @@ class Operations:
             query = query.where(operation.c.verb == where.verb)
         if where.target:
             query = query.where(operation.c.target == where.target)
-        return await self._database.read(lambda c: [_operation(row) for row in c.execute(query)])
+
+        def work(connection: Connection) -> Sequence[Operation]:
+            ids = connection.execute(query).scalars().all()
+            found = {one: known for one in ids if (known := self._over.get(one)) is not None}
+            found |= _by_id(connection, [one for one in ids if one not in found])
+            return [found[one] for one in ids if one in found]
+
+        found = await self._database.read(work)
+        self._remember(found)
+        return found
+
+    def _remember(self, found: Iterable[Operation]) -> None:
+        for one in found:
+            if one.state.is_final:
+                self._over[one.id] = one
+                self._over.move_to_end(one.id)
+        while len(self._over) > _REMEMBERED:
+            self._over.popitem(last=False)
 
     async def active(self) -> Sequence[Operation]:
         """All that are not final, oldest first."""
@@ -136,6 +158,14 @@ def unknown_operation(operation_id: str) -> NotFound:
         todo="Look at `insula operation list`",
         code="unknown-operation",
     )
+
+
+def _by_id(connection: Connection, ids: Sequence[str]) -> Mapping[str, Operation]:
+    found: dict[str, Operation] = {}
+    for begin in range(0, len(ids), _AT_ONCE):
+        query = operation.select().where(operation.c.id.in_(ids[begin : begin + _AT_ONCE]))
+        found |= {row.id: _operation(row) for row in connection.execute(query)}
+    return found
 
 
 def _operation(row: Row[Any]) -> Operation:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -11,7 +10,6 @@ from sqlalchemy.engine import Connection
 from insula.base.errors import Conflict, NotFound
 from insula.control.store.accounts import remove_homeless
 from insula.control.store.engine import Database
-from insula.control.store.read_model import ReadModel
 from insula.control.store.schema import (
     backup_store,
     image,
@@ -31,9 +29,8 @@ from insula.domain.published import PublishedState
 class Projects:
     """The table of projects."""
 
-    def __init__(self, database: Database, tokens: ReadModel[Any]) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._tokens = tokens
 
     async def list(self) -> Sequence[Project]:
         """All projects by name."""
@@ -79,7 +76,6 @@ class Projects:
             connection.execute(ssh_key.delete().where(ssh_key.c.project == name))
             connection.execute(image_name.delete().where(image_name.c.project == name))
             connection.execute(token.delete().where(token.c.project == name))
-            self._tokens.mark(connection)
             connection.execute(membership.delete().where(membership.c.project == name))
             remove_homeless(connection)
             connection.execute(project.delete().where(project.c.name == name))

@@ -12,6 +12,8 @@ from sqlalchemy.engine import Connection
 from insula.base.clock import now_utc
 from insula.base.errors import Conflict, NotFound
 from insula.control.store.engine import Database
+from insula.control.store.read_model import ReadModel
+from insula.control.store.records import by_project, page
 from insula.control.store.schema import instance, snapshot
 from insula.domain.snapshot import Snapshot, SnapshotState, check_transition
 
@@ -43,6 +45,7 @@ class Snapshots:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.model: ReadModel[Mapping[str, Sequence[Snapshot]]] = ReadModel(database, "snapshots", _load, snapshot)
 
     async def all(self) -> Sequence[Snapshot]:
         """The snapshots of all projects, in the order of their ids."""
@@ -53,19 +56,7 @@ class Snapshots:
         self, project: str, *, after: str = "", limit: int = 100, where: SnapshotFilter = _ALL
     ) -> Sequence[Snapshot]:
         """At most `limit` snapshots with ids after `after`, in the order of their ids."""
-        query = snapshot.select().where(snapshot.c.project == project, snapshot.c.id > after).order_by(snapshot.c.id)
-
-        def work(connection: Connection) -> Sequence[Snapshot]:
-            wanted = []
-            for row in connection.execute(query):
-                found = Snapshot(**row._mapping)
-                if where.wants(found):
-                    wanted.append(found)
-                    if len(wanted) == limit:
-                        break
-            return wanted
-
-        return await self._database.read(work)
+        return page((await self.model.value()).get(project, ()), after, limit, where.wants)
 
     async def get(self, project: str, name_or_id: str) -> Snapshot:
         """Raises :class:`NotFound`."""
@@ -165,3 +156,8 @@ def _check_name_free(connection: Connection, project: str, name: str) -> None:
             code="name-taken",
             fields={"name": "taken"},
         )
+
+
+def _load(connection: Connection) -> Mapping[str, Sequence[Snapshot]]:
+    rows = connection.execute(snapshot.select().order_by(snapshot.c.id))
+    return by_project(Snapshot(**row._mapping) for row in rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 from sqlalchemy.engine import Connection
 
@@ -29,6 +30,7 @@ from insula.control.store.migrations import migrate
 from insula.control.store.networks import Networks
 from insula.control.store.operations import Operations
 from insula.control.store.projects import Projects
+from insula.control.store.read_model import ReadModel, look
 from insula.control.store.schema import project
 from insula.control.store.sessions import Sessions
 from insula.control.store.snapshots import Snapshots
@@ -50,14 +52,14 @@ class Store:
         self._database = database
         self.keys = Keys(database)
         self.tokens = Tokens(database)
-        self.projects = Projects(database, self.tokens.model)
+        self.projects = Projects(database)
         self.accounts = Accounts(database)
         self.users = Users(database)
         self.sessions = Sessions(database)
         self.audit = Audit(database)
         self.instances = Instances(database)
         self.networks = Networks(database)
-        self.cards = Cards(database, self.instances)
+        self.cards = Cards(database)
         self.traffic = Traffic(database)
         self.addresses = Addresses(database)
         self.aliases = Aliases(database)
@@ -69,6 +71,17 @@ class Store:
         self.backups = Backups(database)
         self.backup_schedules = BackupSchedules(database)
         self.operations = Operations(database)
+        self._models: Sequence[ReadModel[Any]] = (
+            self.tokens.model,
+            self.instances.model,
+            self.networks.model,
+            self.addresses.model,
+            self.volumes.model,
+            self.images.model,
+            self.snapshots.model,
+            self.backups.model,
+            self.backup_schedules.model,
+        )
 
     @classmethod
     async def open(cls, url: str) -> Store:
@@ -95,25 +108,11 @@ class Store:
         Raises :class:`Conflict` (name-taken, operation-in-progress, wrong-state, protected, port-taken, image-in-use),
         :class:`NotFound` and :class:`CapacityExceeded`; nothing is changed then.
         """
-        changes_instances = wanted.instance is not None or wanted.transition is not None or bool(wanted.children)
-
-        def work(connection: Connection) -> Operation:
-            accepted = accept(self._database, connection, wanted)
-            if changes_instances:
-                self.instances.model.mark(connection)
-            return accepted
-
-        return await self._database.write(work)
+        return await self._database.write(lambda connection: accept(self._database, connection, wanted))
 
     async def finish(self, end: Completion) -> bool:
         """End an operation in one transaction, once: False when it was final already."""
-
-        def work(connection: Connection) -> bool:
-            if end.fields or end.remove or end.others:
-                self.instances.model.mark(connection)
-            return complete(connection, end)
-
-        return await self._database.write(work)
+        return await self._database.write(lambda connection: complete(connection, end))
 
     async def claims(self) -> Sequence[Claim]:
         """What every instance and volume takes of its node."""
@@ -123,9 +122,8 @@ class Store:
         """Notice other controllers' writes, for ever; run it as a task. Returns at once on SQLite, which has one."""
         while not self._database.is_sqlite:
             await asyncio.sleep(_LOOK_EVERY_S)
-            for model in (self.instances.model, self.tokens.model):
-                with suppress(Unavailable):  # the database restarts; requests tell, we go on looking
-                    await model.look()
+            with suppress(Unavailable):  # the database restarts; requests tell, we go on looking
+                await look(self._database, self._models)
 
 
 def _prepare(database: Database) -> None:

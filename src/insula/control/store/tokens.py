@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from insula.base.errors import NotFound
-from insula.control.store.engine import Database
+from insula.control.store.engine import UNSEEN, Database
 from insula.control.store.projects import find_project
 from insula.control.store.read_model import ReadModel
 from insula.control.store.schema import token
@@ -30,7 +30,7 @@ class Tokens:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self.model: ReadModel[KnownTokens] = ReadModel(database, "tokens", _load)
+        self.model: ReadModel[KnownTokens] = ReadModel(database, "tokens", _load, token)
 
     def version(self) -> int:
         """Changes with every token that is added or revoked: what was derived from a token is good until then."""
@@ -56,7 +56,6 @@ class Tokens:
             find_project(connection, new.project)
             values = {c.name: getattr(new, c.name) for c in token.columns if c is not token.c.secret_hash}
             connection.execute(token.insert().values(**values, secret_hash=secret_hash))
-            self.model.mark(connection)
             return new
 
         return await self._database.write(work)
@@ -74,14 +73,15 @@ class Tokens:
                     code="unknown-token",
                 )
             connection.execute(token.update().where(token.c.id == token_id).values(revoked=True))
-            self.model.mark(connection)
             return replace(_token(row), revoked=True)
 
         return await self._database.write(work)
 
     async def touch(self, token_id: str, at: datetime) -> None:
         """Note its last use. Readers of :meth:`find` need not see it, so it throws no read model away."""
-        change = token.update().where(token.c.id == token_id).values(last_used_at=at)
+        change = (
+            token.update().where(token.c.id == token_id).values(last_used_at=at).execution_options(**{UNSEEN: True})
+        )
         await self._database.write(lambda connection: connection.execute(change).rowcount, progress=True)
 
 

@@ -12,6 +12,8 @@ from sqlalchemy.engine import Connection
 from insula.base.clock import now_utc
 from insula.base.errors import Conflict, NotFound
 from insula.control.store.engine import Database
+from insula.control.store.read_model import ReadModel
+from insula.control.store.records import by_project, page
 from insula.control.store.schema import volume
 from insula.domain.volume import Volume, VolumeState, check_transition
 
@@ -43,6 +45,7 @@ class Volumes:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.model: ReadModel[Mapping[str, Sequence[Volume]]] = ReadModel(database, "volumes", _load, volume)
 
     async def all(self) -> Sequence[Volume]:
         """The volumes of all projects, in the order of their ids."""
@@ -53,19 +56,7 @@ class Volumes:
         self, project: str, *, after: str = "", limit: int = 100, where: VolumeFilter = _ALL
     ) -> Sequence[Volume]:
         """At most `limit` volumes with ids after `after`, in the order of their ids."""
-        query = volume.select().where(volume.c.project == project, volume.c.id > after).order_by(volume.c.id)
-
-        def work(connection: Connection) -> Sequence[Volume]:
-            wanted = []
-            for row in connection.execute(query):
-                found = Volume(**row._mapping)
-                if where.wants(found):
-                    wanted.append(found)
-                    if len(wanted) == limit:
-                        break
-            return wanted
-
-        return await self._database.read(work)
+        return page((await self.model.value()).get(project, ()), after, limit, where.wants)
 
     async def get(self, project: str, name_or_id: str) -> Volume:
         """Raises :class:`NotFound`."""
@@ -158,3 +149,8 @@ def release_volumes(connection: Connection, instance_id: str) -> None:
     for found in attached_to(connection, instance_id):
         state = VolumeState.AVAILABLE if found.state is VolumeState.ATTACHED else found.state
         write_volume(connection, found, {"instance_id": None, "state": state})
+
+
+def _load(connection: Connection) -> Mapping[str, Sequence[Volume]]:
+    rows = connection.execute(volume.select().order_by(volume.c.id))
+    return by_project(Volume(**row._mapping) for row in rows)

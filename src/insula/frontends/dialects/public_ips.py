@@ -18,6 +18,8 @@ _OWN = "own_of"
 
 async def give(ask: Ask, instance_id: str) -> None:
     """One address of IPv4, if there is one left; otherwise the instance does without."""
+    if not await ask.actions.addresses.left(ask.caller, 4):
+        return
     try:
         made = await ask.actions.addresses.reserve(ask.caller, AddressWish(instance=instance_id))
     except (CapacityExceeded, Conflict, HostFailure, NotFound, Unsupported):

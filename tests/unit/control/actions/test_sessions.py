@@ -9,7 +9,7 @@ import pytest
 from argon2 import extract_parameters
 
 from insula.base.errors import Forbidden, InsulaError, NotFound, RateLimited, Unauthenticated
-from insula.control.actions.attempts import PER_ADDRESS, PER_NAME
+from insula.control.actions.attempts import PER_ADDRESS, PER_NAME, Attempts
 from insula.control.actions.caller import OWN_ACTIONS
 from insula.domain.access import DEFAULT_PROJECT, Scope
 from insula.domain.user import SCOPES_OF, Role
@@ -129,6 +129,26 @@ async def test_names_that_nobody_has_get_slower_as_well(people: People) -> None:
 async def test_one_address_cannot_try_all_names(people: People) -> None:
     found = [await code_of_refusal(people, f"user{number}", "wrong") for number in range(PER_ADDRESS.free + 1)]
     assert found == ["wrong-credentials"] * PER_ADDRESS.free + ["too-many-sign-ins"]
+
+
+@pytest.mark.parametrize("field", ["name", "password", "code", "client", "agent"])
+async def test_whatever_is_typed_is_refused_in_words(people: People, field: str) -> None:
+    secret, _ = await people.with_totp(await people.add("ada"))
+    people.clock.later(minutes=5)
+    for text in ("", "\x00", "\ud800", "x" * 100_000, "\u202e\u0301", "\U0001f511" * 99, "' OR 1=1 --", "²²²²²²"):
+        given = {
+            "name": "ada",
+            "password": PASSWORD,
+            "code": "1234567",
+            "client": "192.0.2.1",
+            "agent": "x",
+            field: text,
+        }
+        people.credentials.attempts = Attempts(people.clock.seconds)
+        with pytest.raises(Unauthenticated):
+            await people.sessions.sign_in(**given)
+    assert await people.store.audit.verify() is None
+    await people.sign_in("ada", code=people.code(secret))
 
 
 async def test_a_session_ends_when_it_is_not_used(people: People) -> None:

@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 _ADDED = {
+    "0013": ("DELETE FROM change_counter WHERE name NOT IN ('instances', 'tokens')",),
     "0003": ("DROP TABLE volume",),
     "0004": ("DROP TABLE snapshot", "ALTER TABLE instance DROP COLUMN snapshot_id"),
     "0006": ("DROP TABLE backup_schedule", "DROP TABLE backup", "DROP TABLE backup_store"),

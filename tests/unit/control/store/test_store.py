@@ -14,17 +14,16 @@ import pytest
 import sqlalchemy as sa
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy.engine import Connection
 
 from insula.base.clock import now_utc
 from insula.base.errors import Conflict, DataCorrupt, HostFailure, InvalidInput, NotFound, Unavailable
 from insula.control.store import Acceptance, AuditLine, InstanceFilter, OperationFilter, Store, engine, migrations
 from insula.control.store.engine import Database, parse_url
-from insula.control.store.instances import write_fields
+from insula.control.store.read_model import look
 from insula.control.store.schema import audit, metadata
 from insula.domain.access import Project, Scope, SshKey, Token
 from insula.domain.ids import Kind, new_id
-from insula.domain.instance import Instance, InstanceState
+from insula.domain.instance import InstanceState
 from insula.domain.operation import OperationEvent, OperationState, Verb
 from tests.unit.control.store.samples import make_instance, make_operation
 
@@ -209,21 +208,22 @@ async def test_renaming_and_the_read_model(store: Store) -> None:
         await store.instances.change("other", second, name="web4")
 
 
-async def test_what_is_committed_is_seen_before_the_writer_has_come_back(store: Store) -> None:
+async def test_what_is_committed_is_seen_before_the_writer_has_come_back(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Else who sees an operation's end would see its instance as it was before."""
     instance_id = await add(store, "web1")
-    before, version = await store.instances.get("default", "web1"), store.instances.version()
+    await store.instances.get("default", "web1")
+    version, ended = store.instances.version(), store.instances.model.ended
     committed, go_on = threading.Event(), threading.Event()
 
     def wait() -> None:
         committed.set()
         go_on.wait(10)
+        ended()
 
-    def work(connection: Connection) -> Instance:
-        store._database.afterwards(connection, wait)
-        return write_fields(connection, before, {"state": InstanceState.RUNNING})
-
-    writing = asyncio.create_task(store.instances.write(work))
+    monkeypatch.setattr(store.instances.model, "ended", wait)
+    writing = asyncio.create_task(store.instances.update(instance_id, state=InstanceState.RUNNING))
     try:
         assert await asyncio.to_thread(committed.wait, 10)
         assert not writing.done()
@@ -253,7 +253,7 @@ async def test_another_controller_is_noticed(database_url: str) -> None:
     here, there = await Store.open(database_url), await Store.open(database_url)
     assert await here.instances.all() == []
     await add(there, "web1")
-    await here.instances.model.look()
+    await look(here._database, here._models)
     assert [i.name for i in await here.instances.all()] == ["web1"]
     await here.close()
     await there.close()

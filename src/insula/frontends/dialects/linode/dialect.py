@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from math import ceil
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -15,6 +15,8 @@ from insula.frontends.dialects.dialect import Answer, Ask, Dialect
 from insula.frontends.dialects.linode.filters import filtered
 from insula.frontends.edge import Manners, Rendered
 from insula.frontends.limits import Count
+
+_T = TypeVar("_T")
 
 VERSIONS = ("/v4", "/v4beta")
 # The first class of an error's ancestry that stands here decides.
@@ -57,14 +59,24 @@ DIALECT = Dialect(Manners(render, _tell), versions=VERSIONS)
 
 def page(ask: Ask, shown: Sequence[Mapping[str, Any]]) -> Answer:
     """One page of what is left of a list by the filter of the request, in the order that it asks for."""
-    found = filtered(shown, ask.headers.get("x-filter", ""))
+    return _page(ask, filtered(shown, ask.headers.get("x-filter", "")), list)
+
+
+def page_of(ask: Ask, items: Sequence[_T], show: Callable[[Sequence[_T]], Sequence[Mapping[str, Any]]]) -> Answer:
+    """The same, for long lists: without a filter, only what is on the page is shown."""
+    if ask.headers.get("x-filter", ""):
+        return page(ask, show(items))
+    return _page(ask, items, show)
+
+
+def _page(ask: Ask, found: Sequence[_T], show: Callable[[Sequence[_T]], Sequence[Mapping[str, Any]]]) -> Answer:
     number = _whole(ask, "page", 1, 1, 1_000_000)
     size = _whole(ask, "page_size", _PER_PAGE, _FEWEST_PER_PAGE, _MOST_PER_PAGE)
     pages = max(1, ceil(len(found) / size))
     if number > pages:
         raise errors.NotFound(f"There is no page {number}", why=f"There are {pages}", todo="Ask for one of them")
     part = found[(number - 1) * size : number * size]
-    return Answer({"data": part, "page": number, "pages": pages, "results": len(found)})
+    return Answer({"data": show(part), "page": number, "pages": pages, "results": len(found)})
 
 
 def nothing() -> Answer:

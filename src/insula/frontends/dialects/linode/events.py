@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from typing import Any
@@ -11,7 +11,7 @@ from insula.domain.ids import Kind, is_id
 from insula.domain.operation import Operation, OperationState, Verb
 from insula.frontends.dialects import history
 from insula.frontends.dialects.dialect import Answer, Ask
-from insula.frontends.dialects.linode.dialect import DIALECT, nothing, page, when
+from insula.frontends.dialects.linode.dialect import DIALECT, nothing, page_of, when
 from insula.frontends.dialects.linode.filters import wanted
 from insula.frontends.dialects.records import unknown
 
@@ -59,6 +59,9 @@ class _Event:
     record: str
 
 
+_Show = Callable[[Sequence[_Event]], Sequence[Mapping[str, Any]]]
+
+
 def _of(operation: Operation) -> list[_Event]:
     found = [_Event(operation, _ACTIONS.get(operation.verb, operation.verb.value), operation.id)]
     if operation.verb is Verb.CREATE_INSTANCE:
@@ -74,16 +77,20 @@ def _status(operation: Operation) -> str:
     return "failed" if operation.state.is_final else "started"
 
 
-async def views(ask: Ask, operations: Sequence[Operation]) -> list[dict[str, Any]]:
+async def _showing(ask: Ask, operations: Sequence[Operation]) -> tuple[Sequence[_Event], _Show]:
+    """The events of operations, and what shows some of them."""
     events = [event for operation in operations for event in _of(operation)]
     numbers = await ask.actions.aliases.of(event.record for event in reversed(events))  # the oldest has the lowest
     subjects = await ask.actions.aliases.of(history.subject_of(one) for one in operations)
     seen = await _seen(ask)
-    shown = []
-    for one in events:
-        subject = subjects[history.subject_of(one.operation)].number
-        shown.append(_view(one, numbers[one.record].number, subject, seen))
-    return shown
+
+    def show(some: Sequence[_Event]) -> Sequence[Mapping[str, Any]]:
+        return [
+            _view(one, numbers[one.record].number, subjects[history.subject_of(one.operation)].number, seen)
+            for one in some
+        ]
+
+    return events, show
 
 
 def _view(event: _Event, number: int, subject: int, seen: str) -> dict[str, Any]:
@@ -138,7 +145,8 @@ async def list_events(ask: Ask) -> Answer:
     """Newest first. Whoever waits asks for the events of one thing, so that no others need to be looked at."""
     number = wanted(ask.headers.get("x-filter", "")).get("entity.id")
     subject = await ask.actions.aliases.record_of(number) if isinstance(number, int) else ""
-    return page(ask, await views(ask, await history.latest(ask, subject)))
+    events, show = await _showing(ask, await history.latest(ask, subject))
+    return page_of(ask, events, show)
 
 
 async def _find(ask: Ask) -> tuple[Operation, int]:
@@ -154,7 +162,8 @@ async def _find(ask: Ask) -> tuple[Operation, int]:
 @DIALECT.operation("GET", "/account/events/{event}", "events.view")
 async def get_event(ask: Ask) -> Answer:
     operation, number = await _find(ask)
-    return Answer(next(one for one in await views(ask, [operation]) if one["id"] == number))
+    events, show = await _showing(ask, [operation])
+    return Answer(next(one for one in show(events) if one["id"] == number))
 
 
 @DIALECT.operation("POST", "/account/events/{event}/seen", "events.mark-seen")
