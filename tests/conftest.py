@@ -25,6 +25,7 @@ _TOGETHER = frozenset(
         "tests/dialects/test_digitalocean_contract.py",
         "tests/dialects/test_lightsail_contract.py",
         "tests/dialects/test_linode_contract.py",
+        "tests/panel/test_browser.py",
     }
 )
 

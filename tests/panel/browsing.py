@@ -65,26 +65,36 @@ class Browsing:
 
 
 async def session_of(world: World, role: Role | None = None, project: str = DEFAULT_PROJECT) -> str:
-    """The secret of a session of somebody who is made for it."""
-    key = (role, project)
+    """The secret of a session of somebody with this role, who is made at the first time; the same one each time."""
     known = _SESSIONS.setdefault(world.store, {})
-    if key not in known:
-        known[key] = await _sign_in(world, role, project)
-    return known[key]
+    if (role, project) not in known:
+        await _make_user(world, role, project)
+        known[role, project] = await new_session(world, role, project)
+    return known[role, project]
 
 
-async def _sign_in(world: World, role: Role | None, project: str) -> str:
+async def new_session(world: World, role: Role | None, project: str = DEFAULT_PROJECT) -> str:
+    """The secret of one more session of somebody who is there already."""
+    signed_in = await world.actions.sessions.sign_in(
+        name_of(role, project), PASSWORD, client="127.0.0.1", agent="a test"
+    )
+    return signed_in.secret
+
+
+def name_of(role: Role | None, project: str = DEFAULT_PROJECT) -> str:
+    return OWNER if role is None else f"{role}-{project}"
+
+
+async def _make_user(world: World, role: Role | None, project: str) -> None:
     users = world.actions.users
     if role is None:
-        name, link = OWNER, await users.first_link(ORIGIN)
-        if link is not None:
-            await users.make_owner(key_of(link), name, PASSWORD)
+        link = await users.first_link(ORIGIN)
+        assert link is not None
+        await users.make_owner(key_of(link), OWNER, PASSWORD)
     else:
-        name = f"{role}-{project}"
         host = Caller(Identity("local:root", project, frozenset({Scope.ADMIN})), "req-test")
-        _, secret = await users.invite(host, name, role)
+        _, secret = await users.invite(host, name_of(role, project), role)
         await users.accept_invitation(secret, PASSWORD)
-    return (await world.actions.sessions.sign_in(name, PASSWORD, client="127.0.0.1", agent="a test")).secret
 
 
 def key_of(link: str) -> str:

@@ -174,6 +174,7 @@ async def test_the_palette_leads_anywhere(site: Site) -> None:
     await page.keyboard.press("Control+k")
     await page.keyboard.type("firewalls")
     await expect(page.locator("#found [aria-selected=true]")).to_contain_text("Firewalls")
+    assert await _violations(page) == []
     await page.keyboard.press("Enter")
     await expect(page).to_have_url(re.compile("/panel/firewalls$"))
     await page.keyboard.press("c")

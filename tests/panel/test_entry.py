@@ -4,21 +4,36 @@ from __future__ import annotations
 
 import base64
 import re
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.twofactor.totp import TOTP
 
 from insula.domain.user import Role
-from tests.api.world import OTHER_PROJECT, World
-from tests.panel.browsing import ORIGIN, OWNER, PASSWORD, Browsing, key_of, session_of, text_of
+from tests.api.world import OTHER_PROJECT, World, make_world
+from tests.panel.browsing import ORIGIN, OWNER, PASSWORD, Browsing, key_of, new_session, session_of, text_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 OTHER_PASSWORD = "pebble violin thunder marble"
 
 
-async def test_the_first_link_makes_the_owner_once(world: World) -> None:
+@pytest_asyncio.fixture(loop_scope="module", autouse=True)
+async def owned(world: World) -> None:
+    """There is an owner."""
+    await session_of(world)
+
+
+async def test_the_first_link_makes_the_owner_once() -> None:
+    with tempfile.TemporaryDirectory(prefix="insula-", dir="/tmp") as name:
+        async with make_world(Path(name)) as fresh:
+            await _first_owner(fresh)
+
+
+async def _first_owner(world: World) -> None:
     link = await world.actions.users.first_link(ORIGIN)
     assert link is not None
     async with Browsing.of(world, signed_in=False) as stranger:
@@ -87,9 +102,11 @@ async def test_a_form_of_another_site_signs_nobody_in(world: World) -> None:
 
 async def test_an_ended_session_leads_to_the_door_and_back(world: World) -> None:
     async with Browsing.of(world, Role.MEMBER) as member:
+        ended = await new_session(world, Role.MEMBER)
+        member.client.cookies.set("insula", ended)
         answer = await member.post("/sign-out")
         assert answer.headers["location"] == "/panel/sign-in"
-        member.client.cookies.set("insula", await session_of(world, Role.MEMBER))
+        member.client.cookies.set("insula", ended)
         answer = await member.get("/instances?q=web")
         assert answer.headers["location"] == "/panel/sign-in?back=%2Fpanel%2Finstances%3Fq%3Dweb"
         part = await member.get("/instances", **{"hx-request": "true"})
@@ -138,7 +155,8 @@ async def test_a_second_factor_is_set_up_and_asked_for(world: World) -> None:
 
 
 async def test_signing_out_everywhere_ends_all_sessions(world: World) -> None:
-    async with Browsing.of(world, Role.READER) as here, Browsing.of(world, Role.READER) as there:
-        assert (await here.get("/account")).status_code == 200
+    async with Browsing.of(world, Role.READER, OTHER_PROJECT) as here, Browsing.of(world, signed_in=False) as there:
+        there.client.cookies.set("insula", await new_session(world, Role.READER, OTHER_PROJECT))
+        assert (await there.get("/account")).status_code == 200
         assert (await here.post("/account/sign-out-everywhere")).status_code == 303
         assert (await there.get("/")).status_code == 303

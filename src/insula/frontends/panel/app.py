@@ -132,7 +132,7 @@ def _tell(count: Count) -> list[tuple[bytes, bytes]]:
 
 def _handler(entry: Route, panel: Panel) -> HTTPRouteHandler:
     async def handle(request: Request[Any, Any, Any]) -> Any:
-        check_origin(entry.method, request.headers, request.scope["scheme"])
+        check_origin(entry.method, request.headers)
         visit = Visit(panel, request, request.path_params, _query(request), await _form(entry, request))
         if entry.public or entry.method == "GET":
             return _response(await entry.run(visit), request)

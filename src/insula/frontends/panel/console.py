@@ -65,7 +65,7 @@ async def _open(panel: Panel, socket: WebSocket[Any, Any, Any]) -> Any:
     caller = socket.scope["state"]["caller"]
     session: Session | None = socket.scope["state"].get("session")
     # Browsers let any site open a WebSocket, and send this site's cookies along.
-    check_origin("CONNECT", {"origin": "", **socket.headers}, "https" if socket.scope["scheme"] == "wss" else "http")
+    check_origin("CONNECT", {"origin": "", **socket.headers})
     found = await panel.actions.instances.show(caller, socket.path_params["name"])
     known_by = session.known_by if session is not None else ""
     panel.tickets.take(socket.query_params.get("ticket", ""), known_by, found.id)

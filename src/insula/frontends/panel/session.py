@@ -137,17 +137,19 @@ def _is_this_host(address: str) -> bool:
         return False
 
 
-def check_origin(method: str, headers: Mapping[str, str], scheme: str) -> None:
-    """Raise Forbidden for a form that another site sent."""
+def check_origin(method: str, headers: Mapping[str, str]) -> None:
+    """Raise Forbidden for a form that another site sent.
+
+    Its scheme tells nothing: a proxy may have taken HTTPS off.
+    """
     if method in _SAFE:
         return
-    origin = headers.get("origin")
-    own = f"{scheme}://{headers.get('host', '')}"
+    origin, host = headers.get("origin"), headers.get("host", "")
     site = headers.get("sec-fetch-site", "same-origin")
-    if (origin is not None and origin != own) or site not in {"same-origin", "none"}:
+    if (origin is not None and origin.partition("://")[2] != host) or site not in {"same-origin", "none"}:
         raise Forbidden(
             "The form came from another site",
-            why=f"Its origin is {(origin or site)[:80]}, not {own[:80]}",
+            why=f"It came from {(origin or site)[:80]}, and this is {host[:80]}",
             todo="Open the panel itself and try again",
             code="foreign-form",
         )

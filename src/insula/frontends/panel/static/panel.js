@@ -95,14 +95,17 @@
     const at = list.findIndex((each) => each.getAttribute("aria-selected") === "true");
     list.forEach((each) => each.setAttribute("aria-selected", "false"));
     const next = list[(at + step + list.length) % list.length];
-    if (next) { next.setAttribute("aria-selected", "true"); next.scrollIntoView({ block: "nearest" }); }
+    if (!next) return;
+    next.setAttribute("aria-selected", "true");
+    next.scrollIntoView({ block: "nearest" });
+    field.setAttribute("aria-activedescendant", next.id);
   };
   field.addEventListener("keydown", (event) => {
     if (event.key === "ArrowDown") { event.preventDefault(); move(1); }
     if (event.key === "ArrowUp") { event.preventDefault(); move(-1); }
     if (event.key === "Enter") {
       event.preventDefault();
-      const chosen = one("#found [aria-selected=true] a", palette);
+      const chosen = one("#found [aria-selected=true]", palette);
       if (chosen) location.assign(chosen.href);
     }
   });
