@@ -13,6 +13,7 @@ from insula.control.actions.backups import BackupActions
 from insula.control.actions.firewalls import FirewallActions
 from insula.control.actions.forwards import ForwardActions
 from insula.control.actions.guest import GuestActions
+from insula.control.actions.history import HistoryActions
 from insula.control.actions.host import HostActions
 from insula.control.actions.images import ImageActions
 from insula.control.actions.instances import InstanceActions
@@ -30,6 +31,7 @@ from insula.control.actions.traffic import TrafficActions
 from insula.control.actions.volumes import VolumeActions
 from insula.control.store import (
     BackupFilter,
+    Histories,
     InstanceFilter,
     OperationFilter,
     SnapshotFilter,
@@ -50,6 +52,7 @@ class Actions:
         scheduler: Scheduler,
         *,
         signing: SigningKeys,
+        histories: Histories,
     ) -> None:
         acceptor = Acceptor(store, engine, scheduler)
         self.access = Access(store, signing)
@@ -74,6 +77,7 @@ class Actions:
         self.tokens = TokenActions(store, signing)
         self.projects = ProjectActions(store, self.access)
         self.host = HostActions(store, nodes, scheduler)
+        self.history = HistoryActions(store, nodes, histories)
         self.audit = AuditActions(store)
 
 
