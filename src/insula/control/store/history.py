@@ -232,34 +232,33 @@ class Histories:
         """Returns the places in the file of those that were written."""
         numbers = remember(connection, {name: self._known[name] for name in pending if name in self._known})
         for resolution in RESOLUTIONS:
-            rows = []
-            for name, number in numbers.items():
-                fresh = roll_up(pending[name].buckets, resolution.step_s)
-                rows += _merged(connection, resolution.step_s, number, fresh)
-            if rows:
+            fresh = {number: roll_up(pending[name].buckets, resolution.step_s) for name, number in numbers.items()}
+            if rows := _merged(connection, resolution.step_s, fresh):
                 new = insert(bucket)
                 place = ("step_s", "subject", "start_s")
                 connection.execute(new.on_conflict_do_update(place, set_={"data": new.excluded.data}), rows)
         return numbers
 
 
-def _merged(connection: Connection, step_s: int, number: int, fresh: Buckets) -> list[dict[str, object]]:
-    """The rows that fresh buckets make together with what is there of them."""
-    if not fresh:
+def _merged(connection: Connection, step_s: int, fresh: Mapping[int, Buckets]) -> list[dict[str, object]]:
+    """The rows that fresh buckets make, by subjects, together with what is there of them."""
+    starts = [start for buckets in fresh.values() for start in buckets]
+    if not starts:
         return []
-    stored = sa.select(bucket.c.start_s, bucket.c.data).where(
+    stored = sa.select(bucket.c.subject, bucket.c.start_s, bucket.c.data).where(
         bucket.c.step_s == step_s,
-        bucket.c.subject == number,
-        bucket.c.start_s >= min(fresh),
-        bucket.c.start_s <= max(fresh),
+        bucket.c.subject.in_(fresh),
+        bucket.c.start_s >= min(starts),
+        bucket.c.start_s <= max(starts),
     )
-    old = {row.start_s: unpacked(row.data) for row in connection.execute(stored)}
+    old = {(row.subject, row.start_s): unpacked(row.data) for row in connection.execute(stored)}
     return [
         {
             "step_s": step_s,
             "subject": number,
             "start_s": start,
-            "data": packed(both(old[start], means) if start in old else means),
+            "data": packed(both(old.get((number, start), {}), means)),
         }
-        for start, means in fresh.items()
+        for number, buckets in fresh.items()
+        for start, means in buckets.items()
     ]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
+from sqlalchemy import bindparam
 from sqlalchemy.engine import Connection
 
 from insula.control.store.history_schema import subject
@@ -64,15 +65,15 @@ def load(connection: Connection) -> dict[str, Known]:
 
 def remember(connection: Connection, known: Mapping[str, Known]) -> Mapping[str, int]:
     """Write down what their counters showed last; who is new gets a place in the file. Returns all places."""
-    numbers = {}
+    numbers, changes = {}, []
     for name, one in known.items():
         seen = msgspec.json.encode(one.seen).decode()
         if one.number is None:
             row = {"id": name, "project": one.project, "seen": seen}
-            made = connection.execute(subject.insert().values(row))
-            numbers[name] = int(made.lastrowid)
+            numbers[name] = int(connection.execute(subject.insert().values(row)).lastrowid)
         else:
-            change = subject.update().where(subject.c.number == one.number)
-            connection.execute(change.values(seen=seen, gone_at_s=None))
             numbers[name] = one.number
+            changes.append({"place": one.number, "seen": seen, "gone_at_s": None})
+    if changes:
+        connection.execute(subject.update().where(subject.c.number == bindparam("place")), changes)
     return numbers
