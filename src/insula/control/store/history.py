@@ -54,17 +54,18 @@ class Histories:
         self._known: dict[str, Known] = {}
         self._pending: dict[str, Pending] = {}
         self._is_failing = False
+        self._is_loaded = False
         self._using = asyncio.Lock()
         self._clocks: tuple[float, float] | None = None
 
     @classmethod
     async def open(cls, path: Path) -> Histories:
-        """The history in this file, begun if there is none that can be read."""
+        """The history in this file, begun if there is none that can be read; opened later if it cannot be now."""
         histories = cls(path)
         try:
-            await histories._load()
-        except DataCorrupt as error:
-            await histories._begin_anew(error)
+            await histories._guarded(lambda _: None)
+        except InsulaError as error:
+            histories._fail(error)
         except BaseException:
             await histories._database.close()
             raise
@@ -111,9 +112,7 @@ class Histories:
             for subject_id, old in pending.items():
                 old.add_all(self._pending.get(subject_id, Pending()))
                 self._pending[subject_id] = old
-            if not self._is_failing:
-                _log.warning("measured history cannot be written", path=str(self._path), error=str(error))
-            self._is_failing = True
+            self._fail(error)
             return
         for name, number in numbers.items():
             if name in self._known:
@@ -121,6 +120,11 @@ class Histories:
         if self._is_failing:
             _log.info("measured history is written again", path=str(self._path))
         self._is_failing = False
+
+    def _fail(self, error: InsulaError) -> None:
+        if not self._is_failing:
+            _log.warning("measured history cannot be written", path=str(self._path), error=str(error))
+        self._is_failing = True
 
     # Looking
 
@@ -197,11 +201,14 @@ class Histories:
             version = connection.exec_driver_sql("PRAGMA user_version").scalar()
             if version not in (0, VERSION):
                 raise DataCorrupt(f"{self._path} is of another version", why=f"It is {version}, not {VERSION}")
-            metadata.create_all(connection)
-            connection.exec_driver_sql(f"PRAGMA user_version={VERSION}")
+            if version == 0:  # nothing else is written, so that a full disk keeps nobody from looking
+                metadata.create_all(connection)
+                connection.exec_driver_sql(f"PRAGMA user_version={VERSION}")
             return load(connection)
 
-        self._known = await self._database.write(work, progress=True)
+        for name, found in (await self._database.write(work, progress=True)).items():
+            self._known.setdefault(name, found).number = found.number
+        self._is_loaded = True
 
     async def _begin_anew(self, error: DataCorrupt) -> None:
         _log.warning("measured history is set aside and begun anew", path=str(self._path), error=str(error))
@@ -211,10 +218,9 @@ class Histories:
                 file = self._path.with_name(self._path.name + ending)
                 file.replace(self._path.with_name(f"{self._path.name}.damaged{ending}"))
         self._database = Database(parse_url(f"sqlite:///{self._path}"))
-        kept, self._known = self._known, {}
-        await self._load()
-        # Their numbers were those of the old file.
-        self._known = {name: Known(known.project, seen=known.seen, newest=known.newest) for name, known in kept.items()}
+        self._is_loaded = False
+        for known in self._known.values():
+            known.number = None  # that of the old file
 
     async def _guarded(self, work: Callable[[Connection], T], *, writes: bool = False) -> T:
         """One transaction; once more in a new file when this one is damaged."""
@@ -226,6 +232,8 @@ class Histories:
                 return await self._transact(work, writes)
 
     async def _transact(self, work: Callable[[Connection], T], writes: bool) -> T:
+        if not self._is_loaded:
+            await self._load()
         return await (self._database.write(work, progress=True) if writes else self._database.read(work))
 
     def _write(self, connection: Connection, pending: Mapping[str, Pending]) -> Mapping[str, int]:

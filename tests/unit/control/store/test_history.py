@@ -1,12 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from insula.base.errors import DiskFull
+from insula.base.errors import DataCorrupt, DiskFull
 from insula.control.store import Histories
+from insula.control.store.engine import Database
 from insula.domain.history import GONE_KEPT_S, RESOLUTIONS, Metric, Reading
 
 _FINE, _MINUTES, _FIVES, _HOURS = RESOLUTIONS
@@ -156,3 +158,47 @@ async def test_use_is_what_was_measured_last(histories: Histories) -> None:
     assert found.totals[Metric.CPU] == pytest.approx((_BEGIN_S + 20) * 0.5)
     assert found.at is not None
     assert found.at.timestamp() == _BEGIN_S + 20
+
+
+async def test_a_file_that_cannot_be_opened_now_is_opened_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await Histories.open(tmp_path / "history.sqlite")
+    _measure(first, _BEGIN_S, 3)
+    await first.close()
+    with monkeypatch.context() as patch:
+
+        async def full(*_: object, **__: object) -> None:
+            raise DiskFull("The database cannot grow")
+
+        patch.setattr(Database, "write", full)
+        again = await Histories.open(tmp_path / "history.sqlite")
+        _measure(again, _BEGIN_S + 600, 2)
+        await again.flush()
+    assert sorted(await again.read("ins_1", _FINE, _BEGIN_S, _BEGIN_S + 700)) == [
+        *(_BEGIN_S, _BEGIN_S + 10, _BEGIN_S + 600),
+    ]
+    await again.close()
+
+
+async def test_a_file_that_is_damaged_meanwhile_is_begun_anew(histories: Histories, tmp_path: Path) -> None:
+    _measure(histories, _BEGIN_S, 3)
+    await histories.flush()
+    with file_is_damaged(histories):
+        _measure(histories, _BEGIN_S + 30, 3)
+        await histories.flush()
+    found = await histories.read("ins_1", _FINE, _BEGIN_S, _BEGIN_S + 100)
+    assert sorted(found) == [_BEGIN_S + 20, _BEGIN_S + 30, _BEGIN_S + 40]
+    assert (tmp_path / "history.sqlite.damaged").exists()
+
+
+@contextmanager
+def file_is_damaged(histories: Histories) -> Iterator[None]:
+    """The present file is found damaged by the next write."""
+
+    async def damaged(*_: object, **__: object) -> None:
+        raise DataCorrupt("The database file is damaged")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(histories._database, "write", damaged)
+        yield
