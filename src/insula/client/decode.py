@@ -48,9 +48,9 @@ def _converter(hint: Any) -> _Convert:
     if origin in (typing.Union, types.UnionType):
         inner = _converter(next(a for a in arguments if a is not type(None)))
         return lambda value: None if value is None else inner(value)
-    if origin in (tuple, frozenset):
-        item = _converter(arguments[0])
-        return lambda value: origin(item(entry) for entry in value)
+    if origin in (tuple, frozenset, Sequence):
+        item, make = _converter(arguments[0]), frozenset if origin is frozenset else tuple
+        return lambda value: make(item(entry) for entry in value)
     if isinstance(hint, type):
         return _class_converter(hint)
     return _same
