@@ -16,6 +16,7 @@ NAMES = (
     "control",
     "listing",
     "dialects",
+    "history",
     "rest",
     "limits",
     "network_limits",

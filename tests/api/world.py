@@ -20,7 +20,8 @@ from insula.control.actions import Actions, SigningKeys
 from insula.control.actions.caller import Caller
 from insula.control.actions.secret import hash_secret, new_secret
 from insula.control.nodes import Nodes, Spaces
-from insula.control.store import Store
+from insula.control.reconcile import Recorder
+from insula.control.store import Histories, Store
 from insula.domain.access import DEFAULT_PROJECT, Identity, Project, Scope, Token
 from insula.domain.address import AddressPool, ReservedAddress
 from insula.domain.backup import Backup, BackupStore
@@ -56,6 +57,8 @@ class World:
     closing: asyncio.Event
     places: Path  # where backup stores are
     signing: SigningKeys
+    histories: Histories
+    recorder: Recorder
     _secrets: dict[tuple[str, frozenset[Scope]], str] = field(default_factory=dict)
 
     @property
@@ -204,9 +207,14 @@ async def make_world(
         nodes = Nodes({"local": made})
         spaces = Spaces(control.store, nodes)
         signing = SigningKeys(secrets.token_bytes(32))
-        actions = Actions(control.store, control.engine, nodes, spaces, control.scheduler, signing=signing)
+        histories = await Histories.open(folder / "history.sqlite")
+        actions = Actions(
+            control.store, control.engine, nodes, spaces, control.scheduler, signing=signing, histories=histories
+        )
         closing = asyncio.Event()
         limits = RateLimits(rate_limit_per_minute)
         app = with_dialects(make_app(actions, limits, closing=closing), actions, limits)
         app = with_panel(app, actions, limits, closing=closing)
-        yield World(control, actions, app, closing, folder / "stores", signing)
+        recorder = Recorder(control.store, nodes, histories)
+        yield World(control, actions, app, closing, folder / "stores", signing, histories, recorder)
+        await histories.close()

@@ -13,6 +13,7 @@ import pytest
 
 from insula.base.errors import NotFound
 from insula.client import Client
+from insula.domain.history import Metric
 from tests.private_service import PrivateService
 
 pytestmark = [pytest.mark.thorough, pytest.mark.timeout(240)]
@@ -89,3 +90,22 @@ def test_a_service_that_was_killed_reaps_after_its_start_who_does_not_come_back(
         time.sleep(LEASE_S + LATE_S)
         assert names(client) == {kept}
         assert client.instances.get(kept).state == "running"
+
+
+def test_history_goes_on_after_the_service_was_killed(client: Client, service: PrivateService) -> None:
+    name = client.instances.create("measured", image="tiny", plan="micro-1").target
+    client.instances.wait(name)
+
+    def measured() -> list[bool]:
+        (cpu,) = client.instances.metrics(name, metrics=[Metric.CPU]).series
+        return [value is not None for value in cpu.avg]
+
+    seconds_until(lambda: sum(measured()) >= 2, 60)
+    service.kill()
+    service.start()
+    before = sum(measured())
+    assert before >= 2
+    seconds_until(lambda: sum(measured()) >= before + 2, 60)
+    known = measured()
+    first, last = known.index(True), len(known) - known[::-1].index(True)
+    assert all(known[first:last]), "the time without a service is a gap"

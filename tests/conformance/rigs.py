@@ -36,6 +36,7 @@ class Rig(Protocol):
     async def booted(self, spec: MachineSpec, times: int = 1) -> None: ...
     async def shut_down_from_inside(self, spec: MachineSpec) -> None: ...
     async def has_link(self, spec: MachineSpec) -> bool: ...
+    async def work(self, spec: MachineSpec) -> None: ...  # the guest keeps a processor busy, and reads from its disk
     async def volume_sizes(self, spec: MachineSpec) -> dict[str, int]: ...
     def volume(self, name: str) -> Path: ...
     def layer(self, base: Path, target: Path) -> None: ...
@@ -77,6 +78,9 @@ class FakeRig:
     async def has_link(self, spec: MachineSpec) -> bool:
         found = state.load(spec.folder)
         return found is not None and found.link_up
+
+    async def work(self, spec: MachineSpec) -> None:
+        await asyncio.sleep(0.3)  # it always does
 
     async def volume_sizes(self, spec: MachineSpec) -> dict[str, int]:
         found = state.load(spec.folder)
@@ -158,6 +162,10 @@ class QemuRig:
     async def has_link(self, spec: MachineSpec) -> bool:
         async with console(spec.folder) as typed:
             return (await typed.run("ip link set eth0 up; cat /sys/class/net/eth0/carrier")).endswith("1")
+
+    async def work(self, spec: MachineSpec) -> None:
+        async with console(spec.folder) as typed:
+            await typed.run("dd if=/dev/vda of=/dev/null bs=64k count=64 2>/dev/null; md5sum /bin/busybox")
 
     async def volume_sizes(self, spec: MachineSpec) -> dict[str, int]:
         """What the guest itself sees, by serial number, in GiB."""

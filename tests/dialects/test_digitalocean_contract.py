@@ -12,7 +12,7 @@ from insula.frontends.dialects.digitalocean import DIALECT
 from insula.frontends.dialects.digitalocean.coverage import COVERAGE
 from tests.api.probes import PUBLIC_KEY
 from tests.api.world import World
-from tests.dialects import openapi
+from tests.dialects import digitalocean_metrics, openapi
 from tests.dialects.contract import Contract
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -375,6 +375,10 @@ async def test_projects(contract: Contract) -> None:
     for name, places in (("projects_assign_resources_default", ()), ("projects_assign_resources", (project["id"],))):
         assert (await contract.ask(name, *places, json=body))["resources"][0]["status"] == "already_assigned"
     await contract.ask("droplets_destroy", made["id"], status=204)
+
+
+async def test_metrics(contract: Contract) -> None:
+    await digitalocean_metrics.story(contract, (await droplet(contract, "measured"))["id"])
 
 
 async def test_what_is_not_supported_says_so(contract: Contract) -> None:

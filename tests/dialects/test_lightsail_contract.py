@@ -17,6 +17,7 @@ from tests.api.probes import PUBLIC_KEY
 from tests.api.world import World
 from tests.dialects import signed
 from tests.dialects.botoshapes import lightsail
+from tests.dialects.measuring import measured as ten_minutes
 from tests.dialects.signed_contract import NEVER, ZONE, Contract
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -320,15 +321,20 @@ async def test_metrics(contract: Contract) -> None:
     found = await contract.world.store.instances.get("default", "measured")
     await measured(contract.world, found.id, found.ports[0].id)
     now = datetime.datetime.now(datetime.UTC).timestamp()
-    body = {"instanceName": "measured", "period": 300, "startTime": now - 7200, "endTime": now + 10}
+    body = {"instanceName": "measured", "period": 3600, "startTime": now - 7200, "endTime": now + 10}
     every = ["Sum", "Average", "Minimum", "Maximum", "SampleCount"]
     wish = {**body, "unit": "Bytes", "statistics": every}
     shown = await contract.ask("GetInstanceMetricData", metricName="NetworkIn", **wish)
     assert [one["sum"] for one in shown["metricData"]] == [7.0]
     shown = await contract.ask("GetInstanceMetricData", metricName="NetworkOut", **wish)
     assert [one["maximum"] for one in shown["metricData"]] == [5.0]
-    cpu = {**body, "unit": "Percent", "statistics": ["Average"]}
-    assert (await contract.ask("GetInstanceMetricData", metricName="CPUUtilization", **cpu))["metricData"] == []
+    await ten_minutes(contract.world, found.id)
+    cpu = {**body, "period": 300, "unit": "Percent", "statistics": ["Average"]}
+    shown = await contract.ask("GetInstanceMetricData", metricName="CPUUtilization", **cpu)
+    assert [one["average"] for one in shown["metricData"]] == pytest.approx([25 / found.resources.vcpus] * 3, rel=0.01)
+    shown = await contract.ask("GetInstanceMetricData", metricName="NetworkIn", **wish | {"period": 60})
+    assert sum(one["sum"] for one in shown["metricData"]) == pytest.approx(600e6, rel=0.01)
+    assert (await contract.ask("GetInstanceMetricData", metricName="DiskReadOps", **cpu))["metricData"] == []
     for wrong in (
         {"metricName": "Mood"},
         {"metricName": "NetworkIn", "startTime": now + 99},

@@ -16,6 +16,7 @@ from tests.dialects import linode_networks as networks
 from tests.dialects import linodespec
 from tests.dialects.contract import Contract
 from tests.dialects.linode_calls import CREATE, PATIENCE_S, linode, listed, reaches
+from tests.dialects.linode_stats import stats
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 _NEVER = {
@@ -152,7 +153,7 @@ async def test_a_linodes_life(contract: Contract) -> None:
     assert rebuilt["id"] == number
     await reaches(contract, number, "running")
     assert (await contract.ask("linodes.transfer-view", number))["quota"] == 0
-    assert set((await contract.ask("linodes.stats", number))["data"]) == {"cpu", "io", "netv4", "netv6"}
+    await stats(contract, number)
     assert await listed(contract, "linodes.nodebalancers", number) == []
     for word in ("clone", "migrate", "rescue", "upgrade", "interfaces-upgrade"):
         await contract.ask(f"linodes.{word}", number, status=400, json={})
@@ -368,7 +369,9 @@ async def test_what_is_not_supported_says_so(contract: Contract) -> None:
 async def test_every_operation_answers_with_every_documented_field(contract: Contract) -> None:
     """The last test: what the others have seen."""
     undocumented = {one for one in COVERAGE.supported if not contract.specification.knows(one)}
-    assert undocumented == {"profile.grants", "linodes.stats"}, "which are asked above all the same"
+    assert undocumented == {"profile.grants", "linodes.stats", "linodes.stats-month"}, (
+        "which are asked above all the same"
+    )
     assert COVERAGE.supported - contract.seen == undocumented
     supported = {name: fields for name, fields in contract.absent.items() if fields and name in COVERAGE.supported}
     assert supported == {}

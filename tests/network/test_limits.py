@@ -68,6 +68,7 @@ async def test_what_passes_is_counted_for_each_side_and_survives_changes(world: 
     world.frames_at("prt_2")  # what a card has not taken yet does not count
     await world.apply_only(space_of([_RED], (*_PORTS, port_of(3, _RED))))
     after = (await world.keeper.traffic()).ports
+    assert (await world.keeper.card_traffic())["prt_1"] == after["prt_1"]
     assert after["prt_1"].sent.packets - before["prt_1"].sent.packets == 10
     assert after["prt_1"].sent.byte_count - before["prt_1"].sent.byte_count == 1000
     assert after["prt_2"].received.packets - before["prt_2"].received.packets >= 10

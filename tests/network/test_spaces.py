@@ -46,6 +46,7 @@ async def test_projects_with_the_same_addresses_stand_side_by_side(spaces: Space
             assert len(wiring.taps) == 1
     assert [report.id for report in await spaces.space_reports()] == ["prj_a", "prj_b"]
     assert set((await spaces.space_traffic("prj_a")).ports) == {"prt_1", "prt_2"}
+    assert set(await spaces.card_traffic()) == {"prt_1", "prt_2"}
     for _ in range(2):
         await spaces.remove_space("prj_a")
     assert [report.id for report in await spaces.space_reports()] == ["prj_b"]

@@ -142,14 +142,34 @@ def size_gib(text: str, option: str) -> int:
 
 def lease_s(text: str) -> int:
     """`90s`, `10m`, `2h`, `1d` → seconds."""
-    number, unit = text[:-1], text[-1:].lower()
-    if not (number.isascii() and number.isdigit() and unit in _UNITS_S):
+    seconds = _seconds(text)
+    if seconds is None:
         raise InvalidInput(
             f"{text} is not the length of a lease",
             why="It is a whole number with its unit: s, m, h or d; from 10s to 30d",
             todo="Write it like 10m",
             code="invalid-lease",
         )
+    return seconds
+
+
+def duration_s(text: str, option: str) -> int:
+    """`90s`, `10m`, `2h`, `1d` → seconds, at least one."""
+    seconds = _seconds(text)
+    if not seconds:
+        raise InvalidInput(
+            f"{option} {text} is no length of time",
+            why="It is a whole number with its unit: s, m, h or d",
+            todo=f"Write it like {option} 24h",
+            code="invalid-duration",
+        )
+    return seconds
+
+
+def _seconds(text: str) -> int | None:
+    number, unit = text[:-1], text[-1:].lower()
+    if not (number.isascii() and number.isdigit() and len(number) < 10 and unit in _UNITS_S):
+        return None
     return int(number) * _UNITS_S[unit]
 
 

@@ -77,6 +77,16 @@ COMMANDS: Entries = {
     "address": ("addresses", "address", "Addresses of the outside that lead to instances."),
     "address-pool": ("addresses", "address_pool", "Pools of addresses that projects may reserve."),
     "traffic": ("traffic", "traffic", "Show what an instance sent and received, hour by hour."),
+    "metrics": (
+        "metrics",
+        "metrics",
+        "Show what an instance, or the host, used: processors, memory, disks, network.",
+    ),
+    "top": (
+        "metrics",
+        "top",
+        "Show what all instances and the host use now, those that work most first, again every ten seconds.",
+    ),
     "forward": ("forwards", "forward", "Forwards: ports of the host that lead to instances."),
     "firewall": ("firewalls", "firewall", "Firewalls: who may reach which instances, and whom these may reach."),
     "image": ("images", "image", "Images: list, build, warm, import, publish, share, deprecate, delete."),

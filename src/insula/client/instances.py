@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from insula.base.errors import GuestFailure
 from insula.client.connection import Connection, given, path_of
-from insula.client.decode import build
+from insula.client.decode import build, build_all
+from insula.client.spans import span_query
+from insula.domain.history import History, Metric, Use
 from insula.domain.instance import Instance, PortForward, Protocol
 from insula.domain.operation import Operation
 from insula.domain.traffic import InstanceTraffic
@@ -224,6 +227,23 @@ class Instances:
         return build(
             InstanceTraffic, self._connection.get(f"{path_of('instances', instance, 'traffic')}?hours={hours}")
         )
+
+    def metrics(
+        self,
+        instance: str,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        step_s: int | None = None,
+        metrics: Collection[Metric] = (),
+    ) -> History:
+        """What it used: the last hour unless told otherwise, in steps that fit unless `step_s` says which."""
+        query = span_query(since, until, step_s, metrics)
+        return build(History, self._connection.get(path_of("instances", instance, "metrics"), query))
+
+    def use(self) -> Sequence[Use]:
+        """What all instances use now; those without a machine have no values."""
+        return build_all(Use, self._connection.get(path_of("use"))["items"])
 
     def add_forward(self, instance: str, forward: PortForward) -> Instance:
         """Open a port of the host that leads to it. Raises Conflict when the port is taken."""

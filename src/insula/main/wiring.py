@@ -10,9 +10,9 @@ from insula.base.settings import Settings
 from insula.control.actions import Actions, SigningKeys
 from insula.control.nodes import Nodes, Spaces
 from insula.control.operations import open_engine
-from insula.control.reconcile import Accountant, Collector, Connector, Reaper, Reconciler, Timekeeper
+from insula.control.reconcile import Accountant, Collector, Connector, Reaper, Reconciler, Recorder, Timekeeper
 from insula.control.scheduler import HostPolicy, Scheduler
-from insula.control.store import Store
+from insula.control.store import Histories, Store
 from insula.frontends.api.app import make_app
 from insula.frontends.certificates import Certificates
 from insula.frontends.dialects.front import HOSTS, with_dialects
@@ -36,6 +36,8 @@ async def wire(settings: Settings, parts: AsyncExitStack) -> Listen:
     """
     store = await Store.open(settings.database_url)
     parts.push_async_callback(store.close)
+    histories = await Histories.open(settings.home / "control" / "history.sqlite")
+    parts.push_async_callback(histories.close)
     node = await parts.enter_async_context(await assemble(settings))
     nodes = Nodes({LOCAL_NODE: node})
     policy = HostPolicy(
@@ -51,6 +53,7 @@ async def wire(settings: Settings, parts: AsyncExitStack) -> Listen:
     background.start("reconciler", Reconciler(store, nodes).run)
     background.start("connector", Connector(store, spaces).run)
     background.start("accountant", Accountant(store, nodes).run)
+    background.start("recorder", Recorder(store, nodes, histories).run)
     background.start("collector", Collector(store, nodes).run)
     background.start("reaper", Reaper(store, engine).run)
     background.start("timekeeper", Timekeeper(store, engine, scheduler).run)
@@ -62,7 +65,7 @@ async def wire(settings: Settings, parts: AsyncExitStack) -> Listen:
         background.start("certificates", certificates.keep_fresh)
         tls = Tls(*settings.listen_tls, certificates.context())
     signing = await asyncio.to_thread(SigningKeys.open, settings.home / "control" / "signing.key")
-    actions = Actions(store, engine, nodes, spaces, scheduler, signing=signing)
+    actions = Actions(store, engine, nodes, spaces, scheduler, signing=signing, histories=histories)
     limits = RateLimits(settings.rate_limit_per_minute)
     app = with_dialects(make_app(actions, limits, closing=closing, certificates=certificates), actions, limits)
     app = with_panel(app, actions, limits, closing=closing)

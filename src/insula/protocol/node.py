@@ -29,6 +29,7 @@ from insula.protocol.backups import (
     StoreSecret,
     StoreSpec,
 )
+from insula.protocol.measures import Measures
 from insula.protocol.network import NetworkNode
 
 
@@ -371,6 +372,7 @@ class NodeApi(NetworkNode, Protocol):
 
     # Observation
     async def observe(self) -> Sequence[InstanceReport]: ...
+    async def measure(self) -> Measures: ...  # what counters and gauges show now, in one pass over all machines
     def watch(self) -> AsyncIterator[InstanceReport]: ...  # every change from now on
     async def leftovers(
         self, known: frozenset[str], remove: bool

@@ -68,3 +68,12 @@ def test_events() -> None:
     ]
     assert list(parse_events(stream)) == [("step", {"a": 1})]
     assert list(parse_events([*stream, b"\n"])) == [("step", {"a": 1}), ("end", {})]
+
+
+def test_what_is_in_sequences_is_built_as_well() -> None:
+    counts = {"sent_bytes": 1, "sent_packets": 2, "received_bytes": 3, "received_packets": 4}
+    hours = [{"hour": "2026-01-31T08:00:00Z", "counts": counts}]
+    found = build(
+        InstanceTraffic, {"instance_id": "i", "since": "2026-01-31T08:00:00Z", "total": counts, "hours": hours}
+    )
+    assert found.hours == (HourTraffic(datetime(2026, 1, 31, 8, tzinfo=UTC), Counts(1, 2, 3, 4)),)

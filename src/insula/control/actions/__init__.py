@@ -14,6 +14,7 @@ from insula.control.actions.credentials import Credentials
 from insula.control.actions.firewalls import FirewallActions
 from insula.control.actions.forwards import ForwardActions
 from insula.control.actions.guest import GuestActions
+from insula.control.actions.history import HistoryActions
 from insula.control.actions.host import HostActions
 from insula.control.actions.images import ImageActions
 from insula.control.actions.instances import InstanceActions
@@ -33,6 +34,7 @@ from insula.control.actions.users import UserActions
 from insula.control.actions.volumes import VolumeActions
 from insula.control.store import (
     BackupFilter,
+    Histories,
     InstanceFilter,
     OperationFilter,
     SnapshotFilter,
@@ -53,6 +55,7 @@ class Actions:
         scheduler: Scheduler,
         *,
         signing: SigningKeys,
+        histories: Histories,
     ) -> None:
         acceptor = Acceptor(store, engine, scheduler)
         self.access = Access(store, signing)
@@ -80,6 +83,7 @@ class Actions:
         self.sessions = SessionActions(store, self.access, credentials)
         self.projects = ProjectActions(store, self.access)
         self.host = HostActions(store, nodes, scheduler)
+        self.history = HistoryActions(store, nodes, histories)
         self.audit = AuditActions(store)
 
 

@@ -22,6 +22,7 @@ from insula.protocol.backups import (
     StoreSecret,
     StoreSpec,
 )
+from insula.protocol.measures import Measures
 from insula.protocol.network import SpaceOrder, SpaceReport, SpaceTraffic
 from insula.protocol.node import (
     BootReport,
@@ -285,6 +286,9 @@ class BoundedNode:
 
     async def observe(self) -> Sequence[InstanceReport]:
         return await self._ask("look at its instances", _QUICK_S, self._node.observe())
+
+    async def measure(self) -> Measures:
+        return await self._ask("measure what is used", _QUICK_S, self._node.measure())
 
     def watch(self) -> AsyncIterator[InstanceReport]:
         return self._node.watch()

@@ -5,6 +5,7 @@ from insula.control.store.backup_acceptance import Drilling
 from insula.control.store.backup_schedules import unknown_schedule
 from insula.control.store.backups import BackupFilter
 from insula.control.store.completion import Completion
+from insula.control.store.history import Histories
 from insula.control.store.image_acceptance import Publishing
 from insula.control.store.images import unknown_image
 from insula.control.store.instances import InstanceFilter
@@ -24,6 +25,7 @@ __all__ = [
     "BackupFilter",
     "Completion",
     "Drilling",
+    "Histories",
     "InstanceFilter",
     "Link",
     "OperationFilter",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from insula.control.actions.backup_stores import AddedStore, RemovedStore, StoreKey
@@ -11,6 +11,7 @@ from insula.domain.access import Project, Scope, SshKey, Token
 from insula.domain.address import AddressPool, Assignment, ReservedAddress
 from insula.domain.backup import Backup, BackupState, BackupStore, Drill, StoreKind, StorePlace, StoreState
 from insula.domain.firewall import Action, Direction, PeerKind, PortRange, Rule, Traffic
+from insula.domain.history import UNITS, Metric
 from insula.domain.image import Image, ImageSource, ImageState, ImageTemplate, Provisioning
 from insula.domain.instance import (
     BootPhase,
@@ -39,6 +40,7 @@ from insula.frontends.api import (
     backup_schemas,
     firewall_schemas,
     image_schemas,
+    metric_schemas,
     network_schemas,
     schemas,
     snapshot_schemas,
@@ -93,6 +95,13 @@ _NETWORK = ProjectNetwork(
     *("net_01kg8yq8e00000000000000001", "default", "default", 1, "10.42.0.0/16", "fd4a:91c2:77e0::/64", True, _AT),
 )
 
+_USE = metric_schemas.UseView(_INSTANCE_ID, "web1", _AT, {Metric.CPU: 12.5, Metric.MEMORY: 310_378_496.0})
+_HISTORY = metric_schemas.HistoryView(
+    _INSTANCE_ID,
+    60,
+    (_AT, _AT + timedelta(minutes=1)),
+    (metric_schemas.SeriesView(Metric.CPU, UNITS[Metric.CPU], (12.5, None), (40.25, None)),),
+)
 _COUNTS = Counts(1_482_113, 9_120, 73_400_320, 52_007)
 _POOL = AddressPool("apl_01kg8yq8e00000000000public", "public", "local", "203.0.113.1", "203.0.113.14", _AT)
 _ADDRESS = ReservedAddress(
@@ -254,6 +263,8 @@ EXAMPLES: Mapping[Any, Any] = {
     address_schemas.CreatePool: address_schemas.CreatePool(name="public", addresses="203.0.113.0/28"),
     address_schemas.ReserveAddress: address_schemas.ReserveAddress(pool="public", instance="web1"),
     address_schemas.AssignAddress: address_schemas.AssignAddress(instance="web2"),
+    metric_schemas.HistoryView: _HISTORY,
+    schemas.ListOf[metric_schemas.UseView]: schemas.ListOf([_USE]),
     InstanceTraffic: InstanceTraffic(_INSTANCE_ID, _AT, _COUNTS, (HourTraffic(_AT, _COUNTS),)),
     AddressPool: _POOL,
     schemas.ListOf[AddressPool]: schemas.ListOf([_POOL]),

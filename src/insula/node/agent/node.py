@@ -25,6 +25,7 @@ from insula.node.agent.forks import Forks, ForkTools
 from insula.node.agent.keeper import InstanceKeeper
 from insula.node.agent.launch import Launcher, read_console
 from insula.node.agent.layers import Layers, LayerTools
+from insula.node.agent.measuring import Meter
 from insula.node.agent.metadata import Metadata
 from insula.node.agent.node_networks import NodeNetworks
 from insula.node.agent.parts import NodeParts
@@ -42,6 +43,7 @@ from insula.node.agent.volumes import Volumes
 from insula.node.agent.warming import Instances
 from insula.node.runtime.cgroups import remove_emptied
 from insula.node.storage.volumes import VolumeStore
+from insula.protocol.measures import Measures
 from insula.protocol.node import (
     BootReport,
     Check,
@@ -103,6 +105,7 @@ class Node(NodeNetworks):
         of_disks = (self._layers, self._forks, memories, self._volumes)
         copying = (snapshots, everybody, parts.driver, parts.images, parts.disks, parts.uids, parts.cgroups)
         self._publisher = Publisher(PublishingTools(parts.folder / "publishing", *copying))
+        self._meter = Meter(self._keepers.values, parts.network, parts.folder)
         self._backups, self._restores, self._backup_files = self._of_backups(points)
         self._around = Surroundings(*shared, self._templates, self._pool, *of_disks, parts.rules)
 
@@ -294,6 +297,9 @@ class Node(NodeNetworks):
         sound = [keeper.report() for keeper in self._keepers.values()]
         damaged = [InstanceReport(name, Power.CRASHED, problem=str(error)) for name, error in self._damaged.items()]
         return [*sound, *damaged]
+
+    async def measure(self) -> Measures:
+        return await self._meter.measure()
 
     def watch(self) -> AsyncIterator[InstanceReport]:
         return self._changes.watch()

@@ -334,3 +334,29 @@ class CanLimitLive(Protocol):
     """Optional: limits that change while the machine runs."""
 
     async def set_limits(self, resources: Resources) -> None: ...
+
+
+@dataclass(frozen=True)
+class ProcessUse:
+    """What a machine has used of the host's processors since it started, and what it holds of its memory now."""
+
+    cpu_s: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class DiskCounts:
+    """What the guest has read from its disks and written to them since its machine started, volumes included."""
+
+    read_bytes: int = 0
+    written_bytes: int = 0
+    reads: int = 0
+    writes: int = 0
+
+
+@runtime_checkable
+class CanMeasure(Protocol):
+    """Optional: a machine that tells what it uses."""
+
+    def process_use(self) -> ProcessUse | None: ...  # None once it has ended; reads one small file
+    async def disk_counts(self) -> DiskCounts: ...  # asks the machine: a thousand times the work

@@ -47,7 +47,6 @@ def traffic_of(space: Space, counts: dict[str, Count], devices: Mapping[str, Seq
     `devices` are packets and bytes that came in at each device and that left there, Ethernet's headers included: the
     kernel counts these anyway, and a packet that looks up counters of its own costs time.
     """
-    networks = {network.id: network for network in space.networks}
 
     def of(name: str) -> Traffic:
         count = counts.get(name, Count(0, 0))
@@ -60,13 +59,17 @@ def traffic_of(space: Space, counts: dict[str, Count], devices: Mapping[str, Seq
             parts = [of(name) for name in names]
             dropped[member.instance_id] = Traffic(sum(p.packets for p in parts), sum(p.byte_count for p in parts))
     return SpaceTraffic(
-        ports={
-            port.id: _port(devices.get(device_of(port, networks[port.network_id]), _NOTHING)) for port in space.ports
-        },
+        ports=cards_of(space, devices),
         rules={rule.id: of(counter_name(rule.id)) for firewall in space.firewalls for rule in firewall.rules},
         dropped=dropped,
         forged=of("forged"),
     )
+
+
+def cards_of(space: Space, devices: Mapping[str, Sequence[int]]) -> Mapping[str, PortTraffic]:
+    """What the devices of the space's ports have counted."""
+    networks = {network.id: network for network in space.networks}
+    return {port.id: _port(devices.get(device_of(port, networks[port.network_id]), _NOTHING)) for port in space.ports}
 
 
 def _port(device: Sequence[int]) -> PortTraffic:

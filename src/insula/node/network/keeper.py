@@ -7,7 +7,7 @@ import contextlib
 import os
 import shutil
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from insula.domain.network import Space
 from insula.domain.port import Port
 from insula.node.network import attendants, dnsmasq, orders, ports, record
 from insula.node.network.attendants import Place
-from insula.node.network.counting import counts_in, traffic_of
+from insula.node.network.counting import cards_of, counts_in, traffic_of
 from insula.node.network.host_rules import Transit
 from insula.node.network.host_side import HostSide
 from insula.node.network.layout import Layout, Uplink, changes, layout_of, observed
@@ -28,7 +28,7 @@ from insula.node.network.rules.skeleton import METADATA_ADDRESS
 from insula.node.network.rules.table import Table
 from insula.node.network.spares import Spares
 from insula.node.network.steward_link import StewardLink
-from insula.protocol.network import SpaceOrder, SpaceReport, SpaceTraffic, Way
+from insula.protocol.network import PortTraffic, SpaceOrder, SpaceReport, SpaceTraffic, Way
 
 _log = get_logger(__name__)
 
@@ -163,6 +163,13 @@ class SpaceKeeper:
             devices = (await steward.ask("traffic"))["devices"]
             found = await asyncio.to_thread(lambda: traffic_of(order.space, counts_in(answer["output"]), devices))
             return replace(found, epoch=self.epoch)
+
+    async def card_traffic(self) -> Mapping[str, PortTraffic]:
+        """What each card has sent and received, by its port; nothing of a space that does not stand."""
+        # Without the lock: what is being changed must not keep all others from being measured.
+        if self.order is None or self._steward is None or not self._steward.is_open:
+            return {}
+        return cards_of(self.order.space, (await self._steward.ask("traffic"))["devices"])
 
     async def stands(self) -> bool:
         """Whether anything of it is there."""

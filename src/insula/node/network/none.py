@@ -8,14 +8,17 @@ import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from insula.base.clock import monotonic_s
 from insula.base.errors import NotFound, Unsupported
 from insula.domain.instance import PortForward
 from insula.domain.network import Space, check
 from insula.domain.port import Port
 from insula.node.network.spares import Spares
 from insula.node.network.wiring import Wiring
-from insula.protocol.network import SpaceOrder, SpaceReport, SpaceTraffic
+from insula.protocol.network import PortTraffic, SpaceOrder, SpaceReport, SpaceTraffic, Traffic
 from insula.protocol.node import Nic
+
+_PACKETS_PER_S = 8
 
 
 class NoNetwork:
@@ -74,6 +77,13 @@ class NoNetwork:
 
     def forwards(self, nics: Sequence[Nic]) -> tuple[PortForward, ...]:
         return ()  # nobody listens there
+
+    async def card_traffic(self) -> Mapping[str, PortTraffic]:
+        """Imaginary guests never cease to talk."""
+        packets = int(monotonic_s() * _PACKETS_PER_S)
+        sent, received = Traffic(packets, packets * 100), Traffic(2 * packets, 2 * packets * 500)
+        ports = (port for order in self.orders.values() for port in order.space.ports)
+        return {port.id: PortTraffic(sent, received) for port in ports}
 
     def epochs(self) -> Mapping[str, str]:
         return {}

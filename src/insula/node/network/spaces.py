@@ -20,7 +20,7 @@ from insula.node.network.keeper import SpaceKeeper
 from insula.node.network.strays import end_strays
 from insula.node.network.wiring import Wiring
 from insula.node.runtime.uids import UidRange
-from insula.protocol.network import SpaceOrder, SpaceReport, SpaceTraffic, Way
+from insula.protocol.network import PortTraffic, SpaceOrder, SpaceReport, SpaceTraffic, Way
 from insula.protocol.node import Nic
 
 _log = get_logger(__name__)
@@ -181,6 +181,16 @@ class Spaces:
             for item in space.forwards
             if item.port_id == nic.port_id
         )
+
+    async def card_traffic(self) -> Mapping[str, PortTraffic]:
+        """See InstanceNetwork."""
+        found: dict[str, PortTraffic] = {}
+        for space_id, keeper in list(self._keepers.items()):
+            try:
+                found |= await keeper.card_traffic()
+            except InsulaError as error:
+                _log.debug("cards cannot be counted", space_id=space_id, error=str(error))
+        return found
 
     def epochs(self) -> Mapping[str, str]:
         """See InstanceNetwork."""

@@ -12,7 +12,7 @@ from typing import Protocol, Self
 from insula.domain.instance import PortForward
 from insula.domain.network import Space
 from insula.domain.port import Port
-from insula.protocol.network import NetworkNode
+from insula.protocol.network import NetworkNode, PortTraffic
 from insula.protocol.node import Nic
 
 
@@ -83,6 +83,10 @@ class InstanceNetwork(NetworkNode, Protocol):
 
     def forwards(self, nics: Sequence[Nic]) -> tuple[PortForward, ...]:
         """The host's ports that lead to these cards."""
+        ...
+
+    async def card_traffic(self) -> Mapping[str, PortTraffic]:
+        """What each card has sent and received, by the ids of their ports; of spaces that answer. Cheap."""
         ...
 
     def epochs(self) -> Mapping[str, str]:

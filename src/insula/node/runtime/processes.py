@@ -13,8 +13,8 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-# Field 22 of /proc/<pid>/stat (proc(5)) counted from the state, which is field 3 and the first after the name.
-_STATE_FIELD, _START_FIELD = 0, 19
+# Fields 3, 14, 15, 22 and 24 of /proc/<pid>/stat (proc(5)) counted from the state, which is the first after the name.
+_STATE_FIELD, _USER_FIELD, _SYSTEM_FIELD, _START_FIELD, _RESIDENT_FIELD = 0, 11, 12, 19, 21
 
 
 def start_ticks(pid: int) -> int | None:
@@ -136,3 +136,19 @@ def parent_of(pid: int) -> int:
 def started_at_s(ticks: int) -> float:
     """Unix time of a start in clock ticks since the host's boot, good to some 10 ms."""
     return time.time() - (time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
+
+
+def use_of(pid: int) -> tuple[float, int] | None:
+    """The seconds of processors that a process has used with all its threads, and the bytes of memory that it holds.
+
+    None when it is gone or a zombie.
+    """
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = text.rpartition(")")[2].split()
+    if fields[_STATE_FIELD] in {"Z", "X"}:
+        return None
+    ticks = int(fields[_USER_FIELD]) + int(fields[_SYSTEM_FIELD])
+    return ticks / os.sysconf("SC_CLK_TCK"), int(fields[_RESIDENT_FIELD]) * os.sysconf("SC_PAGE_SIZE")

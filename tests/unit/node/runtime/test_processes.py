@@ -3,9 +3,10 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
 from pathlib import Path
 
-from insula.node.runtime.processes import Process, peer_pid, start_ticks
+from insula.node.runtime.processes import Process, peer_pid, start_ticks, use_of
 from insula.node.runtime.sockets import connect
 
 
@@ -40,3 +41,16 @@ async def test_a_socket_with_a_long_path_is_reached_and_its_owner_known(tmp_path
     connection.close()
     server.close()
     await asyncio.sleep(0)
+
+
+def test_what_a_process_uses_grows_with_its_work() -> None:
+    before = use_of(os.getpid())
+    assert before is not None
+    began_s = time.process_time()
+    while time.process_time() < began_s + 0.1:
+        pass
+    after = use_of(os.getpid())
+    assert after is not None
+    assert 0.05 < after[0] - before[0] < 2
+    assert 1 << 20 < after[1] < 1 << 36
+    assert use_of(1 << 29) is None

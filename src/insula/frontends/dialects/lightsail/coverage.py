@@ -23,7 +23,8 @@ each key; automatic snapshots are backups by schedule and need a store (`insula 
 pool of addresses (`insula address-pool add`); disks are detached for a snapshot of an instance; a disk's path is told
 as it was sent, while the guest finds the disk by its name; `GetInstanceAccessDetails` tells where to log in and no
 key; `GetOperations` does not list what was done at once, as changes of tags, key pairs and ports, which
-`GetOperation` finds; metrics are the bytes of the network, by the hour; the default key pair is of type Ed25519.
+`GetOperation` finds; metrics are those of processors and network, by five minutes or more; the default key pair is
+of type Ed25519.
 
 """
 

@@ -97,22 +97,6 @@ async def get_transfer(ask: Ask) -> Answer:
     return Answer({"used": total.sent_bytes + total.received_bytes, "quota": 0, "billable": 0})
 
 
-@DIALECT.operation("GET", f"{_PLACE}/stats", "linodes.stats")
-async def get_stats(ask: Ask) -> Answer:
-    """What is measured: traffic by the hour, in bits per second. The rest has no points."""
-    instance = await linode_of(ask)
-    rows = (await ask.actions.traffic.show(ask.caller, instance.id, 24)).hours
-    flows = {
-        "in": [[int(row.hour.timestamp() * 1000), row.counts.received_bytes * 8 / 3600] for row in rows],
-        "out": [[int(row.hour.timestamp() * 1000), row.counts.sent_bytes * 8 / 3600] for row in rows],
-        "private_in": [],
-        "private_out": [],
-    }
-    none: dict[str, list[list[float]]] = {name: [] for name in flows}
-    data = {"cpu": [], "io": {"io": [], "swap": []}, "netv4": flows, "netv6": none}
-    return Answer({"title": f"linode - {ask.path['linode']} (day)", "data": data})
-
-
 @DIALECT.operation("GET", f"{_PLACE}/nodebalancers", "linodes.nodebalancers")
 async def list_nodebalancers(ask: Ask) -> Answer:
     await linode_of(ask)

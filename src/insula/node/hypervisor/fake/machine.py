@@ -35,6 +35,7 @@ from insula.node.hypervisor.fake.state import (
     load,
     update,
 )
+from insula.node.hypervisor.fake.use import MeasuredFake
 from insula.node.hypervisor.feed import EventFeed
 
 # How often a machine looks whether another process changed its state file; ends must be noticed within a second.
@@ -56,7 +57,7 @@ def boot_lines(name: str) -> tuple[tuple[float, str], ...]:
     )
 
 
-class FakeMachine:
+class FakeMachine(MeasuredFake):
     """Implements Machine and every optional capability."""
 
     def __init__(self, folder: Path, state: FakeState) -> None:

@@ -14,25 +14,28 @@ from insula.base.errors import Conflict, HostFailure, InsulaError
 from insula.base.log import get_logger
 from insula.domain.instance import Resources
 from insula.node.hypervisor.driver import (
+    DiskCounts,
     EndReason,
     ForkFiles,
     LayerFiles,
     MachineEvent,
     MachineStatus,
     MachineVolume,
+    ProcessUse,
     TapNic,
 )
 from insula.node.hypervisor.feed import EventFeed
 from insula.node.hypervisor.qemu import cards, forking, layers, saving, volumes
 from insula.node.hypervisor.qemu.argv import DISK_THROTTLED, NETWORK, NVRAM, THROTTLE_GROUP
 from insula.node.hypervisor.qemu.blocks import throttle_limits
+from insula.node.hypervisor.qemu.counting import disk_counts
 from insula.node.hypervisor.qemu.files import QMP_SOCKET, cut_logs
 from insula.node.hypervisor.qemu.launch import wait_unlocked
 from insula.node.hypervisor.qemu.limits import machine_limits
 from insula.node.hypervisor.qemu.qmp import Qmp
 from insula.node.hypervisor.qemu.record import Record, load, reason_of, save, unseen_end
 from insula.node.runtime.cgroups import Cgroup, remove_emptied
-from insula.node.runtime.processes import Process
+from insula.node.runtime.processes import Process, use_of
 
 _RECONNECT_TIMEOUT_S = 5.0
 _QUIT_TIMEOUT_S = 5.0
@@ -213,6 +216,15 @@ class QemuMachine:
         limits = throttle_limits(resources.disk_iops, resources.disk_mbps)
         await self._run("qom-set", {"path": f"/objects/{THROTTLE_GROUP}", "property": "limits", "value": limits})
         await asyncio.to_thread(self._cgroup.apply, machine_limits(resources))
+
+    def process_use(self) -> ProcessUse | None:
+        """See CanMeasure."""
+        found = use_of(self.pid) if self._process.is_alive() else None
+        return ProcessUse(*found) if found is not None else None
+
+    async def disk_counts(self) -> DiskCounts:
+        """See CanMeasure."""
+        return disk_counts(await self._run("query-blockstats"))
 
     async def _run(self, command: str, arguments: Mapping[str, Any] | None = None, *, timeout_s: float = 10.0) -> Any:
         if self._ended.is_set() or not self._process.is_alive():
