@@ -6,10 +6,16 @@ import asyncio
 import json
 from typing import Any
 
+from tests.api.probes import PUBLIC_KEY
 from tests.dialects.contract import Contract
 
 PATIENCE_S = 60.0
-CREATE = {"type": "g6-nanode-1", "region": "us-east", "image": "linode/tiny"}
+CREATE = {
+    "type": "g6-nanode-1",
+    "region": "us-east",
+    "image": "linode/tiny",
+    "authorized_keys": [PUBLIC_KEY],
+}
 
 
 async def linode(contract: Contract, label: str, **wish: Any) -> dict[str, Any]:

@@ -1,74 +1,13 @@
-"""Firewalls, addresses and VPCs of Linode's API, each asked from its beginning to its end."""
+"""Addresses and VPCs of Linode's API, each asked from its beginning to its end."""
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 from typing import Any
 
 from tests.dialects.contract import Contract
 from tests.dialects.linode_calls import PATIENCE_S, linode, listed
-
-
-async def firewalls(contract: Contract) -> None:
-    one, two = await linode(contract, "walled"), await linode(contract, "friend")
-    inbound = {
-        "action": "ACCEPT",
-        "protocol": "TCP",
-        "ports": "22, 8000-9000",
-        "addresses": {"ipv4": ["192.0.2.0/24"], "ipv6": ["2001:db8::/32"]},
-        "label": "in",
-        "description": "who may",
-    }
-    outbound = {"action": "DROP", "protocol": "ICMP", "addresses": {"ipv4": ["0.0.0.0/0"], "ipv6": ["::/0"]}}
-    rules = {"inbound": [inbound], "outbound": [outbound], "inbound_policy": "DROP", "outbound_policy": "ACCEPT"}
-    body = {"label": "Web.wall", "rules": rules, "devices": {"linodes": [one["id"]]}}
-    wall = await contract.ask("firewalls.create", json=body)
-    assert inbound.items() <= wall["rules"]["inbound"][0].items()
-    assert outbound.items() <= wall["rules"]["outbound"][0].items()
-    assert (wall["rules"]["inbound_policy"], wall["rules"]["outbound_policy"]) == ("DROP", "ACCEPT")
-    assert [entity["id"] for entity in wall["entities"]] == [one["id"]]
-    assert await contract.ask("firewalls.view", wall["id"]) == wall
-    assert await listed(contract, "firewalls.list") == [wall]
-    assert await listed(contract, "linodes.firewalls-list", one["id"]) == [wall]
-    (device,) = await listed(contract, "firewalls.devices-list", wall["id"])
-    assert await contract.ask("firewalls.device-view", wall["id"], device["id"]) == device
-    added = await contract.ask("firewalls.device-create", wall["id"], json={"id": two["id"], "type": "linode"})
-    assert added["entity"]["id"] == two["id"]
-    assert await contract.ask("firewalls.device-delete", wall["id"], device["id"]) == {}
-    assert [each["id"] for each in await listed(contract, "firewalls.devices-list", wall["id"])] == [added["id"]]
-    assert await contract.ask("firewalls.rules-list", wall["id"]) == wall["rules"]
-    changed = await contract.ask("firewalls.rules-update", wall["id"], json={**rules, "outbound": []})
-    assert (len(changed["inbound"]), changed["outbound"], changed["version"]) == (1, [], 2)
-    renamed = await contract.ask("firewalls.update", wall["id"], json={"label": "other"})
-    assert renamed["label"] == "other"
-    await contract.ask("firewalls.update", wall["id"], status=400, json={"status": "disabled"})
-    set_to = await contract.ask("linodes.firewalls-update", one["id"], json={"firewall_ids": [wall["id"]]})
-    assert [each["id"] for each in set_to["data"]] == [wall["id"]]
-    assert (await contract.ask("linodes.firewalls-update", one["id"], json={"firewall_ids": []}))["data"] == []
-    await contract.ask("linodes.firewalls-update", one["id"], status=400, json={"firewall_ids": [424242]})
-    assert await contract.ask("linodes.post-apply-firewalls", one["id"]) == {}
-    assert (await contract.ask("firewalls.firewall-settings-list"))["default_firewall_ids"]["linode"] is None
-    third = await linode(contract, "born-walled", firewall_id=wall["id"])
-    assert len(await listed(contract, "linodes.firewalls-list", third["id"])) == 1
-    await _wrong_rules(contract, wall["id"], inbound)
-    assert await contract.ask("firewalls.delete", wall["id"]) == {}
-    for each in (one, two, third):
-        await contract.ask("linodes.delete", each["id"])
-
-
-async def _wrong_rules(contract: Contract, wall: int, inbound: dict[str, Any]) -> None:
-    wrongs: list[dict[str, Any]] = [
-        {"protocol": "SCTP"},
-        {"action": "MAYBE"},
-        {"ports": "0"},
-        {"addresses": {}},
-        {"addresses": {"ipv4": ["x"]}},
-    ]
-    for wrong in wrongs:
-        refused = await contract.ask(
-            "firewalls.rules-update", wall, status=400, json={"inbound": [{**inbound, **wrong}], "outbound": []}
-        )
-        assert refused["errors"][0]["field"].startswith("rules."), wrong
 
 
 async def addresses(contract: Contract) -> None:
@@ -95,7 +34,14 @@ async def addresses(contract: Contract) -> None:
     await contract.ask("networking.ip-update", address, status=400, json={"rdns": "a.example.com"})
     assert address in {one["address"] for one in await listed(contract, "networking.ips-list")}
     found = await contract.ask("linodes.ips-list", made["id"])
-    assert [one["address"] for one in found["ipv4"]["private"]] == [own["address"]]
+    (private,) = found["ipv4"]["private"]
+    assert private["address"] == own["address"]
+    wish = {"type": "ipv4", "public": False, "linode_id": made["id"]}
+    had = await contract.ask("networking.ip-add", json=wish)
+    assert (had["address"], had["public"]) == (own["address"], False), "it has one from the start"
+    shared = {"linode_id": made["id"], "ips": [address]}
+    await contract.ask("networking.ip-share", status=400, json=shared)
+    assert await contract.ask("networking.ip-share", json={**shared, "ips": []}) == {}
     assert await contract.ask("linodes.ip-delete", made["id"], address) == {}
     await contract.ask("linodes.ip-view", made["id"], address, status=404)
     reserved = await contract.ask("networking.reserved-ip-add", json={"region": "us-east"})
@@ -116,10 +62,14 @@ async def addresses(contract: Contract) -> None:
 
 async def vpcs(contract: Contract) -> None:
     wish = {"label": "backend", "region": "us-east", "description": "for databases"}
+    bare = await contract.ask("vpcs.create", json={"label": "bare", "region": "us-east", "ipv6": [{"range": "auto"}]})
+    assert ipaddress.ip_network(bare["ipv6"][0]["range"]).prefixlen == 52
+    await contract.ask("vpcs.delete", bare["id"])
     vpc = await contract.ask("vpcs.create", json={**wish, "subnets": [{"label": "one", "ipv4": "10.9.0.0/24"}]})
     assert wish.items() <= vpc.items()
     assert await contract.ask("vpcs.view", vpc["id"]) == vpc
     two = await contract.ask("vpcs.subnet-create", vpc["id"], json={"label": "two", "ipv4": "10.9.1.0/24"})
+    await _ranges(contract, vpc, two)
     labels = [one["label"] for one in await listed(contract, "vpcs.subnets-list", vpc["id"])]
     assert labels == ["one", "two"]
     space = await contract.world.store.networks.joined("default")
@@ -149,3 +99,20 @@ async def vpcs(contract: Contract) -> None:
     elsewhere = await listed(contract, "vpcs.list")
     assert [one["label"] for one in elsewhere] == ["default"], "which was made elsewhere"
     await contract.ask("vpcs.update", elsewhere[0]["id"], status=400, json={"label": "x"})
+
+
+async def _ranges(contract: Contract, vpc: dict[str, Any], subnet: dict[str, Any]) -> None:
+    whole, part = (ipaddress.ip_network(one["ipv6"][0]["range"]) for one in (vpc, subnet))
+    assert (whole.prefixlen, part.prefixlen) == (52, 64)
+    assert str(part.network_address).startswith(str(whole.network_address).rstrip(":")), "it is a part of the VPC's"
+    wrongs = (
+        ({"ipv4": "10.9.2.0"}, "ipv4", "IPv4 network"),
+        ({"ipv6": [{"range": "fd00::/5a"}]}, "ipv6[0].range", "IPv6 network"),
+        ({"ipv6": [{"range": "fd12::/64"}]}, "ipv6[0].range", "inside of it"),
+        ({"label": "under_score"}, "label", "ASCII letters, numbers, and dashes"),
+    )
+    for wrong, field, why in wrongs:
+        wish = {"label": "three", "ipv4": "10.9.2.0/24", **wrong}
+        refused = await contract.ask("vpcs.subnet-create", vpc["id"], status=400, json=wish)
+        assert refused["errors"][0]["field"] == field
+        assert why in refused["errors"][0]["reason"]

@@ -44,6 +44,10 @@ _UNTYPED = ("networking.ip", "networking.reserved-ip", "tags.get-tagged-objects"
 _CORRECTED = {"is_shared": "boolean"}
 # What answers have in their lists; these are no pages.
 _INSIDE = {"linodes.backups-list": ("automatic", "snapshot.current", "snapshot.in_progress")}
+# Pages, which the package takes for single things.
+_PAGED = ("firewalls.versions-list",)
+# Told in a part of the answer as it is documented, and once more beside.
+_BESIDE = {"firewalls.version-view": "rules."}
 _OUR_PATHS = {"imageId": "{kind}/{image}", "kernelId": "linode/{kernel}"}
 
 
@@ -65,7 +69,7 @@ class LinodeSpecification:
 
     def problems(self, name: str, status: int, body: Any) -> list[str]:
         found = []
-        if self._operations[name]["is_list"]:
+        if self._is_list(name):
             found += [
                 f"{one} is no number" for one in ("page", "pages", "results") if not isinstance(body.get(one), int)
             ]
@@ -76,11 +80,12 @@ class LinodeSpecification:
         if not documented:
             return found  # the package tells nothing of it
         for item in self._items(name, body):
-            for place, value in _leaves(item, ""):
-                if name.startswith(_UNTYPED) and place.partition(".")[0] in documented:
+            for told, value in _leaves(item, ""):
+                if name.startswith(_UNTYPED) and told.partition(".")[0] in documented:
                     continue
+                place = _documented_place(name, told, documented)
                 if place not in documented:
-                    if not any(one == place or one.startswith(f"{place}.") for one in documented):
+                    if not _is_around_or_inside(place, documented):
                         found += [] if place.rpartition(".")[2] in self._others else [f"{place} is not documented"]
                 elif not self._fits(name, documented[place], value):
                     found.append(f"{place} is {value!r}, not {documented[place][1]}")
@@ -104,6 +109,9 @@ class LinodeSpecification:
         items = list(self._items(name, body))
         return {field[0] for field in self._fields(name) if items and not any(_has(one, field[0]) for one in items)}
 
+    def _is_list(self, name: str) -> bool:
+        return name in _PAGED or bool(self._operations[name]["is_list"])
+
     def _fields(self, name: str) -> Sequence[Sequence[Any]]:
         fields: Sequence[Sequence[Any]] = self._operations[name]["fields"]
         return fields
@@ -115,12 +123,26 @@ class LinodeSpecification:
                 for part in place.split("."):
                     found = found[part]
                 yield from found if isinstance(found, list) else [found] if found else []
-        elif self._operations[name]["is_list"]:
+        elif self._is_list(name):
             yield from body["data"]
         elif isinstance(body, list):
             yield from body
         else:
             yield body
+
+
+def _documented_place(name: str, told: str, documented: Mapping[str, Any]) -> str:
+    is_beside = not any(f"{one}.".startswith(f"{told}.") for one in documented)
+    return f"{_BESIDE.get(name, '')}{told}" if is_beside else told
+
+
+def _is_around_or_inside(place: str, documented: Mapping[str, Sequence[Any]]) -> bool:
+    """Whether it has documented fields, or is in an object of which nothing more is told."""
+    parts = place.split(".")
+    above = [".".join(parts[:length]) for length in range(1, len(parts))]
+    return any(one.startswith(f"{place}.") for one in documented) or any(
+        one in documented and documented[one][1] == "object" for one in above
+    )
 
 
 def _leaves(value: Any, place: str) -> Iterator[tuple[str, Any]]:

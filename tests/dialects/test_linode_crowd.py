@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from insula.domain.access import Scope
+from tests.api.probes import PUBLIC_KEY
 from tests.api.world import World
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -20,6 +21,7 @@ _PATIENCE_S = 60.0
 async def live(client: httpx.AsyncClient, number: int) -> None:
     """Each waits for its own events, as clients do."""
     wish = {"label": f"crowd_{number}", "region": "us-east", "type": "micro-1", "image": "linode/tiny", "tags": ["x"]}
+    wish |= {"authorized_keys": [PUBLIC_KEY]}
     made = await answered(client.post("/v4/linode/instances", json=wish))
     place = f"/v4/linode/instances/{made['id']}"
     where = {"entity.id": made["id"], "entity.type": "linode", "action": "linode_create", "+order_by": "created"}

@@ -77,11 +77,12 @@ RIGHTS = Rights(
             *("images", "tags", "networking/ips", "account/events"),
         )
     ],
-    # Settings stay as they are, what is applied is so already, no firewall is taken away, nothing is assigned.
+    # Settings stay as they are, what is applied is so already, no firewall is taken away, nothing is
+    # assigned or shared.
     nothing_to_do=frozenset(
         {
             *("account.settings-update", "linodes.post-apply-firewalls", "linodes.firewalls-update"),
-            *("networking.ip-assign", "linodes.ip-update", "networking.ip-update"),
+            *("networking.ip-assign", "networking.ip-share", "linodes.ip-update", "networking.ip-update"),
         }
     ),
 )

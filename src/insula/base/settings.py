@@ -21,6 +21,7 @@ SETTINGS: Mapping[str, str] = {
     "INSULA_PROJECT": "Project that clients work in. Default: default.",
     "INSULA_DATABASE": "Database URL, postgresql://… or sqlite:///…. Default: a SQLite file in INSULA_HOME.",
     "INSULA_DRIVER": "Hypervisor driver: qemu or fake. Default: qemu.",
+    "INSULA_FAKE_BOOT_S": "Seconds that a boot takes with the fake driver. Default: 0.",
     "INSULA_ACCELERATOR": "auto (KVM when proved), kvm or tcg. Default: auto.",
     "INSULA_RESERVE_MEMORY_MIB": "Memory the host keeps for itself. Default: 10 % of it, at least 512, at most 4096.",
     "INSULA_OVERCOMMIT_VCPU": "vCPU shares promised per host core. Default: 8.",
@@ -52,6 +53,7 @@ class Settings:
     project: str
     database_url: str
     driver: str
+    fake_boot_s: float
     accelerator: str
     reserve_memory_mib: int | None
     overcommit_vcpu: float
@@ -101,6 +103,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         project=env.get("INSULA_PROJECT") or "default",
         database_url=env.get("INSULA_DATABASE") or f"sqlite:///{home / 'control' / 'insula.sqlite'}",
         driver=_choice(env, "INSULA_DRIVER", "qemu", ("qemu", "fake")),
+        fake_boot_s=_number(env, "INSULA_FAKE_BOOT_S", 0, is_zero_allowed=True),
         accelerator=_choice(env, "INSULA_ACCELERATOR", "auto", ("auto", "kvm", "tcg")),
         reserve_memory_mib=int(_number(env, "INSULA_RESERVE_MEMORY_MIB", 0)) if reserve else None,
         overcommit_vcpu=_number(env, "INSULA_OVERCOMMIT_VCPU", 8),

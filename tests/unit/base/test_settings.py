@@ -24,6 +24,7 @@ def test_defaults_follow_the_home(tmp_path: Path) -> None:
         ("INSULA_LISTEN", ":80"),
         ("INSULA_LISTEN_TLS", "on"),
         ("INSULA_DRIVER", "xen"),
+        ("INSULA_FAKE_BOOT_S", "soon"),
         ("INSULA_ACCELERATOR", "hvf"),
         ("INSULA_TEMPLATES", "sometimes"),
         ("INSULA_TEMPLATE_MEMORY_MIB", "0"),
@@ -63,3 +64,8 @@ def test_https_has_the_next_port_unless_told_otherwise() -> None:
 def test_ipv6_addresses_are_understood() -> None:
     settings = load({"INSULA_LISTEN": "[::1]:7790"})
     assert (settings.listen_host, settings.listen_port) == ("::1", 7790)
+
+
+def test_the_fake_driver_boots_at_once_unless_told_otherwise() -> None:
+    assert load({}).fake_boot_s == 0
+    assert load({"INSULA_FAKE_BOOT_S": "1.5"}).fake_boot_s == 1.5

@@ -6,6 +6,7 @@ A dialect is tolerant of what its vendor tolerates: unknown and null fields, bod
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -28,6 +29,7 @@ from insula.frontends.limits import RateLimits
 _log = get_logger(__name__)
 MAX_BODY_BYTES = 2 * 1024 * 1024
 _encode = msgspec.json.Encoder().encode
+_MISSING = re.compile(r"missing required field `(\w+)`(?: - at `\$(?:\.(.+))?`)?")  # as msgspec says it
 _T = TypeVar("_T", bound=msgspec.Struct)
 
 
@@ -59,9 +61,7 @@ class Ask:
         try:
             return msgspec.convert(given, kind, strict=False)
         except msgspec.ValidationError as error:
-            raise InvalidInput(
-                "The body cannot be used", why=str(error), todo="Correct it", code="invalid-request"
-            ) from error
+            raise _unusable(str(error)) from error
 
 
 Run = Callable[[Ask], Awaitable[Answer]]
@@ -200,6 +200,19 @@ def _check_text(found: Any) -> None:
         json.dumps(found, ensure_ascii=False).encode()
     except (UnicodeEncodeError, RecursionError) as error:
         raise _malformed("It holds half a character, or is nested too deeply") from error
+
+
+def _unusable(why: str) -> InvalidInput:
+    if missing := _MISSING.search(why):
+        field = ".".join(part for part in (missing[2], missing[1]) if part)
+        return InvalidInput(
+            f"{field} is required",
+            why="It is missing",
+            todo="Send it",
+            code="invalid-request",
+            fields={field: "is required"},
+        )
+    return InvalidInput("The body cannot be used", why=why, todo="Correct it", code="invalid-request")
 
 
 def _malformed(why: str) -> InvalidInput:

@@ -36,7 +36,8 @@ async def assemble(settings: Settings) -> Node:
     pool = PoolRules(settings.pool_memory_mib)
     if settings.driver == "fake":
         images = MemoryImages(folder / "images")
-        parts = NodeParts(name, folder, FakeDriver(), images, MemoryDisks(), NoNetwork(), templates=rules, pool=pool)
+        fake = FakeDriver(boot_s=settings.fake_boot_s)
+        parts = NodeParts(name, folder, fake, images, MemoryDisks(), NoNetwork(), templates=rules, pool=pool)
         return Node(parts)
     uids = UidRange() if UidRange.is_usable() else None
     driver = QemuDriver(settings.home, settings.accelerator)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from insula.frontends.dialects.linode import (
     account,
     backups,
+    configs,
     disks,
     events,
     firewall_devices,
+    firewall_history,
+    firewall_templates,
     firewalls,
     images,
     instance_actions,
@@ -21,6 +24,7 @@ from insula.frontends.dialects.linode import (
     types,
     unavailable,
     volumes,
+    vpc_addresses,
     vpcs,
 )
 from insula.frontends.dialects.linode.dialect import DIALECT
@@ -29,9 +33,12 @@ from insula.frontends.dialects.linode.dialect import DIALECT
 MODULES = (
     account,
     backups,
+    configs,
     disks,
     events,
     firewall_devices,
+    firewall_history,
+    firewall_templates,
     firewalls,
     images,
     instance_actions,
@@ -45,6 +52,7 @@ MODULES = (
     types,
     unavailable,
     volumes,
+    vpc_addresses,
     vpcs,
 )
 

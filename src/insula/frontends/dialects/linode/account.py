@@ -7,11 +7,14 @@ from typing import Any
 import msgspec
 
 from insula.base.errors import Unsupported
+from insula.frontends.dialects.backup_place import backup_place
 from insula.frontends.dialects.dialect import Answer, Ask
 from insula.frontends.dialects.linode.dialect import DIALECT, page
 from insula.frontends.dialects.records import project_uuid, unknown
 
 _EPOCH = "1970-01-01T00:00:00"
+_BACKUPS = "backups_enabled"
+POLICY = "linode/migrate"  # the only one of theirs that is told
 
 
 class _Settings(msgspec.Struct):
@@ -49,12 +52,17 @@ async def get_account(ask: Ask) -> Answer:
     )
 
 
-def _settings() -> dict[str, Any]:
+async def backs_up_all(ask: Ask) -> bool:
+    """Whether new Linodes get backups without being asked."""
+    return (await ask.actions.aliases.of_project(ask.caller)).get(_BACKUPS) == "yes"
+
+
+async def _settings(ask: Ask) -> dict[str, Any]:
     return {
-        "backups_enabled": False,
+        "backups_enabled": await backs_up_all(ask),
         "interfaces_for_new_linodes": "legacy_config_only",
         "longview_subscription": None,
-        "maintenance_policy": "linode/migrate",
+        "maintenance_policy": POLICY,
         "managed": False,
         "network_helper": False,
         "object_storage": "disabled",
@@ -64,27 +72,51 @@ def _settings() -> dict[str, Any]:
 
 @DIALECT.operation("GET", "/account/settings", "account.settings")
 async def get_settings(ask: Ask) -> Answer:
-    return Answer(_settings())
+    return Answer(await _settings(ask))
 
 
 @DIALECT.operation("PUT", "/account/settings", "account.settings-update")
 async def update_settings(ask: Ask) -> Answer:
-    """They are as they are; saying so again is no change."""
+    """Whether new Linodes get backups; the others are as they are, and saying so again is no change."""
     wish = ask.read(_Settings)
-    is_other = wish.maintenance_policy not in (None, _settings()["maintenance_policy"])
-    if wish.backups_enabled or wish.network_helper or is_other:
+    if wish.network_helper or wish.maintenance_policy not in (None, POLICY):
         raise Unsupported(
             "These settings cannot be changed",
-            why="Backups are switched on for each Linode, guests configure their own network, and there is one host",
+            why="Guests configure their own network, and there is one host",
             todo="Leave them as they are",
         )
-    return Answer(_settings())
+    if wish.backups_enabled:
+        await backup_place(ask)
+    if wish.backups_enabled not in (None, await backs_up_all(ask)):
+        await ask.actions.aliases.describe_project(ask.caller, {_BACKUPS: "yes" if wish.backups_enabled else ""})
+    return Answer(await _settings(ask))
+
+
+@DIALECT.operation("GET", "/maintenance/policies", "maintenance.policies-list")
+async def list_policies(ask: Ask) -> Answer:
+    """There is one host, which nothing moves away from."""
+    policy = {
+        "slug": POLICY,
+        "label": "Migrate",
+        "description": "Linodes stay on their host; whoever maintains it says when it stops.",
+        "type": "migrate",
+        "notification_period_sec": 0,
+        "is_default": True,
+    }
+    return page(ask, [policy])
 
 
 @DIALECT.operation("GET", "/account/transfer", "account.transfer")
 async def get_transfer(ask: Ask) -> Answer:
     """Traffic costs nothing, so there is no quota."""
     return Answer({"billable": 0, "quota": 0, "used": 0, "region_transfers": []})
+
+
+@DIALECT.operation("GET", "/network-transfer/prices", "network-transfer.prices")
+async def list_transfer_prices(ask: Ask) -> Answer:
+    free = {"hourly": 0.0, "monthly": 0.0}
+    kind = {"id": "network_transfer", "label": "Network Transfer", "price": free, "region_prices": [], "transfer": 0}
+    return page(ask, [kind])
 
 
 def _user(ask: Ask, keys: list[str]) -> dict[str, Any]:

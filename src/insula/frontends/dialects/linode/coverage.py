@@ -12,7 +12,7 @@ _REFUSED = frozenset(
         *unavailable.REFUSED,
         *disks.REFUSED,
         *instance_actions.REFUSED,
-        *("images.upload", "profile.token-update", "linodes.backup-restore", "volumes.clone"),
+        *("images.upload", "profile.token-update", "linodes.backup-restore", "volumes.clone", "networking.ip-share"),
     }
 )
 _HEAD = """# Coverage of Linode's API v4
@@ -24,12 +24,14 @@ command line carries, every documented field of it, in `tests/dialects/test_lino
 nothing, since Insula has no such feature, and *refused* ones say so with status 400. All others do not exist here
 (404). Every path is there under `/v4` and `/v4beta`.
 
-Known differences: regions are all this host; prices are 0; one project for each token, whose only user it is; a Linode
-has one disk, one configuration profile and, when it is made, one interface; it boots when it is made; root_pass is for
-its console, SSH lets root in by keys only; images are snapshots of a disk, which can be made while it runs; Linodes are
-rebuilt from images of the catalogue and from published ones; backups need a store (`insula backup store add`) and are
-restored as new Linodes; there is no swap disk; a VPC's subnets have IPv6 as well; firewalls carry no tags and are
-never disabled.
+Known differences: regions are all this host; prices are 0; one project for each token, whose only user it is; a
+Linode has one disk, from which it boots with whichever configuration profile, and, when it is made, one interface;
+further ones are in subnets of VPCs, with an address that is free there; it boots when it is made; root_pass is for
+its console, SSH lets root in by keys only, and it is not changed later; images are snapshots of a disk, which can be
+made while it runs; Linodes are rebuilt from images of the catalogue and from published ones; backups need a store
+(`insula backup store add`) and are restored as new Linodes; there is no swap disk; a VPC's subnets have IPv6 as well;
+firewalls are never disabled; a Linode with a public address has a private one from the start; addresses are not
+shared and have no names.
 
 """
 COVERAGE = Coverage(DIALECT, _HEAD, unavailable.EMPTY, _REFUSED)

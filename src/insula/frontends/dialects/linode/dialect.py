@@ -42,8 +42,20 @@ def render(error: InsulaError, request_id: str) -> Rendered:
     headers = {"content-type": "application/json"}
     if isinstance(error, RateLimited):
         headers["retry-after"] = str(max(1, ceil(error.retry_after_s)))
-    reasons: list[dict[str, str]] = [{"reason": str(error), "field": field} for field in error.fields]
-    return status, msgspec.json.encode({"errors": reasons or [{"reason": str(error)}]}), headers
+    return status, msgspec.json.encode({"errors": _reasons(error)}), headers
+
+
+def _reasons(error: InsulaError) -> list[dict[str, str]]:
+    """Clients compare a few of them word for word, as that of a path where there is nothing."""
+    if len(error.fields) > 1:
+        return [{"reason": text, "field": field} for field, text in error.fields.items()]
+    if error.fields:
+        return [{"reason": str(error), "field": field} for field in error.fields]
+    if error.code == "unknown-path":
+        return [{"reason": "Not found"}]
+    if error.code == "unknown-record":
+        return [{"reason": str(errors.NotFound("Not found", why=error.why, todo=error.todo))}]
+    return [{"reason": str(error)}]
 
 
 def _tell(count: Count) -> list[tuple[bytes, bytes]]:

@@ -1,4 +1,4 @@
-"""Disks and configuration profiles. A Linode has one disk and one profile here; volumes are in the profile as well."""
+"""Disks. A Linode has one here; what else it needs room for is on volumes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from insula.domain.instance import Instance, InstanceState
 from insula.frontends.dialects.dialect import Answer, Ask
 from insula.frontends.dialects.linode.dialect import DIALECT, nothing, page, when
 from insula.frontends.dialects.linode.find import linode_of
-from insula.frontends.dialects.linode.types import KERNEL
-from insula.frontends.dialects.records import ALL, check_text, numbers, patiently, unknown
+from insula.frontends.dialects.records import check_text, patiently, unknown
 
-_DISK, _CONFIG = "disk:", "config:"  # before the id of the instance that it is of
-_DEVICES = ("sda", "sdb", "sdc", "sdd", "sde", "sdf", "sdg", "sdh")
+_PLACE = "/linode/instances/{linode}/disks"
+_RECORD = "disk:"  # before the id of the instance that it is of
 _MIB_A_GIB = 1024
 
 
@@ -30,15 +29,16 @@ class _Size(msgspec.Struct):
     size: int
 
 
-async def _number(ask: Ask, prefix: str, instance: Instance) -> int:
-    record = f"{prefix}{instance.id}"
+async def disk_number(ask: Ask, instance: Instance) -> int:
+    """That of the disk that it has."""
+    record = f"{_RECORD}{instance.id}"
     return (await ask.actions.aliases.of([record]))[record].number
 
 
 async def instance_of_disk(ask: Ask, number: int) -> Instance:
     """Raises InvalidInput."""
     record = await ask.actions.aliases.record_of(number)
-    instance_id = record.removeprefix(_DISK)
+    instance_id = record.removeprefix(_RECORD)
     if record == instance_id or not is_id(instance_id, Kind.INSTANCE):
         raise InvalidInput(
             "disk_id is not valid",
@@ -49,16 +49,12 @@ async def instance_of_disk(ask: Ask, number: int) -> Instance:
     return await ask.actions.instances.show(ask.caller, instance_id)
 
 
-async def _facts(ask: Ask, prefix: str, instance: Instance) -> dict[str, str]:
-    record = f"{prefix}{instance.id}"
-    return dict((await ask.actions.aliases.of([record]))[record].facts)
-
-
-async def _disk_view(ask: Ask, instance: Instance) -> dict[str, Any]:
-    facts = await _facts(ask, _DISK, instance)
+async def _view(ask: Ask, instance: Instance) -> dict[str, Any]:
+    record = f"{_RECORD}{instance.id}"
+    alias = (await ask.actions.aliases.of([record]))[record]
     return {
-        "id": await _number(ask, _DISK, instance),
-        "label": facts.get("label", f"{instance.image} Disk"),
+        "id": alias.number,
+        "label": alias.facts.get("label", f"{instance.image} Disk"),
         "filesystem": "ext4",
         "size": instance.resources.disk_gib * _MIB_A_GIB,
         "status": "not ready" if instance.state is InstanceState.CREATING else "ready",
@@ -68,41 +64,37 @@ async def _disk_view(ask: Ask, instance: Instance) -> dict[str, Any]:
     }
 
 
-async def _disk_of(ask: Ask) -> Instance:
+async def _in_path(ask: Ask) -> Instance:
     instance = await linode_of(ask)
-    if ask.path["disk"] != str(await _number(ask, _DISK, instance)):
+    if ask.path["disk"] != str(await disk_number(ask, instance)):
         raise unknown("disk", ask.path["disk"])
     return instance
 
 
-@DIALECT.operation("GET", "/linode/instances/{linode}/disks", "linodes.disks-list")
+@DIALECT.operation("GET", _PLACE, "linodes.disks-list")
 async def list_disks(ask: Ask) -> Answer:
-    return page(ask, [await _disk_view(ask, await linode_of(ask))])
+    return page(ask, [await _view(ask, await linode_of(ask))])
 
 
-@DIALECT.operation("GET", "/linode/instances/{linode}/disks/{disk}", "linodes.disk-view")
+@DIALECT.operation("GET", f"{_PLACE}/{{disk}}", "linodes.disk-view")
 async def get_disk(ask: Ask) -> Answer:
-    return Answer(await _disk_view(ask, await _disk_of(ask)))
+    return Answer(await _view(ask, await _in_path(ask)))
 
 
-@DIALECT.operation("PUT", "/linode/instances/{linode}/disks/{disk}", "linodes.disk-update")
+@DIALECT.operation("PUT", f"{_PLACE}/{{disk}}", "linodes.disk-update")
 async def update_disk(ask: Ask) -> Answer:
-    return await _relabel(ask, _DISK, await _disk_of(ask))
-
-
-async def _relabel(ask: Ask, prefix: str, instance: Instance) -> Answer:
+    instance = await _in_path(ask)
     if (label := ask.read(_Label).label) is not None:
         check_text(label, "label", 48)
-        record = f"{prefix}{instance.id}"
+        record = f"{_RECORD}{instance.id}"
         await ask.actions.aliases.describe(ask.caller, "instances.change", record, {"label": label})
-    view = _disk_view if prefix == _DISK else _config_view
-    return Answer(await view(ask, instance))
+    return Answer(await _view(ask, instance))
 
 
-@DIALECT.operation("POST", "/linode/instances/{linode}/disks/{disk}/resize", "linodes.disk-resize")
+@DIALECT.operation("POST", f"{_PLACE}/{{disk}}/resize", "linodes.disk-resize")
 async def resize_disk(ask: Ask) -> Answer:
     """Disks only grow, by whole GiB."""
-    instance, wish = await _disk_of(ask), ask.read(_Size)
+    instance, wish = await _in_path(ask), ask.read(_Size)
     if wish.size % _MIB_A_GIB:
         raise InvalidInput(
             "size cannot be had",
@@ -115,70 +107,34 @@ async def resize_disk(ask: Ask) -> Answer:
     return nothing()
 
 
-async def _config_view(ask: Ask, instance: Instance) -> dict[str, Any]:
-    facts = await _facts(ask, _CONFIG, instance)
-    volumes = (await ask.actions.volumes.list(ask.caller, limit=ALL, instance=instance.id, used=False)).items
-    known = await numbers(ask, [one.id for one in volumes])
-    devices: dict[str, dict[str, int | None] | None] = dict.fromkeys(_DEVICES)
-    devices["sda"] = {"disk_id": await _number(ask, _DISK, instance), "volume_id": None}
-    for device, volume in zip(_DEVICES[1:], volumes, strict=False):
-        devices[device] = {"disk_id": None, "volume_id": known[volume.id]}
-    return {
-        "id": await _number(ask, _CONFIG, instance),
-        "label": facts.get("label", f"My {instance.image} Disk Profile"),
-        "comments": "",
-        "devices": devices,
-        "helpers": {
-            "devtmpfs_automount": False,
-            "distro": False,
-            "modules_dep": False,
-            "network": False,
-            "updatedb_disabled": False,
-        },
-        "interfaces": [],
-        "kernel": KERNEL,
-        "memory_limit": 0,
-        "root_device": "/dev/sda",
-        "run_level": "default",
-        "virt_mode": "paravirt",
-        "created": when(instance.created_at),
-        "updated": when(instance.updated_at),
-    }
-
-
-async def _config_of(ask: Ask) -> Instance:
-    instance = await linode_of(ask)
-    if ask.path["config"] != str(await _number(ask, _CONFIG, instance)):
-        raise unknown("configuration profile", ask.path["config"])
-    return instance
-
-
-@DIALECT.operation("GET", "/linode/instances/{linode}/configs", "linodes.configs-list")
-async def list_configs(ask: Ask) -> Answer:
-    return page(ask, [await _config_view(ask, await linode_of(ask))])
-
-
-@DIALECT.operation("GET", "/linode/instances/{linode}/configs/{config}", "linodes.config-view")
-async def get_config(ask: Ask) -> Answer:
-    return Answer(await _config_view(ask, await _config_of(ask)))
-
-
-@DIALECT.operation("PUT", "/linode/instances/{linode}/configs/{config}", "linodes.config-update")
-async def update_config(ask: Ask) -> Answer:
-    """Its label; guests bring the rest along."""
-    return await _relabel(ask, _CONFIG, await _config_of(ask))
-
-
 async def _refuse(ask: Ask) -> Answer:
     await linode_of(ask)
     raise Unsupported(
-        "A Linode has one disk and one configuration profile here",
-        why="What it boots is on its disk",
+        "A Linode has one disk here",
+        why="What it boots is on it, and it is as large as its type or larger",
         todo="Attach a volume for more room, or rebuild it from another image",
     )
 
 
-for _path, _word in (("disks", "disk"), ("configs", "config")):
-    DIALECT.operation("POST", f"/linode/instances/{{linode}}/{_path}", f"linodes.{_word}-create")(_refuse)
-    DIALECT.operation("DELETE", f"/linode/instances/{{linode}}/{_path}/{{{_word}}}", f"linodes.{_word}-delete")(_refuse)
-REFUSED = frozenset({"linodes.disk-create", "linodes.disk-delete", "linodes.config-create", "linodes.config-delete"})
+DIALECT.operation("POST", _PLACE, "linodes.disk-create")(_refuse)
+DIALECT.operation("POST", f"{_PLACE}/{{disk}}/clone", "linodes.disk-clone")(_refuse)
+DIALECT.operation("DELETE", f"{_PLACE}/{{disk}}", "linodes.disk-delete")(_refuse)
+
+
+async def _refuse_password(ask: Ask) -> Answer:
+    await linode_of(ask)
+    raise Unsupported(
+        "A root password is not changed here",
+        why="A disk gets it when it is made, and nobody writes to it from outside then",
+        todo="Change it inside, or rebuild the Linode with root_pass",
+    )
+
+
+DIALECT.operation("POST", f"{_PLACE}/{{disk}}/password", "linodes.disk-reset-password")(_refuse_password)
+DIALECT.operation("POST", "/linode/instances/{linode}/password", "linodes.linode-reset-password")(_refuse_password)
+REFUSED = frozenset(
+    {
+        *("linodes.disk-create", "linodes.disk-clone", "linodes.disk-delete"),
+        *("linodes.disk-reset-password", "linodes.linode-reset-password"),
+    }
+)

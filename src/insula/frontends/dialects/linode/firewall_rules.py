@@ -130,20 +130,20 @@ def rules_view(found: ProjectFirewall, aliases: Mapping[str, Alias]) -> dict[str
 
 
 def _view(rule: Rule, kind: Traffic, facts: Mapping[str, str]) -> dict[str, Any]:
+    """What a rule does not have is left out, as there."""
     known = [one for one in facts.get("addresses", "").split(",") if one]
     addresses = known or [peer.value for peer in rule.peers if peer.kind is PeerKind.PREFIX] or sorted(_EVERYBODY)
     ports = facts.get("ports") or ", ".join(_range(ports) for ports in rule.ports)
+    by_version = {
+        "ipv4": [one for one in addresses if ":" not in one],
+        "ipv6": [one for one in addresses if ":" in one],
+    }
+    texts = {"ports": ports, "label": facts.get("label"), "description": facts.get("description")}
     return {
         "action": rule.action.value.upper(),
         "protocol": kind.value.upper(),
-        "ports": ports or None,
-        "addresses": {
-            "ipv4": [one for one in addresses if ":" not in one],
-            "ipv6": [one for one in addresses if ":" in one],
-        },
-        "label": facts.get("label") or None,
-        "description": facts.get("description") or None,
-        "ruleset": None,
+        "addresses": {name: some for name, some in by_version.items() if some},
+        **{name: text for name, text in texts.items() if text},
     }
 
 

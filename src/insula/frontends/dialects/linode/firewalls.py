@@ -9,12 +9,14 @@ import msgspec
 from insula.base.errors import InvalidInput, Unsupported
 from insula.control.actions.firewalls import FirewallChange, FirewallWish
 from insula.domain.ids import Kind
+from insula.domain.names import check_tags
 from insula.domain.project_firewall import ProjectFirewall
 from insula.frontends.dialects.dialect import Answer, Ask
+from insula.frontends.dialects.linode import firewall_history
 from insula.frontends.dialects.linode.dialect import DIALECT, nothing, page
 from insula.frontends.dialects.linode.find import linode_of, named
 from insula.frontends.dialects.linode.firewall_rules import Rules, policy, rules_of, rules_view, translated
-from insula.frontends.dialects.linode.firewall_view import firewall_views
+from insula.frontends.dialects.linode.firewall_view import firewall_views, tags_kept
 from insula.frontends.dialects.linode.records import check_label, check_ours, in_path
 from insula.frontends.dialects.records import fitting, name_of, naming
 
@@ -57,7 +59,7 @@ async def _name(ask: Ask, label: str, own: str = "") -> str:
     check_label(label, most=32)
     others = [one for one in (await ask.actions.firewalls.list(ask.caller)).items if one.id != own]
     aliases = await ask.actions.aliases.of(one.id for one in others)
-    check_ours(label, {name_of(aliases[one.id], one.name) for one in others}, "Firewalls")
+    check_ours(label, {name_of(aliases[one.id], one.name) for one in others}, "Cloud Firewalls")
     return fitting(label, {one.name for one in others}, "firewall")
 
 
@@ -73,18 +75,28 @@ async def create_firewall(ask: Ask) -> Answer:
         raise Unsupported(
             "Firewalls are for Linodes here", why="There are no NodeBalancers", todo="Send devices.linodes"
         )
-    if wish.tags:
-        raise Unsupported(
-            "Firewalls carry no tags of their own", why="Linodes, volumes and images do", todo="Leave tags out"
-        )
+    tags = check_tags(tuple(wish.tags))
+    _check_policies(wish.rules)
     ours, rules = await _name(ask, wish.label), translated(wish.rules)
     instances = tuple(one.id for one in await named(ask, wish.devices.linodes, "devices.linodes"))
     inbound, outbound = policy(wish.rules.inbound_policy), policy(wish.rules.outbound_policy)
     new = FirewallWish(ours, rules_of(rules), instances, (), inbound, outbound)
     made = await ask.actions.firewalls.create(ask.caller, new)
     await _note(ask, made, rules)
-    await ask.actions.aliases.note(made.id, naming(wish.label, ours))
+    await ask.actions.aliases.note(made.id, naming(wish.label, ours) | tags_kept(tags))
     return await _answer(ask, made)
+
+
+def _check_policies(rules: Rules) -> None:
+    """Raises InvalidInput."""
+    for name in ("inbound_policy", "outbound_policy"):
+        if getattr(rules, name) is None:
+            raise InvalidInput(
+                f"{name} is required",
+                why="It says what becomes of traffic that no rule is about",
+                todo="Send ACCEPT or DROP",
+                fields={f"rules.{name}": f"{name} is required"},
+            )
 
 
 async def _note(ask: Ask, made: ProjectFirewall, rules: list[tuple[Any, dict[str, str]]]) -> None:
@@ -100,16 +112,19 @@ async def get_firewall(ask: Ask) -> Answer:
 @DIALECT.operation("PUT", f"{_PLACE}/{{firewall}}", "firewalls.update")
 async def update_firewall(ask: Ask) -> Answer:
     found, wish = await find(ask), ask.read(_Change)
-    if wish.status not in (None, "enabled") or wish.tags:
+    tags = None if wish.tags is None else check_tags(tuple(wish.tags))
+    if wish.status not in (None, "enabled"):
         raise Unsupported(
-            "A firewall is always enabled here and carries no tags",
+            "A firewall is always enabled here",
             why="One that shall do nothing accepts everything, or has no devices",
-            todo="Leave status and tags out",
+            todo="Leave status out",
         )
     if wish.label is not None:
         ours = await _name(ask, wish.label, found.id)
         found = await ask.actions.firewalls.change(ask.caller, found.id, FirewallChange(ours))
         await ask.actions.aliases.note(found.id, naming(wish.label, ours))
+    if tags is not None:
+        await ask.actions.aliases.describe(ask.caller, "firewalls.change", found.id, tags_kept(tags))
     return await _answer(ask, found)
 
 
@@ -119,30 +134,34 @@ async def delete_firewall(ask: Ask) -> Answer:
     return nothing()
 
 
-async def _rules(ask: Ask, found: ProjectFirewall) -> Answer:
+async def _rules(ask: Ask, found: ProjectFirewall) -> dict[str, Any]:
     aliases = await ask.actions.aliases.of([found.id, *(rule.id for rule in found.rules)])
-    return Answer(rules_view(found, aliases))
+    return rules_view(found, aliases)
 
 
 @DIALECT.operation("GET", f"{_PLACE}/{{firewall}}/rules", "firewalls.rules-list")
 async def list_rules(ask: Ask) -> Answer:
-    return await _rules(ask, await find(ask))
+    return Answer(await _rules(ask, await find(ask)))
 
 
 @DIALECT.operation("PUT", f"{_PLACE}/{{firewall}}/rules", "firewalls.rules-update")
 async def update_rules(ask: Ask) -> Answer:
-    """All of them are replaced; what is left out of a request is emptied, policies stay."""
+    """All of them are replaced; what is left out of a request is emptied, policies stay.
+
+    The same again is no new version.
+    """
     found, wish = await find(ask), ask.read(Rules)
     rules = translated(wish)
     inbound = found.inbound_default if wish.inbound_policy is None else policy(wish.inbound_policy)
     outbound = found.outbound_default if wish.outbound_policy is None else policy(wish.outbound_policy)
+    before = await _rules(ask, found)
     change = FirewallChange(None, rules_of(rules), inbound, outbound)
     changed = await ask.actions.firewalls.change(ask.caller, found.id, change)
     await _note(ask, changed, rules)
-    aliases = await ask.actions.aliases.of([found.id])
-    version = int(aliases[found.id].facts.get("version", "1")) + 1
-    await ask.actions.aliases.note(found.id, {"version": str(version)})
-    return await _rules(ask, changed)
+    if (await _rules(ask, changed))["fingerprint"] != before["fingerprint"]:
+        await firewall_history.keep(ask, found, before)
+        await ask.actions.aliases.note(found.id, {"version": str(before["version"] + 1)})
+    return Answer(await _rules(ask, changed))
 
 
 @DIALECT.operation("GET", f"{_PLACE}/settings", "firewalls.firewall-settings-list")

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from insula.base.errors import InvalidInput, NotFound, Unsupported
+from insula.base.errors import Forbidden, InvalidInput, NotFound, Unsupported
 from insula.control.actions.snapshots import SnapshotWish
 from insula.domain.alias import Alias
 from insula.domain.image import Image, ImageSource, ImageState
@@ -209,8 +209,10 @@ async def delete_image(ask: Ask) -> Answer:
     elif found.id:
         operation = await ask.actions.images.delete(ask.caller, found.id)
     else:
-        raise Unsupported(
-            "This image belongs to the host", why="All projects use it", todo="Delete it with `insula image delete`"
+        raise Forbidden(
+            "Unauthorized",
+            why="This image belongs to the host, and all projects use it",
+            todo="Delete it with `insula image delete`",
         )
     await finished(ask, operation.id)
     return nothing()

@@ -7,15 +7,16 @@ import msgspec
 from insula.base.errors import InvalidInput, Unsupported
 from insula.control.actions.sizes import SizeWish
 from insula.control.actions.wishes import RebuildWish, ResizeWish
-from insula.domain.instance import InstanceState
+from insula.domain.instance import Instance, InstanceState
 from insula.frontends.dialects import sources
 from insula.frontends.dialects.dialect import Answer, Ask
-from insula.frontends.dialects.linode import images
+from insula.frontends.dialects.linode import images, types
+from insula.frontends.dialects.linode.configs import check_config
 from insula.frontends.dialects.linode.dialect import DIALECT, nothing, page
 from insula.frontends.dialects.linode.find import linode_of
 from insula.frontends.dialects.linode.instance_view import view
 from insula.frontends.dialects.linode.instances import Login, check_promises, login_keys, user_data
-from insula.frontends.dialects.linode.types import TYPES
+from insula.frontends.dialects.offer import Size
 from insula.frontends.dialects.records import patiently
 
 _PLACE = "/linode/instances/{linode}"
@@ -28,6 +29,10 @@ class _Rebuild(Login):
     stackscript_id: int | None = None
 
 
+class _Boot(msgspec.Struct):
+    config_id: int | None = None
+
+
 class _Resize(msgspec.Struct):
     type: str
     allow_auto_disk_resize: bool = True
@@ -37,6 +42,7 @@ class _Resize(msgspec.Struct):
 @DIALECT.operation("POST", f"{_PLACE}/boot", "linodes.boot")
 async def boot(ask: Ask) -> Answer:
     instance = await linode_of(ask)
+    await check_config(ask, instance, ask.read(_Boot).config_id)
     if instance.state is InstanceState.RUNNING:
         raise InvalidInput("Linode already booted.", why="It is running", todo="Nothing is left to do")
     await patiently(lambda: ask.actions.instances.start(ask.caller, instance.id))
@@ -53,6 +59,7 @@ async def shut_down(ask: Ask) -> Answer:
 @DIALECT.operation("POST", f"{_PLACE}/reboot", "linodes.reboot")
 async def reboot(ask: Ask) -> Answer:
     instance = await linode_of(ask)
+    await check_config(ask, instance, ask.read(_Boot).config_id)
     await patiently(lambda: ask.actions.instances.reboot(ask.caller, instance.id))
     return nothing()
 
@@ -61,12 +68,28 @@ async def reboot(ask: Ask) -> Answer:
 async def resize(ask: Ask) -> Answer:
     """The disk grows with it if that is wanted, which is the default; it never shrinks."""
     instance, wish = await linode_of(ask), ask.read(_Resize)
-    size = TYPES.find(wish.type)
+    size = types.wanted(wish.type)
+    await _check_resize(ask, instance, size)
     grows = wish.allow_auto_disk_resize and size.disk_gib > instance.resources.disk_gib
     wanted = ResizeWish(size.plan, SizeWish(size.vcpus, size.memory_mib, size.disk_gib if grows else None))
     await patiently(lambda: ask.actions.instances.resize(ask.caller, instance.id, wanted))
     await ask.actions.aliases.note(instance.id, {"type": size.slug})
     return nothing()
+
+
+async def _check_resize(ask: Ask, instance: Instance, size: Size) -> None:
+    """Raises InvalidInput."""
+    remembered = (await ask.actions.aliases.of([instance.id]))[instance.id].facts.get("type", "")
+    if size == types.TYPES.of(instance.plan, instance.resources, remembered):
+        raise InvalidInput(
+            "Linode is already running this service plan.", why=f"It is a {size.slug}", todo="Choose another type"
+        )
+    if size.disk_gib < instance.resources.disk_gib:
+        raise InvalidInput(
+            "Linode has allocated more disk than the new service plan allows. Delete or resize disks smaller.",
+            why=f"Its disk has {instance.resources.disk_gib} GiB and shrinks never, {size.slug} has {size.disk_gib}",
+            todo="Choose a type with as much disk, or make a new Linode of a smaller one",
+        )
 
 
 @DIALECT.operation("POST", f"{_PLACE}/rebuild", "linodes.rebuild")
@@ -78,6 +101,13 @@ async def rebuild(ask: Ask) -> Answer:
             "This rebuild cannot be had",
             why="It boots when it is done, keeps its type, and there are no StackScripts",
             todo="Leave booted, type and stackscript_id out",
+        )
+    if not wish.image:
+        raise InvalidInput(
+            "You must specify an image",
+            why="It is what the new disk holds",
+            todo="Look at /images",
+            fields={"image": "You must specify an image"},
         )
     source = await images.wanted(ask, wish.image)
     wanted = sources.rebuilding(source)

@@ -18,6 +18,7 @@ from insula.domain.schedule import BackupSchedule, Every
 from insula.domain.snapshot import Snapshot
 from insula.frontends.dialects.dialect import Ask
 from insula.frontends.dialects.linode import regions
+from insula.frontends.dialects.linode.account import POLICY
 from insula.frontends.dialects.linode.dialect import when
 from insula.frontends.dialects.linode.images import id_of
 from insula.frontends.dialects.linode.types import TYPES
@@ -40,7 +41,6 @@ _STATUS: Mapping[InstanceState, str] = {
     _S.REVERTING: "restoring",
     _S.DELETING: "deleting",
 }
-POLICY = "linode/migrate"  # the only one of theirs that is told
 _HOURS = 2  # that their backups have, from an even hour on
 
 

@@ -15,12 +15,12 @@ from insula.control.actions.wishes import ChangeWish, CreateWish
 from insula.frontends.dialects import public_ips, sources
 from insula.frontends.dialects.backup_place import backup_place
 from insula.frontends.dialects.dialect import Answer, Ask
-from insula.frontends.dialects.linode import backups, firewall_devices, images, keys, regions, vpcs
+from insula.frontends.dialects.linode import account, backups, firewall_devices, images, keys, regions, types, vpcs
+from insula.frontends.dialects.linode.account import POLICY
 from insula.frontends.dialects.linode.dialect import DIALECT, nothing, page
 from insula.frontends.dialects.linode.find import linode_of, linodes
-from insula.frontends.dialects.linode.instance_view import POLICY, view, views
+from insula.frontends.dialects.linode.instance_view import view, views
 from insula.frontends.dialects.linode.records import check_label, check_ours
-from insula.frontends.dialects.linode.types import TYPES
 from insula.frontends.dialects.records import (
     ALL,
     fitting,
@@ -84,10 +84,10 @@ async def create_linode(ask: Ask) -> Answer:
     """All that can be checked is checked before it is made."""
     wish = ask.read(_New)
     _check(wish)
-    region = regions.check(wish.region)
     base = await _base(ask, wish)
     wall = None if wish.firewall_id is None else await firewall_devices.wanted(ask, wish.firewall_id)
-    if wish.backups_enabled:
+    is_backed_up = wish.backups_enabled or await account.backs_up_all(ask)
+    if is_backed_up:
         await backup_place(ask)
     others = (await ask.actions.instances.list(ask.caller, limit=ALL)).items
     ours = fitting(wish.label or "linode", {one.name for one in others}, "linode")
@@ -97,14 +97,14 @@ async def create_linode(ask: Ask) -> Answer:
     ours, operation = await under_a_name(
         ours, lambda name: ask.actions.instances.create(ask.caller, replace(base, name=name))
     )
-    facts = naming(wish.label or ours, ours) | {"region": region, "type": wish.type}
+    facts = naming(wish.label or ours, ours) | {"region": wish.region, "type": wish.type}
     await ask.actions.aliases.note(operation.target, facts, operation.id)
     made = await ask.actions.instances.show(ask.caller, operation.target)
     try:
         await public_ips.give(ask, made.id)
         if wall is not None:
             await ask.actions.firewalls.apply(ask.caller, wall.id, (made.id,), ())
-        if wish.backups_enabled:
+        if is_backed_up:
             await backups.enable(ask, made)
     except InsulaError:
         await take_back(ask, operation)
@@ -134,12 +134,16 @@ def _check(wish: _New) -> None:
     check_promises(wish)
     if wish.placement_group:
         raise Unsupported("There are no placement groups", why="There is one host", todo="Leave placement_group out")
-    if not wish.type or not wish.region:
-        missing = "type" if not wish.type else "region"
-        raise InvalidInput(f"{missing} is required", why="It is missing", todo="Send it", fields={missing: "missing"})
+    _check_place(wish)
     if wish.image is None and wish.backup_id is None:
         raise Unsupported(
             "An empty Linode cannot be had", why="It would have no disk to boot from", todo="Send image or backup_id"
+        )
+    if wish.image is not None and not (wish.root_pass or wish.authorized_keys or wish.authorized_users):
+        raise InvalidInput(
+            "Must provide valid root_pass, authorized_keys, or authorized_users",
+            why="Nobody could get in otherwise",
+            todo="Send one of them",
         )
     if wish.image is not None and wish.backup_id is not None:
         raise InvalidInput(
@@ -155,8 +159,25 @@ def _check(wish: _New) -> None:
         )
 
 
+def _check_place(wish: _New) -> None:
+    """Raise InvalidInput that names both when both are wrong."""
+    missing = [name for name in ("type", "region") if not getattr(wish, name)]
+    wrong = {name: f"{name} is required" for name in missing}
+    if wish.type and wish.type not in types.TYPES.slugs:
+        wrong["type"] = types.UNKNOWN
+    if wish.region and not regions.is_there(wish.region):
+        wrong["region"] = regions.UNKNOWN
+    if wrong:
+        raise InvalidInput(
+            next(iter(wrong.values())),
+            why="It says what the Linode is and where",
+            todo="Look at /linode/types and /regions",
+            fields=wrong,
+        )
+
+
 async def _base(ask: Ask, wish: _New) -> CreateWish:
-    size = TYPES.find(wish.type)
+    size = types.wanted(wish.type)
     new = CreateWish(
         name="",
         plan=size.plan,

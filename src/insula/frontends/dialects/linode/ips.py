@@ -53,6 +53,11 @@ class _Assignments(msgspec.Struct):
     region: str = ""
 
 
+class _Sharing(msgspec.Struct):
+    linode_id: int
+    ips: list[str] = []
+
+
 class _Place(msgspec.Struct):
     """What an address is shown with."""
 
@@ -251,10 +256,12 @@ async def allocate(ask: Ask) -> Answer:
 
 
 async def _allocate(ask: Ask, wish: _New, instance: Instance) -> Answer:
+    if wish.type == "ipv4" and not wish.public:
+        return await _own_private(ask, instance)
     if wish.type not in ("ipv4", "ipv6") or not wish.public:
         raise Unsupported(
-            "Only public addresses can be added",
-            why="Private ones come with networks",
+            "Such an address cannot be added",
+            why="There are public ones, and private ones of IPv4 come with networks",
             todo="Send type ipv4 and public true",
         )
     new = AddressWish(address=wish.address, version=4 if wish.type == "ipv4" else 6, instance=instance.id)
@@ -262,6 +269,20 @@ async def _allocate(ask: Ask, wish: _New, instance: Instance) -> Answer:
     if not wish.reserved:
         await ask.actions.aliases.note(made.id, public_ips.own_by(instance.id))
     return Answer(_held(await _there(ask), made))
+
+
+async def _own_private(ask: Ask, instance: Instance) -> Answer:
+    """A Linode has one from the start, and gets no other."""
+    there = await _there(ask)
+    public = {one["address"] for one in _public(there, instance, 4)}
+    for one in _private(there, instance, 4, as_public=False):
+        if one["address"] not in public:
+            return Answer(one)
+    raise Unsupported(
+        "This Linode gets no private address",
+        why="It has no public one, so that the one in its network stands in for that",
+        todo="Use the address that it has",
+    )
 
 
 @DIALECT.operation("DELETE", f"{_OF_LINODE}/{{address}}", "linodes.ip-delete")
@@ -313,6 +334,20 @@ async def assign(ask: Ask) -> Answer:
     return nothing()
 
 
+@DIALECT.operation("POST", f"{_ALL_IPS}/share", "networking.ip-share")
+async def share(ask: Ask) -> Answer:
+    """An address leads to one Linode; that none is shared with another is so already."""
+    wish = ask.read(_Sharing)
+    await named(ask, [wish.linode_id], "linode_id")
+    if wish.ips:
+        raise Unsupported(
+            "Addresses are not shared",
+            why="An address leads to one Linode at a time",
+            todo="Reserve it, and assign it to whichever Linode shall have it",
+        )
+    return nothing()
+
+
 async def _reserved(ask: Ask) -> tuple[_There, Sequence[ReservedAddress]]:
     there = await _there(ask)
     return there, [one for one in there.addresses if one.id not in there.own and ":" not in one.address]
@@ -346,13 +381,6 @@ async def reserve(ask: Ask) -> Answer:
 async def list_reserved_types(ask: Ask) -> Answer:
     free = {"hourly": 0.0, "monthly": 0.0}
     return page(ask, [{"id": "reserved-ipv4", "label": "Reserved IPv4", "price": free, "region_prices": []}])
-
-
-@DIALECT.operation("GET", "/network-transfer/prices", "network-transfer.prices")
-async def list_transfer_prices(ask: Ask) -> Answer:
-    free = {"hourly": 0.0, "monthly": 0.0}
-    kind = {"id": "network_transfer", "label": "Network Transfer", "price": free, "region_prices": [], "transfer": 0}
-    return page(ask, [kind])
 
 
 @DIALECT.operation("GET", f"{_RESERVED}/{{address}}", "networking.reserved-ip-view")

@@ -11,7 +11,9 @@ from insula.frontends.dialects.linode.types import TYPES
 from insula.frontends.dialects.records import unknown
 
 DEFAULT = "us-east"
-_CAPABILITIES = ["Linodes", "Backups", "Block Storage", "Cloud Firewall", "Metadata", "VPCs"]
+UNKNOWN = "region is not valid"
+VPC_PREFIX = 52  # of the range of IPv6 that a VPC has
+_CAPABILITIES = ["Linodes", "Backups", "Block Storage", "Cloud Firewall", "Metadata", "VPCs", "VPC IPv6 Stack"]
 _NAMES = {
     "us-east": ("us", "Newark, NJ"),
     "us-central": ("us", "Dallas, TX"),
@@ -41,14 +43,18 @@ _NAMES = {
 }
 
 
+def is_there(name: str) -> bool:
+    return name in _NAMES
+
+
 def check(name: str) -> str:
     """The region that was asked for, or the default. Raises InvalidInput."""
-    if name and name not in _NAMES:
+    if name and not is_there(name):
         raise InvalidInput(
-            "region is not valid",
+            UNKNOWN,
             why=f"There are {', '.join(_NAMES)}",
             todo="Choose one of them",
-            fields={"region": "unknown"},
+            fields={"region": UNKNOWN},
         )
     return name or DEFAULT
 
@@ -104,7 +110,7 @@ async def get_availability(ask: Ask) -> Answer:
 
 
 def _vpcs(name: str) -> dict[str, Any]:
-    return {"region": name, "available": True, "available_ipv6_prefix_lengths": []}
+    return {"region": name, "available": True, "available_ipv6_prefix_lengths": [VPC_PREFIX]}
 
 
 @DIALECT.operation("GET", "/regions/vpc-availability", "regions.list-vpc-avail")

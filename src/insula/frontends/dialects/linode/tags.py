@@ -16,6 +16,7 @@ from insula.frontends.dialects.dialect import Answer, Ask
 from insula.frontends.dialects.linode import volumes
 from insula.frontends.dialects.linode.dialect import DIALECT, nothing, page
 from insula.frontends.dialects.linode.find import linodes, named
+from insula.frontends.dialects.linode.firewall_view import tags_kept, tags_of
 from insula.frontends.dialects.linode.instance_view import views
 from insula.frontends.dialects.records import numbered, unknown
 
@@ -32,19 +33,25 @@ class _New(msgspec.Struct):
 
 
 class _Carriers(msgspec.Struct):
+    """Firewalls' tags by their ids, as they are told there."""
+
     linodes: list[Instance]
     volumes: list[Volume]
+    firewalls: dict[str, list[str]]
 
 
 async def _carriers(ask: Ask) -> _Carriers:
-    return _Carriers(list(await linodes(ask)), list(await volumes.there(ask)))
+    walls = [one.id for one in (await ask.actions.firewalls.list(ask.caller)).items]
+    aliases = await ask.actions.aliases.of(walls)
+    firewalls = {record: tags_of(aliases[record]) for record in walls}
+    return _Carriers(list(await linodes(ask)), list(await volumes.there(ask)), firewalls)
 
 
 async def _labels(ask: Ask, there: _Carriers) -> list[str]:
     facts = await ask.actions.aliases.of_project(ask.caller)
     declared = {name.removeprefix(_FACT) for name in facts if name.startswith(_FACT)}
-    carried = [tag for one in there.linodes for tag in one.tags] + [tag for one in there.volumes for tag in one.tags]
-    return sorted(declared | set(carried))
+    carriers = [*(one.tags for one in there.linodes), *(one.tags for one in there.volumes), *there.firewalls.values()]
+    return sorted(declared | {tag for tags in carriers for tag in tags})
 
 
 @DIALECT.operation("GET", "/tags", "tags.list")
@@ -58,7 +65,9 @@ async def create_tag(ask: Ask) -> Answer:
     check_tags((wish.label,))
     if wish.domains or wish.nodebalancers or wish.reserved_ipv4_addresses:
         raise Unsupported(
-            "Only Linodes and volumes carry tags here", why="The rest has none", todo="Leave the rest out"
+            "Only Linodes and volumes are tagged like this",
+            why="The rest has no tags, or gets its own",
+            todo="Leave the rest out",
         )
     if wish.label in await _labels(ask, await _carriers(ask)):
         raise InvalidInput("Tag already exists", why="It is there", todo="Use it", fields={"label": "is taken"})
@@ -100,5 +109,9 @@ async def delete_tag(ask: Ask) -> Answer:
     for disk in [one for one in there.volumes if label in one.tags]:
         left = tuple(tag for tag in disk.tags if tag != label)
         await ask.actions.volumes.change(ask.caller, disk.id, left, None)
+    for record, tags in there.firewalls.items():
+        if label in tags:
+            rest = tags_kept([tag for tag in tags if tag != label])
+            await ask.actions.aliases.describe(ask.caller, "firewalls.change", record, rest)
     await ask.actions.aliases.describe_project(ask.caller, {f"{_FACT}{label}": ""})
     return nothing()

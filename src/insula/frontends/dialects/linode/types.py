@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from insula.base.errors import InvalidInput
 from insula.domain.plan import PLANS
 from insula.frontends.dialects.dialect import Answer, Ask
 from insula.frontends.dialects.linode.dialect import DIALECT, page
 from insula.frontends.dialects.offer import Offer, Size
 from insula.frontends.dialects.records import unknown
 
+UNKNOWN = "A valid plan type by that ID was not found"
 KERNEL = "linode/direct-disk"  # their name for what a disk brings along
 _FREE = {"price": {"hourly": 0.0, "monthly": 0.0}, "region_prices": []}
 
@@ -31,6 +33,15 @@ TYPES = Offer(
     ),
     "type",
 )
+
+
+def wanted(slug: str) -> Size:
+    """The one that a body names. Raises InvalidInput."""
+    if slug not in TYPES.slugs:
+        raise InvalidInput(
+            UNKNOWN, why=f"There are {', '.join(TYPES.slugs)}", todo="Choose one of them", fields={"type": UNKNOWN}
+        )
+    return TYPES.find(slug)
 
 
 def _class_of(size: Size) -> str:

@@ -9,6 +9,7 @@ from insula.frontends.dialects.linode.dialect import DIALECT, page
 # The path, and what the specification calls listing and creating.
 _EMPTY = (
     ("/account/invoices", "account.invoices-list", ""),
+    ("/account/payment-methods", "payment-methods.list", ""),
     ("/account/payments", "account.payments-list", "account.payment-create"),
     ("/account/logins", "account.logins-list", ""),
     ("/account/maintenance", "account.maintenance-list", ""),
@@ -26,7 +27,6 @@ _EMPTY = (
     ("/longview/clients", "longview.list", "longview.create"),
     ("/longview/subscriptions", "longview.subscriptions-list", ""),
     ("/managed/services", "managed.services-list", "managed.service-create"),
-    ("/networking/firewalls/templates", "firewalls.templates-list", ""),
     ("/networking/ipv6/pools", "networking.v6-pools", ""),
     ("/networking/ipv6/ranges", "networking.v6-ranges", "networking.v6-range-create"),
     ("/networking/vlans", "vlans.list", ""),

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from insula.base.errors import Conflict, InvalidInput, Unsupported
-from insula.control.actions.volumes import VolumeWish
+from insula.control.actions.volumes import MAX_SIZE_GIB, VolumeWish
 from insula.domain.alias import Alias
 from insula.domain.ids import Kind
 from insula.domain.instance import Instance
@@ -18,7 +18,7 @@ from insula.frontends.dialects.dialect import Answer, Ask
 from insula.frontends.dialects.linode import regions
 from insula.frontends.dialects.linode.dialect import DIALECT, nothing, page, when
 from insula.frontends.dialects.linode.find import linode_of, named
-from insula.frontends.dialects.linode.records import check_label, check_ours, in_path
+from insula.frontends.dialects.linode.records import check_lettered, check_ours, in_path
 from insula.frontends.dialects.records import ALL, finished, fitting, name_of, naming, patiently, unknown
 
 _S = VolumeState
@@ -100,7 +100,7 @@ async def _find(ask: Ask) -> Volume:
 
 
 async def _name(ask: Ask, label: str, own: Volume | None = None) -> str:
-    check_label(label, most=32)
+    check_lettered(label, 32)
     others = [one for one in await there(ask) if own is None or one.id != own.id]
     aliases = await ask.actions.aliases.of(one.id for one in others)
     check_ours(label, {name_of(aliases[one.id], one.name) for one in others}, "Volumes")
@@ -136,13 +136,9 @@ async def create_volume(ask: Ask) -> Answer:
         )
     if wish.encryption != "disabled":
         raise Unsupported("Volumes are not encrypted here", why="The host's disk may be", todo="Leave encryption out")
-    if wish.size < _FEWEST_GIB:
-        raise InvalidInput(
-            "size is too small",
-            why=f"A volume has at least {_FEWEST_GIB} GiB",
-            todo="Ask for more",
-            fields={"size": "too small"},
-        )
+    if not _FEWEST_GIB <= wish.size <= MAX_SIZE_GIB:
+        bounds = f"Must be {_FEWEST_GIB}-{MAX_SIZE_GIB}"
+        raise InvalidInput(bounds, why="So many GiB has a volume", todo="Send another size", fields={"size": bounds})
     region, ours = regions.check(wish.region), await _name(ask, wish.label)
     holder = (await named(ask, [wish.linode_id], "linode_id"))[0].id if wish.linode_id is not None else ""
     new = VolumeWish(ours, wish.size, attach_to=holder, tags=tuple(wish.tags))
@@ -197,6 +193,12 @@ async def detach_volume(ask: Ask) -> Answer:
 @DIALECT.operation("POST", "/volumes/{volume}/resize", "volumes.resize")
 async def resize_volume(ask: Ask) -> Answer:
     found, wish = await _find(ask), ask.read(_Size)
+    if wish.size > MAX_SIZE_GIB:
+        what = f"Storage volumes cannot be resized larger than {MAX_SIZE_GIB} gigabytes"
+        raise InvalidInput(what, why=f"{wish.size} are more", todo="Send another size", fields={"size": what})
+    if wish.size < found.size_gib:
+        what = "Storage volumes can only be resized up"
+        raise InvalidInput(what, why=f"It has {found.size_gib} GiB", todo="Send another size", fields={"size": what})
     await _done(ask, await patiently(lambda: ask.actions.volumes.grow(ask.caller, found.id, wish.size)))
     return await _answer(ask, found.id)
 

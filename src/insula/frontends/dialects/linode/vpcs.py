@@ -1,36 +1,45 @@
-"""VPCs: what subnets are grouped by. A subnet is a network of ours, and those of one VPC are joined.
-
-A VPC is no record of ours, but a fact of the project. A network that was made elsewhere is a VPC of its own.
-"""
+"""VPCs and their subnets: made, changed and deleted."""
 
 from __future__ import annotations
 
 import contextlib
 import ipaddress
-import json
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from insula.base.clock import now_utc
-from insula.base.errors import InsulaError, InvalidInput, NotFound, Unsupported
+from insula.base.errors import CapacityExceeded, InsulaError, InvalidInput, NotFound, Unsupported
 from insula.control.actions.networks import NetworkWish
-from insula.domain.alias import Alias
-from insula.domain.ids import Kind
-from insula.domain.instance import Instance
 from insula.domain.project_network import ProjectNetwork
 from insula.frontends.dialects.dialect import Answer, Ask
 from insula.frontends.dialects.linode import regions
 from insula.frontends.dialects.linode.dialect import DIALECT, nothing, page, when
 from insula.frontends.dialects.linode.find import linodes
-from insula.frontends.dialects.linode.records import check_label, check_ours
-from insula.frontends.dialects.records import fitting, name_of, naming, numbered, unknown
+from insula.frontends.dialects.linode.records import check_dashed, check_ours
+from insula.frontends.dialects.linode.vpc_records import (
+    Vpc,
+    all_vpcs,
+    around,
+    check_declared,
+    declare,
+    forget,
+    new_range,
+    subnet_in_path,
+    subnet_named,
+    subnet_view,
+    views,
+    vpc_in_path,
+    vpc_of_key,
+)
+from insula.frontends.dialects.records import fitting, name_of, naming
 
-_FACT = "vpc:"
 _VPCS, _SUBNETS = "/vpcs", "/vpcs/{vpc}/subnets"
+_CHOSEN = "auto"  # a range that is not named
+_SUBNET_PREFIX = 64
 
 
 class Interface(msgspec.Struct):
@@ -42,15 +51,21 @@ class Interface(msgspec.Struct):
     vlan: dict[str, Any] | None = None
 
 
+class _Range(msgspec.Struct):
+    range: str = _CHOSEN
+
+
 class _NewSubnet(msgspec.Struct):
     label: str
     ipv4: str = ""
+    ipv6: list[_Range] = []
 
 
 class _New(msgspec.Struct):
     label: str
     region: str
     description: str = ""
+    ipv6: list[_Range] = []
     subnets: list[_NewSubnet] = []
 
 
@@ -63,195 +78,136 @@ class _Label(msgspec.Struct):
     label: str
 
 
-@dataclass(frozen=True)
-class _Vpc:
-    """`key` is what its subnets note, or the id of the network that it is of."""
-
-    key: str
-    label: str
-    description: str
-    region: str
-    created: str
-    updated: str
-    subnets: tuple[ProjectNetwork, ...]
-
-
-@dataclass(frozen=True)
-class _Around:
-    """What VPCs are shown with."""
-
-    aliases: Mapping[str, Alias]
-    instances: Sequence[Instance]
-
-
-def _record(ask: Ask, key: str) -> str:
-    return f"{_FACT}{ask.caller.project}:{key}"
-
-
-async def _vpcs(ask: Ask) -> Sequence[_Vpc]:
-    networks = (await ask.actions.networks.list(ask.caller)).items
-    aliases = await ask.actions.aliases.of(one.id for one in networks)
-    facts = await ask.actions.aliases.of_project(ask.caller)
-    declared = {name.removeprefix(_FACT): json.loads(text) for name, text in facts.items() if name.startswith(_FACT)}
-    of: dict[str, list[ProjectNetwork]] = {key: [] for key in declared}
-    found = []
-    for network in networks:
-        key = aliases[network.id].facts.get("vpc", "")
-        if key in of:
-            of[key].append(network)
-            continue
-        created = when(network.created_at)
-        found.append(_Vpc(network.id, network.name, "", regions.DEFAULT, created, created, (network,)))
-    return [*found, *(_Vpc(key, subnets=tuple(of[key]), **texts) for key, texts in declared.items())]
-
-
-async def _find(ask: Ask) -> _Vpc:
-    text = ask.path["vpc"]
-    if text.isascii() and text.isdigit() and len(text) <= 18:
-        record = await ask.actions.aliases.record_of(int(text))
-        for vpc in await _vpcs(ask):
-            if _record(ask, vpc.key) == record:
-                return vpc
-    raise unknown("VPC", text)
-
-
-async def _subnet(ask: Ask) -> tuple[_Vpc, ProjectNetwork]:
-    vpc = await _find(ask)
-    record = await numbered(ask, ask.path["subnet"], Kind.NETWORK)
-    for network in vpc.subnets:
-        if network.id == record:
-            return vpc, network
-    raise unknown("subnet", ask.path["subnet"])
-
-
-async def _around(ask: Ask, vpcs: Sequence[_Vpc]) -> _Around:
-    instances = await linodes(ask)
-    records = [_record(ask, vpc.key) for vpc in vpcs] + [network.id for vpc in vpcs for network in vpc.subnets]
-    records += [record for one in instances for record in (one.id, *(port.id for port in one.ports))]
-    return _Around(await ask.actions.aliases.of(records), instances)
-
-
-async def _views(ask: Ask, vpcs: Sequence[_Vpc]) -> list[dict[str, Any]]:
-    around = await _around(ask, vpcs)
-    return [
-        {
-            "id": around.aliases[_record(ask, vpc.key)].number,
-            "label": vpc.label,
-            "description": vpc.description,
-            "region": vpc.region,
-            "ipv4": [{"range": network.ipv4} for network in vpc.subnets if network.ipv4],
-            "ipv6": [{"range": network.ipv6} for network in vpc.subnets if network.ipv6],
-            "subnets": [_subnet_view(network, around) for network in vpc.subnets],
-            "vpc_type": "regular",
-            "created": vpc.created,
-            "updated": vpc.updated,
-        }
-        for vpc in vpcs
-    ]
-
-
-def _subnet_view(network: ProjectNetwork, around: _Around) -> dict[str, Any]:
-    inside = []
-    for instance in around.instances:
-        cards = [port.id for port in instance.ports if port.network_id == network.id]
-        interfaces = [{"id": around.aliases[card].number, "active": True, "config_id": None} for card in cards]
-        inside += [{"id": around.aliases[instance.id].number, "interfaces": interfaces}] if interfaces else []
-    return {
-        "id": around.aliases[network.id].number,
-        "label": name_of(around.aliases[network.id], network.name),
-        "ipv4": network.ipv4,
-        "ipv6": [{"range": network.ipv6}] if network.ipv6 else [],
-        "linodes": inside,
-        "databases": [],
-        "nodebalancers": [],
-        "vpc_type": "regular",
-        "created": when(network.created_at),
-        "updated": when(network.created_at),
-    }
-
-
 async def _answer(ask: Ask, key: str) -> Answer:
-    vpc = next(one for one in await _vpcs(ask) if one.key == key)
-    return Answer((await _views(ask, [vpc]))[0])
-
-
-async def _declare(ask: Ask, vpc: _Vpc) -> None:
-    texts = {name: getattr(vpc, name) for name in ("label", "description", "region", "created", "updated")}
-    facts = {f"{_FACT}{vpc.key}": json.dumps(texts)}
-    record = _record(ask, vpc.key)
-    await ask.actions.aliases.describe_project(ask.caller, facts)
-    await ask.actions.aliases.of([record])
+    return Answer((await views(ask, [await vpc_of_key(ask, key)]))[0])
 
 
 @DIALECT.operation("GET", _VPCS, "vpcs.list")
 async def list_vpcs(ask: Ask) -> Answer:
-    return page(ask, await _views(ask, await _vpcs(ask)))
+    return page(ask, await views(ask, await all_vpcs(ask)))
 
 
 @DIALECT.operation("POST", _VPCS, "vpcs.create")
 async def create_vpc(ask: Ask) -> Answer:
+    """Its range of IPv6 is chosen, whether one is asked for or not: subnets have IPv6 here."""
     wish = ask.read(_New)
     region = regions.check(wish.region)
-    check_label(wish.label)
-    check_ours(wish.label, {vpc.label for vpc in await _vpcs(ask)}, "VPCs")
+    check_dashed(wish.label)
+    _check_chosen(wish.ipv6, regions.VPC_PREFIX)
+    check_ours(wish.label, {vpc.label for vpc in await all_vpcs(ask)}, "VPCs")
     now = when(now_utc())
-    made = _Vpc(secrets.token_hex(8), wish.label, wish.description[:1000], region, now, now, ())
-    await _declare(ask, made)
+    made = Vpc(secrets.token_hex(8), wish.label, wish.description[:1000], region, now, now, (), new_range())
+    await declare(ask, made)
     try:
         for subnet in wish.subnets:
             await _add_subnet(ask, made.key, subnet)
     except InsulaError:
-        await _delete(ask, next(one for one in await _vpcs(ask) if one.key == made.key))
+        await _delete(ask, await vpc_of_key(ask, made.key))
         raise
     return await _answer(ask, made.key)
 
 
+def _check_chosen(wanted: Sequence[_Range], prefix: int) -> None:
+    """Raise InvalidInput for a range that is not left to us."""
+    for number, one in enumerate(wanted):
+        if one.range not in (_CHOSEN, f"/{prefix}"):
+            field = f"ipv6[{number}].range"
+            raise InvalidInput(
+                "Must be a valid IPv6 range",
+                why=f"It is chosen here, and there are /{prefix}",
+                todo=f"Send {_CHOSEN} or /{prefix}",
+                fields={field: f"Must be {_CHOSEN} or /{prefix}"},
+            )
+
+
 async def _add_subnet(ask: Ask, key: str, wish: _NewSubnet) -> ProjectNetwork:
-    vpc = next(one for one in await _vpcs(ask) if one.key == key)
-    check_label(wish.label)
+    vpc = await vpc_of_key(ask, key)
+    check_dashed(wish.label)
     aliases = await ask.actions.aliases.of(one.id for one in vpc.subnets)
     check_ours(wish.label, {name_of(aliases[one.id], one.name) for one in vpc.subnets}, "subnets of this VPC")
-    if not wish.ipv4:
-        raise InvalidInput(
-            "ipv4 is required", why="It is the subnet's range", todo="Send it", fields={"ipv4": "missing"}
-        )
+    new = NetworkWish(ipv4=_range4(wish.ipv4), ipv6=_range6(vpc, wish.ipv6), name="")
     taken = {one.name for one in (await ask.actions.networks.list(ask.caller)).items}
     ours = fitting(f"{vpc.label}-{wish.label}", taken, "subnet")
-    made = await ask.actions.networks.create(ask.caller, NetworkWish(ours, wish.ipv4))
+    made = await ask.actions.networks.create(ask.caller, replace(new, name=ours))
     await ask.actions.aliases.note(made.id, naming(wish.label, ours) | {"vpc": key})
     for other in vpc.subnets:
         await ask.actions.networks.join(ask.caller, made.id, other.id)
     return made
 
 
+def _range4(text: str) -> str:
+    """Raises InvalidInput."""
+    if not text:
+        raise InvalidInput(
+            "ipv4 is required", why="It is the subnet's range", todo="Send it", fields={"ipv4": "missing"}
+        )
+    with contextlib.suppress(ValueError):
+        if "/" in text:
+            return str(ipaddress.IPv4Network(text))
+    raise InvalidInput(
+        "Must be an IPv4 network",
+        why=f"{text[:40]!r} is none",
+        todo="Send one like 10.0.0.0/24",
+        fields={"ipv4": "Must be an IPv4 network"},
+    )
+
+
+def _range6(vpc: Vpc, wanted: Sequence[_Range]) -> str:
+    """What is named, or the next part of the VPC's range; empty to let the network have one of its own.
+
+    Raises InvalidInput, CapacityExceeded.
+    """
+    named = [one.range for one in wanted if one.range not in (_CHOSEN, f"/{_SUBNET_PREFIX}")]
+    if len(wanted) > 1:
+        raise _wrong6("There is one range in a subnet", "Must be one range")
+    if named:
+        return _named6(vpc, named[0])
+    if not vpc.ipv6:
+        return ""
+    taken = {one.ipv6 for one in vpc.subnets}
+    for part in ipaddress.IPv6Network(vpc.ipv6).subnets(new_prefix=_SUBNET_PREFIX):
+        if str(part) not in taken:
+            return str(part)
+    raise CapacityExceeded(
+        "The VPC has no IPv6 range left", why=f"All of {vpc.ipv6} is in its subnets", todo="Delete one of them"
+    )
+
+
+def _named6(vpc: Vpc, text: str) -> str:
+    try:
+        found = ipaddress.IPv6Network(text)
+    except ValueError as error:
+        raise _wrong6(f"{text[:60]!r} is none", "Must be an IPv6 network") from error
+    if not vpc.ipv6 or not found.subnet_of(ipaddress.IPv6Network(vpc.ipv6)) or found.prefixlen != _SUBNET_PREFIX:
+        place = vpc.ipv6 or "none"
+        raise _wrong6(f"The VPC's range is {place}", f"Must be a /{_SUBNET_PREFIX} inside of it, or {_CHOSEN}")
+    return str(found)
+
+
+def _wrong6(why: str, what: str) -> InvalidInput:
+    return InvalidInput(what, why=why, todo=f"Send {_CHOSEN}", fields={"ipv6[0].range": what})
+
+
 @DIALECT.operation("GET", f"{_VPCS}/{{vpc}}", "vpcs.view")
 async def get_vpc(ask: Ask) -> Answer:
-    return Answer((await _views(ask, [await _find(ask)]))[0])
-
-
-def _check_declared(vpc: _Vpc) -> None:
-    if vpc.subnets and vpc.key == vpc.subnets[0].id:
-        raise Unsupported(
-            "This VPC stays as it is", why="It is a network that was made elsewhere", todo="Use `insula network`"
-        )
+    return Answer((await views(ask, [await vpc_in_path(ask)]))[0])
 
 
 @DIALECT.operation("PUT", f"{_VPCS}/{{vpc}}", "vpcs.update")
 async def update_vpc(ask: Ask) -> Answer:
-    vpc, wish = await _find(ask), ask.read(_Change)
-    _check_declared(vpc)
-    label = vpc.label if wish.label is None else check_label(wish.label)
-    check_ours(label, {one.label for one in await _vpcs(ask) if one.key != vpc.key}, "VPCs")
+    vpc, wish = await vpc_in_path(ask), ask.read(_Change)
+    check_declared(vpc)
+    label = vpc.label if wish.label is None else check_dashed(wish.label)
+    check_ours(label, {one.label for one in await all_vpcs(ask) if one.key != vpc.key}, "VPCs")
     text = vpc.description if wish.description is None else wish.description[:1000]
-    changed = _Vpc(vpc.key, label, text, vpc.region, vpc.created, when(now_utc()), vpc.subnets)
-    await _declare(ask, changed)
+    await declare(ask, replace(vpc, label=label, description=text, updated=when(now_utc())))
     return await _answer(ask, vpc.key)
 
 
 @DIALECT.operation("DELETE", f"{_VPCS}/{{vpc}}", "vpcs.delete")
 async def delete_vpc(ask: Ask) -> Answer:
     """With its subnets, unless a Linode is in one of them."""
-    vpc = await _find(ask)
+    vpc = await vpc_in_path(ask)
     inside = {port.network_id for one in await linodes(ask) for port in one.ports}
     if any(network.id in inside for network in vpc.subnets):
         raise InvalidInput("VPC is in use", why="Linodes are in its subnets", todo="Delete these first")
@@ -259,42 +215,42 @@ async def delete_vpc(ask: Ask) -> Answer:
     return nothing()
 
 
-async def _delete(ask: Ask, vpc: _Vpc) -> None:
+async def _delete(ask: Ask, vpc: Vpc) -> None:
     for network in vpc.subnets:
         with contextlib.suppress(NotFound):
             await ask.actions.networks.delete(ask.caller, network.id)
-    await ask.actions.aliases.describe_project(ask.caller, {f"{_FACT}{vpc.key}": ""})
+    await forget(ask, vpc)
 
 
 @DIALECT.operation("GET", _SUBNETS, "vpcs.subnets-list")
 async def list_subnets(ask: Ask) -> Answer:
-    vpc = await _find(ask)
-    around = await _around(ask, [vpc])
-    return page(ask, [_subnet_view(network, around) for network in vpc.subnets])
+    vpc = await vpc_in_path(ask)
+    found = await around(ask, [vpc])
+    return page(ask, [subnet_view(network, found) for network in vpc.subnets])
 
 
 async def _subnet_answer(ask: Ask, network: ProjectNetwork) -> Answer:
-    vpc = next(one for one in await _vpcs(ask) if network.id in {each.id for each in one.subnets})
-    return Answer(_subnet_view(network, await _around(ask, [vpc])))
+    vpc = next(one for one in await all_vpcs(ask) if network.id in {each.id for each in one.subnets})
+    return Answer(subnet_view(network, await around(ask, [vpc])))
 
 
 @DIALECT.operation("POST", _SUBNETS, "vpcs.subnet-create")
 async def create_subnet(ask: Ask) -> Answer:
-    vpc, wish = await _find(ask), ask.read(_NewSubnet)
-    _check_declared(vpc)
+    vpc, wish = await vpc_in_path(ask), ask.read(_NewSubnet)
+    check_declared(vpc)
     return await _subnet_answer(ask, await _add_subnet(ask, vpc.key, wish))
 
 
 @DIALECT.operation("GET", f"{_SUBNETS}/{{subnet}}", "vpcs.subnet-view")
 async def get_subnet(ask: Ask) -> Answer:
-    return await _subnet_answer(ask, (await _subnet(ask))[1])
+    return await _subnet_answer(ask, (await subnet_in_path(ask))[1])
 
 
 @DIALECT.operation("PUT", f"{_SUBNETS}/{{subnet}}", "vpcs.subnet-update")
 async def update_subnet(ask: Ask) -> Answer:
     """Its label, which is kept beside our name of it."""
-    vpc, network = await _subnet(ask)
-    label = check_label(ask.read(_Label).label)
+    vpc, network = await subnet_in_path(ask)
+    label = check_dashed(ask.read(_Label).label)
     aliases = await ask.actions.aliases.of(one.id for one in vpc.subnets)
     others = {name_of(aliases[one.id], one.name) for one in vpc.subnets if one.id != network.id}
     check_ours(label, others, "subnets of this VPC")
@@ -304,57 +260,9 @@ async def update_subnet(ask: Ask) -> Answer:
 
 @DIALECT.operation("DELETE", f"{_SUBNETS}/{{subnet}}", "vpcs.subnet-delete")
 async def delete_subnet(ask: Ask) -> Answer:
-    _, network = await _subnet(ask)
+    _, network = await subnet_in_path(ask)
     await ask.actions.networks.delete(ask.caller, network.id)
     return nothing()
-
-
-async def _addresses(ask: Ask, vpcs: Sequence[_Vpc]) -> list[dict[str, Any]]:
-    around = await _around(ask, vpcs)
-    shown = []
-    for vpc in vpcs:
-        for network in vpc.subnets:
-            for instance in around.instances:
-                shown += [
-                    _address_view(ask, vpc, network, (around, instance, port.id, port.ipv4))
-                    for port in instance.ports
-                    if port.network_id == network.id and port.ipv4
-                ]
-    return shown
-
-
-def _address_view(
-    ask: Ask, vpc: _Vpc, network: ProjectNetwork, card: tuple[_Around, Instance, str, str]
-) -> dict[str, Any]:
-    around, instance, port_id, address = card
-    prefix = ipaddress.ip_network(network.ipv4)
-    return {
-        "address": address,
-        "address_range": None,
-        "active": True,
-        "vpc_id": around.aliases[_record(ask, vpc.key)].number,
-        "subnet_id": around.aliases[network.id].number,
-        "linode_id": around.aliases[instance.id].number,
-        "interface_id": around.aliases[port_id].number,
-        "config_id": None,
-        "database_id": None,
-        "nodebalancer_id": None,
-        "nat_1_1": None,
-        "gateway": network.network.router4,
-        "prefix": prefix.prefixlen,
-        "subnet_mask": str(prefix.netmask),
-        "region": vpc.region,
-    }
-
-
-@DIALECT.operation("GET", f"{_VPCS}/ips", "vpcs.ips-all-list")
-async def list_all_addresses(ask: Ask) -> Answer:
-    return page(ask, await _addresses(ask, await _vpcs(ask)))
-
-
-@DIALECT.operation("GET", f"{_VPCS}/{{vpc}}/ips", "vpcs.ips-list")
-async def list_addresses(ask: Ask) -> Answer:
-    return page(ask, await _addresses(ask, [await _find(ask)]))
 
 
 async def network_of(ask: Ask, interfaces: Sequence[Interface]) -> str:
@@ -366,12 +274,7 @@ async def network_of(ask: Ask, interfaces: Sequence[Interface]) -> str:
         )
     if not wanted:
         return ""
-    try:
-        return await numbered(ask, str(wanted[0]), Kind.NETWORK)
-    except NotFound as error:
-        raise InvalidInput(
-            "subnet_id is not valid", why=error.why, todo="Look at /vpcs", fields={"interfaces": "unknown subnet"}
-        ) from error
+    return await subnet_named(ask, wanted[0])
 
 
 def _subnet_number(interface: Interface) -> int | None:
