@@ -33,8 +33,14 @@ cloud-init single --name scripts_user --frequency always
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    with PrivateService("qemu", images=("debian-12",)) as service, service.client(timeout_s=120) as client:
+def service() -> Iterator[PrivateService]:
+    with PrivateService("qemu", images=("debian-12",)) as service:
+        yield service
+
+
+@pytest.fixture
+def client(service: PrivateService) -> Iterator[Client]:
+    with service.client(timeout_s=120) as client:
         yield client
 
 
@@ -64,3 +70,30 @@ def test_user_data_arrives_by_the_platforms_metadata(client: Client, platform: s
     else:
         assert serial.startswith("ec2")
         assert serial == _inside(client, platform, "cat /sys/class/dmi/id/product_uuid")
+
+
+def test_a_guest_on_akamai_is_told_who_it_is_for_a_token(client: Client) -> None:
+    wish = client.instances.create("akamai", image="debian-12", options={"platform": "akamai"})
+    client.operations.wait(wish.id, timeout_s=900)
+    shown = "cd /sys/class/dmi/id && cat sys_vendor product_serial board_serial"
+    vendor, serial, board = _inside(client, "akamai", shown).split()
+    assert (vendor, board) == ("Akamai", "v6=0")
+    ask = "curl -sf -m 20 http://169.254.169.254"
+    token = _inside(client, "akamai", f"{ask}/v1/token -X PUT -H 'Metadata-Token-Expiry-Seconds: 60'")
+    told = _inside(client, "akamai", f"{ask}/v1/instance -H 'Metadata-Token: {token}' -H 'Accept: application/json'")
+    assert (json.loads(told)["id"], json.loads(told)["label"]) == (int(serial), "akamai")
+    refused = "curl -s -m 20 -o /dev/null -w '%{http_code}' http://169.254.169.254/v1/instance"
+    assert _inside(client, "akamai", refused) == "401"
+
+
+def test_a_machine_of_another_uuid_is_found_again(service: PrivateService, client: Client) -> None:
+    wish = client.instances.create("found", image="debian-12", options={"platform": "ec2"})
+    client.operations.wait(wish.id, timeout_s=900)
+    boot = "cat /sys/class/dmi/id/product_uuid /proc/sys/kernel/random/boot_id"
+    before = _inside(client, "found", boot)
+    assert before.startswith("ec2")
+    service.stop()
+    service.start()
+    with service.client(timeout_s=120) as again:
+        assert again.instances.wait("found", timeout_s=60).state == "running"
+        assert _inside(again, "found", boot) == before
