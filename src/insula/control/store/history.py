@@ -18,7 +18,7 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine import Connection
 
 from insula.base.clock import monotonic_s
-from insula.base.errors import DataCorrupt, InsulaError
+from insula.base.errors import DataCorrupt, HostFailure, InsulaError
 from insula.base.log import get_logger
 from insula.control.store.engine import Database, parse_url
 from insula.control.store.history_rows import Known, Pending, load, remember
@@ -193,9 +193,14 @@ class Histories:
     # The file
 
     async def _load(self) -> None:
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            self._path.touch(mode=0o600, exist_ok=False)
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                self._path.touch(mode=0o600, exist_ok=False)
+        except OSError as error:
+            raise HostFailure(
+                f"{self._path} cannot be made", why=str(error), todo="Look at the disk and the rights of that folder"
+            ) from error
 
         def work(connection: Connection) -> dict[str, Known]:
             version = connection.exec_driver_sql("PRAGMA user_version").scalar()

@@ -181,6 +181,16 @@ async def test_a_file_that_cannot_be_opened_now_is_opened_later(
     await again.close()
 
 
+async def test_a_folder_that_cannot_be_used_costs_history_only(tmp_path: Path) -> None:
+    (tmp_path / "control").touch()
+    opened = await Histories.open(tmp_path / "control" / "history.sqlite")
+    _measure(opened, _BEGIN_S, 3)
+    await opened.flush()
+    (tmp_path / "control").unlink()
+    assert len(await opened.read("ins_1", _FINE, _BEGIN_S, _BEGIN_S + 100)) == 2
+    await opened.close()
+
+
 async def test_a_file_that_is_damaged_meanwhile_is_begun_anew(histories: Histories, tmp_path: Path) -> None:
     _measure(histories, _BEGIN_S, 3)
     await histories.flush()
