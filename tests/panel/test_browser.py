@@ -28,6 +28,7 @@ PLACES = (
     "/",
     "/instances",
     "/instances/web1",
+    "/instances/web1/use",
     "/instances/web1/console",
     "/create",
     "/images",
