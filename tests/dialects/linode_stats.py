@@ -9,7 +9,6 @@ import pytest
 from tests.dialects.contract import Contract
 from tests.dialects.measuring import measured
 
-
 _A_MONTHS_STEP_S = 2 * 3600
 
 
