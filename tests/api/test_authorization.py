@@ -83,6 +83,7 @@ async def test_another_projects_thing_is_not_found(world: World, targets: Target
     assert answer.json()["kind"] == "NotFound"
 
 
+@pytest.mark.usefixtures("targets")  # which some probes name beside what is fresh
 @by_endpoint(GUARDED)
 async def test_with_the_right_scope(world: World, entry: Endpoint) -> None:
     targets = await make_fresh_targets(world, entry)

@@ -21,7 +21,7 @@ from insula.control.actions.caller import Caller
 from insula.domain.access import Scope
 from insula.frontends.edge import Rendered
 from insula.frontends.panel.assets import Assets
-from insula.frontends.panel.session import FLASH_COOKIE, THEME_COOKIE, Session, SignInNeeded, cookie, cookies_of
+from insula.frontends.panel.session import FLASH_COOKIE, NOT_SIGNED_IN, THEME_COOKIE, Session, cookie, cookies_of
 from insula.frontends.panel.visit import HTML, ROOT, Answer, Visit
 from insula.frontends.statuses import TITLES, status_of
 
@@ -154,9 +154,10 @@ def frame_of(request: Request[Any, Any, Any], version: str = "") -> Frame:
 def render_error(error: InsulaError, request_id: str) -> Rendered:
     """An error before anything is known of the caller, or the way to the page where one signs in."""
     headers = {"content-type": HTML, **SECURITY_HEADERS}
-    if isinstance(error, SignInNeeded):
-        place = f"{ROOT}/sign-in" + (f"?back={quote(error.back, safe='')}" if error.back else "")
-        if error.by_script:
+    if error.code == NOT_SIGNED_IN:
+        back = error.fields.get("back", "")
+        place = f"{ROOT}/sign-in" + (f"?back={quote(back, safe='')}" if back else "")
+        if error.fields.get("seen_by") == "script":
             return 401, b"", {**headers, "hx-redirect": f"{ROOT}/sign-in"}
         return 303, b"", {**headers, "location": place}
     if isinstance(error, RateLimited):

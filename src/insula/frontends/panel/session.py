@@ -25,6 +25,7 @@ from insula.domain.access import Identity
 from insula.domain.user import Session as Record
 from insula.frontends.edge import Arrival, Known
 
+NOT_SIGNED_IN = "not-signed-in"
 FLASH_COOKIE = "insula-flash"
 PROJECT_COOKIE = "insula-project"
 THEME_COOKIE = "insula-theme"
@@ -63,28 +64,14 @@ class Session:
         return digest[:_TOKEN_BYTES]
 
 
-class SignInNeeded(Unauthenticated):
-    """Nobody is signed in. `back` is the page to come back to; `by_script` says that no person sees the answer."""
-
-    def __init__(self, back: str, *, by_script: bool) -> None:
-        super().__init__(
-            "You are not signed in",
-            why="The session has ended, or there was none",
-            todo="Sign in",
-            code="not-signed-in",
-        )
-        self.back = back
-        self.by_script = by_script
-
-
 async def identify(actions: Actions, arrival: Arrival) -> Known:
-    """Who has the session that the cookie names. Raises SignInNeeded."""
+    """Who has the session that the cookie names. Raises what :func:`sign_in_needed` makes."""
     cookies = cookies_of(arrival.headers.get(b"cookie", ""))
     secret = cookies.get(session_cookie(arrival.scope), "")
     try:
         identity, found = await _of_secret(actions, secret, arrival.project, cookies.get(PROJECT_COOKIE, ""))
     except Unauthenticated as error:
-        raise _sign_in_needed(arrival) from error
+        raise sign_in_needed(arrival) from error
     arrival.scope["state"]["session"] = Session(secret, found.id)
     return Known(identity, secret, arrival.receive)
 
@@ -99,13 +86,20 @@ async def _of_secret(actions: Actions, secret: str, asked: str, chosen: str) -> 
         return await actions.sessions.of_secret(secret)
 
 
-def _sign_in_needed(arrival: Arrival) -> SignInNeeded:
+def sign_in_needed(arrival: Arrival) -> Unauthenticated:
+    """Nobody is signed in. The field `back` is the page to come back to, `seen_by` says whether a person sees it."""
     scope, headers = arrival.scope, arrival.headers
     query = scope["query_string"].decode("latin-1")
     is_page = scope.get("method") == "GET" and "text/html" in headers.get(b"accept", "")
-    by_script = not is_page or b"hx-request" in headers
+    by_script = (not is_page or b"hx-request" in headers) and scope.get("method") != "POST"
     back = f"{scope['path']}?{query}" if query else scope["path"]
-    return SignInNeeded(back if is_page else "", by_script=by_script and scope.get("method") != "POST")
+    return Unauthenticated(
+        "You are not signed in",
+        why="The session has ended, or there was none",
+        todo="Sign in",
+        code=NOT_SIGNED_IN,
+        fields={"back": back if is_page else "", "seen_by": "script" if by_script else "person"},
+    )
 
 
 def session_cookie(scope: _Scope) -> str:
