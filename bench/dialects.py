@@ -11,6 +11,7 @@ import httpx
 
 from bench.measure import Row, repeated, spread
 from insula.domain.access import Scope
+from tests.api.probes import PUBLIC_KEY
 from tests.private_service import PrivateService
 
 _LIVES, _READS, _BESIDE = 40, 200, 20
@@ -108,7 +109,8 @@ def _droplet_life(http: httpx.Client) -> None:
 
 
 def _linode_life(http: httpx.Client) -> None:
-    wish = {"label": "life", "image": "linode/tiny", "type": "micro-1", "region": "us-east"}
+    wish: dict[str, Any] = {"label": "life", "image": "linode/tiny", "type": "micro-1", "region": "us-east"}
+    wish |= {"authorized_keys": [PUBLIC_KEY]}
     place = f"/v4/linode/instances/{_asked(http, 'POST', '/v4/linode/instances', wish)['id']}"
     _until(lambda: _asked(http, "GET", place)["status"] == "running")
     _asked(http, "POST", f"{place}/shutdown")
